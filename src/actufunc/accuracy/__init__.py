@@ -1,0 +1,104 @@
+"""How far results are from the exact value, in units in the last place.
+
+The exact value is the activation's own expression, computed by mpmath with as many digits as it takes. mpmath is
+imported when something is measured, and not before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .exact import EXACT_BITS, reference
+from .formats import FORMATS
+from .sample import sample, sample_rows
+
+if TYPE_CHECKING:
+    from actufunc import Activation
+
+    Array = np.ndarray[Any, Any]
+
+__all__ = ["LargestError", "largest_error", "reference", "sample", "sample_rows", "ulp_error"]
+
+
+class LargestError(NamedTuple):
+    """The largest error of a sample, in ulp, and the element of the sample where it is."""
+
+    ulp: float
+    at: float
+
+
+def largest_error(activation: Activation, points: Array, /, **arguments: Any) -> LargestError:
+    """Measure the largest error of an activation over a sample.
+
+    Parameters
+    ----------
+    activation : Activation
+        What to measure; its ``grad`` and ``vjp`` can be measured too.
+    points : array
+        Values of `x`, as `sample` or `sample_rows` returns them. A function over an axis reduces over the last one.
+    **arguments
+        Hyperparameters, options and, for a vjp, ``g``: scalars, or arrays that broadcast to the sample.
+
+    Returns
+    -------
+    LargestError
+        The error in ulp of the sample's dtype, and where it is.
+
+    Examples
+    --------
+    >>> from actufunc import relu
+    >>> from actufunc.accuracy import largest_error, sample
+    >>> largest_error(relu, sample("float32", 100)).ulp
+    0.0
+    """
+    with np.errstate(all="ignore"):
+        values = activation(points, **arguments)
+    errors = ulp_error(values, reference(activation, points, **arguments))
+    worst = int(np.argmax(errors))
+    return LargestError(float(errors.flat[worst]), float(points.flat[worst]))
+
+
+def ulp_error(values: Array, exact: Array) -> Array:
+    """Return the distance from exact values in units in the last place.
+
+    Parameters
+    ----------
+    values : array of float16, bfloat16, float32 or float64
+        What was computed. The unit is that of its dtype at the exact value, below the normal range the subnormal one.
+    exact : array of mpmath numbers, of the same shape
+        What should have been computed, as `reference` returns it.
+
+    Returns
+    -------
+    array of float64
+        Infinity stands for the power of two behind the largest finite number: it is no error where the exact value
+        rounds to it. NaN is no error where NaN is exact, and infinitely wrong elsewhere. The sign of zero is ignored.
+    """
+    import mpmath  # noqa: PLC0415
+
+    form = FORMATS[values.dtype.name]
+    context = mpmath.MPContext()
+    context.prec = EXACT_BITS  # so that differences and quotients below are exact to all bits of interest
+    beyond = context.ldexp(1, form.highest + 1)
+    overflow = beyond - context.ldexp(1, form.highest - form.precision)  # where rounding to nearest gives infinity
+
+    def error(value: float, right: Any) -> float:
+        computed, right = context.mpf(value), context.mpf(right)
+        if context.isnan(computed) or context.isnan(right):
+            return 0.0 if context.isnan(computed) and context.isnan(right) else float("inf")
+        if context.isinf(right):
+            return 0.0 if computed == right else float("inf")
+        clipped = max(min(right, beyond), -beyond) if abs(right) >= overflow else right
+        if context.isinf(computed):
+            if abs(right) >= overflow and (computed > 0) == (right > 0):
+                return 0.0
+            computed = beyond if computed > 0 else -beyond
+        exponent = min(max(context.mag(clipped) - 1, form.lowest), form.highest) if clipped else form.lowest
+        return float(abs(computed - clipped) / context.ldexp(1, exponent - form.precision + 1))
+
+    errors = np.empty(values.shape)
+    # In bfloat16 an element is no Python float, hence the way over float64, which is exact.
+    errors.reshape(-1)[:] = [error(v, e) for v, e in zip(values.astype(np.float64).flat, exact.flat, strict=True)]
+    return errors

@@ -1,0 +1,49 @@
+"""dask arrays: the activation itself on every block, lazily, so that blocks may be NumPy, CuPy or anything else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .numpy.call import is_scalar, result_dtype
+from .numpy.call_axis import normalise_axis
+
+if TYPE_CHECKING:
+    from actufunc.dispatch import Call
+
+
+def evaluate(call: Call) -> Any:
+    """Add an activation to the graph of dask arrays."""
+    import dask.array as da  # noqa: PLC0415
+
+    name, keywords = call.definition.name, dict(call.keywords)
+    if refused := [k for k in ("out", "casting", "order", "subok") if keywords.get(k) is not None]:
+        raise TypeError(f"{name} takes {refused[0]}= with NumPy arrays only; leave it away for dask")
+    arrays = {key: value for key, value in call.operands.items() if not is_scalar(value)}
+    scalars = {key: value for key, value in call.operands.items() if is_scalar(value)}
+    dtype = result_dtype(call, list(arrays.values()))
+    if call.definition.over_axis:
+        axes = normalise_axis(name, keywords.get("axis", -1), call.operands["x"].ndim)
+        arrays = {key: value.rechunk(dict.fromkeys(axes, -1)) for key, value in arrays.items()}
+        mask = keywords.pop("where", True)
+        if mask is not True:
+            like = arrays["x"]
+            arrays["where"] = da.broadcast_to(da.asarray(mask), like.shape).rechunk(like.chunks)
+    elif "where" in keywords:
+        raise TypeError(f"{name} takes where= with NumPy arrays only; use dask.array.where on its result")
+    return da.map_blocks(
+        _on_block,
+        *arrays.values(),
+        function=call.function,
+        names=tuple(arrays),
+        keywords=scalars | call.options | keywords,
+        dtype=dtype,
+        meta=arrays["x"]._meta.astype(dtype),  # noqa: SLF001  # dask's own way to tell what blocks are made of
+        name=f"{name}-{da.core.tokenize(call.function, *call.operands.values(), call.options, keywords)}",
+    )
+
+
+def _on_block(*blocks: Any, function: Any, names: tuple[str, ...], keywords: dict[str, Any]) -> Any:
+    """Compute one block; only the first arguments of an activation are positional."""
+    positional = function.definition.arrays
+    named = {name: block for name, block in zip(names, blocks, strict=True) if name not in positional}
+    return function(*blocks[: len(positional)], **named, **keywords)

@@ -1,0 +1,105 @@
+"""The functions of torch and JAX that mean what ours do.
+
+Where one exists it is called instead of the formula, so that the library's autograd, compiler and sharding see one
+operation they know. Its rounding errors are the library's own, and so is what PyTorch and JAX return for silu and gelu
+of infinity: NaN, where our formula gives the limit.
+
+A table maps the name of an activation to a function of the call's arrays and hyperparameters; it returns None where the
+library has no function for these values.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from array_api_compat import is_jax_namespace, is_torch_namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from actufunc.dispatch import Call
+
+    Table = Mapping[str, Callable[..., Any]]
+
+
+def native(xp: Any, call: Call, operands: Mapping[str, Any], axis: Any) -> Callable[[], Any] | None:
+    """Find the library's own function for a call.
+
+    Parameters
+    ----------
+    xp : namespace
+        Of the arrays.
+    call : Call
+        Names the activation and its options.
+    operands : mapping
+        Arrays, already of the dtype of the result, and hyperparameters.
+    axis : int or tuple of int
+        For functions over an axis.
+
+    Returns
+    -------
+    callable or None
+        Computes the result; None if the formula has to.
+    """
+    if is_torch_namespace(xp):
+        table = _torch()
+    elif is_jax_namespace(xp):
+        table = _jax()
+    else:
+        return None
+    function = table.get(call.definition.name) if call.function.__module__.startswith("actufunc.") else None
+    if function is None or not xp.isdtype(operands["x"].dtype, "real floating"):
+        return None
+    x, *hyperparameters = operands.values()
+    if not all(isinstance(value, bool | int | float) for value in hyperparameters):
+        return None
+    arguments = [*hyperparameters, *call.options.values()]
+    if call.definition.over_axis:
+        if isinstance(axis, tuple):
+            return None
+        arguments.append(axis)
+    found = function(*arguments)
+    return None if found is None else functools.partial(found, x)
+
+
+@functools.cache
+def _torch() -> Table:
+    import torch  # noqa: PLC0415
+    from torch.nn import functional  # noqa: PLC0415
+
+    partial = functools.partial
+    return {
+        "sigmoid": lambda: torch.sigmoid,
+        "log_sigmoid": lambda: functional.logsigmoid,
+        "tanh": lambda: torch.tanh,
+        # torch leaves the formula at beta*x > threshold; at 40 the two agree to the last bit of float64.
+        "softplus": lambda beta: partial(functional.softplus, beta=beta, threshold=40),
+        "relu": lambda: torch.relu,
+        "leaky_relu": lambda slope: partial(functional.leaky_relu, negative_slope=slope),
+        "elu": lambda alpha: partial(functional.elu, alpha=alpha),
+        "silu": lambda beta: functional.silu if beta == 1 else None,
+        "gelu": lambda approximate: partial(functional.gelu, approximate=approximate),
+        "softmax": lambda axis: partial(torch.softmax, dim=axis),
+        "log_softmax": lambda axis: partial(torch.log_softmax, dim=axis),
+    }
+
+
+@functools.cache
+def _jax() -> Table:
+    import jax  # noqa: PLC0415
+
+    partial = functools.partial
+    return {
+        "sigmoid": lambda: jax.nn.sigmoid,
+        "log_sigmoid": lambda: jax.nn.log_sigmoid,
+        "tanh": lambda: jax.numpy.tanh,
+        "softplus": lambda beta: jax.nn.softplus if beta == 1 else None,
+        "relu": lambda: jax.nn.relu,
+        "leaky_relu": lambda slope: partial(jax.nn.leaky_relu, negative_slope=slope),
+        "elu": lambda alpha: partial(jax.nn.elu, alpha=alpha),
+        "silu": lambda beta: jax.nn.silu if beta == 1 else None,
+        "gelu": lambda approximate: partial(jax.nn.gelu, approximate=approximate == "tanh"),
+        "softmax": lambda axis: partial(jax.nn.softmax, axis=axis),
+        "log_softmax": lambda axis: partial(jax.nn.log_softmax, axis=axis),
+    }

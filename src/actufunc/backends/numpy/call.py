@@ -1,0 +1,288 @@
+"""Calls on NumPy arrays: dtypes, `out`, `where`, `order`, strides.
+
+This is the guard in front of Numba's ufuncs, which write out of bounds when `out` is strided (their loop looks at the
+strides of the inputs only), raise on `where`, and leave the vectorised loop where an input is not contiguous or shares
+memory with the output. A kernel is called directly only on operands that are contiguous and alike. Everything else goes
+through `numpy.nditer`, which hands out contiguous chunks, casting, broadcasting and resolving overlap on the way.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .kernels import elementwise
+from .lower import keeps_integers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actufunc.dispatch import Call
+    from actufunc.formula.definition import Definition
+
+_CHUNK = 16384  # elements: small enough for the second-level cache, large enough to make the loop in Python cheap
+_CASTINGS = ("no", "equiv", "safe", "same_kind", "unsafe")
+_ORDERS = ("K", "A", "C", "F")
+
+# Different values of a hyperparameter that a function gets a kernel of its own for. Any further value is spread over an
+# array and goes through the general kernel: no endless compilation where a hyperparameter is trained.
+_SPECIALISATIONS = 8
+_specialised: dict[tuple[Definition, tuple[Any, ...], np.dtype[Any]], set[tuple[Any, ...]]] = {}
+
+
+def evaluate(call: Call) -> Any:
+    """Compute an activation on NumPy arrays, scalars and lists."""
+    if call.definition.over_axis:
+        from .call_axis import evaluate_axis  # noqa: PLC0415
+
+        return evaluate_axis(call)
+    return _Elementwise(call).result()
+
+
+def is_scalar(value: object) -> bool:
+    """Tell whether a hyperparameter is a scalar, which never promotes the dtype of the arrays."""
+    return isinstance(value, _SCALARS)
+
+
+_SCALARS = (bool, int, float, np.bool_, np.integer, np.floating)
+
+
+def as_array(name: str, value: Any) -> np.ndarray[Any, Any]:
+    """Make an array of anything that NumPy can."""
+    array = np.asanyarray(value)
+    if working_dtype(array.dtype) is None:
+        raise unsupported(name, array.dtype)
+    return array
+
+
+def unsupported(name: str, dtype: np.dtype[Any]) -> TypeError:
+    """Return the error for a dtype that no kernel serves."""
+    return TypeError(
+        f"{name} does not support {dtype.name}; it takes float16, bfloat16, float32, float64, integers and booleans"
+    )
+
+
+@functools.cache
+def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
+    """Return the dtype in which `dtype` is computed, float32 for the half types; None if it is not supported."""
+    if dtype.name in {"float16", "bfloat16"}:
+        return np.dtype(np.float32)
+    return dtype.newbyteorder("=") if dtype.name in {"float32", "float64"} or dtype.kind in "iub" else None
+
+
+def result_dtype(call: Call, arrays: Sequence[Any]) -> np.dtype[Any]:
+    """Return the dtype of the result: that of the arrays, unless the call asks for one.
+
+    Booleans become float64, and so do integers, except where the formula is exact on them.
+    """
+    name = call.definition.name
+    common = arrays[0].dtype if len(arrays) == 1 else np.result_type(*(array.dtype for array in arrays))
+    asked = call.keywords.get("dtype")
+    dtype = common if asked is None else np.dtype(asked)
+    if dtype.kind in "iu" and not _keeps_integers(call, dtype):
+        if asked is not None:
+            raise TypeError(f"{name} has no integer results; ask for dtype float16, bfloat16, float32 or float64")
+        dtype = np.dtype(np.float64)
+    if dtype.kind == "b" and asked is None:
+        dtype = np.dtype(np.float64)
+    if dtype.kind == "b" or working_dtype(dtype) is None:
+        raise unsupported(name, dtype)
+    return dtype if dtype.isnative else dtype.newbyteorder("=")
+
+
+def _keeps_integers(call: Call, dtype: np.dtype[Any]) -> bool:
+    """Tell whether a formula is exact on integers of a dtype, which must hold its constants."""
+    scalars = {key: _python(v) for key, v in call.operands.items() if is_scalar(v) and key not in call.definition.arrays}
+    expression = call.specialised(scalars)
+    limits = np.iinfo(dtype)
+    return keeps_integers(expression) and all(
+        limits.min <= node.value <= limits.max for node in expression.nodes() if node.operation == "constant"
+    )
+
+
+def check_cast(name: str, what: str, source: np.dtype[Any], target: np.dtype[Any], casting: str) -> None:
+    """Raise TypeError unless `casting` permits the conversion."""
+    if casting not in _CASTINGS:
+        raise ValueError(f"casting must be one of {', '.join(map(repr, _CASTINGS))}, not {casting!r}")
+    is_number = target.kind in "biufc" or target.name == "bfloat16"
+    if not is_number or not np.can_cast(source, target, casting=casting):  # type: ignore[arg-type]
+        raise TypeError(f"{name} cannot cast {what} from {source} to {target} with casting={casting!r}")
+
+
+def check_out(name: str, out: Any, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """Return `out` if a result of this shape may be written to it."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name} can write its output to a NumPy array only, not to {type(out).__name__}")
+    if not _fits(shape, out.shape):
+        raise ValueError(f"{name} has a result of shape {shape}, which does not fit out of shape {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name} cannot write to out, which is read-only")
+    return out
+
+
+def check_where(name: str, where: Any) -> np.ndarray[Any, Any] | None:
+    """Return the mask as an array of booleans, or None if all elements are selected."""
+    if where is True:
+        return None
+    mask = np.asarray(where)
+    if mask.dtype.kind != "b":
+        raise TypeError(f"{name} takes where= as an array of booleans, not of {mask.dtype}")
+    return mask
+
+
+class _Elementwise:
+    """One call of an elementwise activation on NumPy arrays."""
+
+    def __init__(self, call: Call) -> None:
+        name = call.definition.name
+        self.call, self.name = call, name
+        self.mask = check_where(name, call.keywords.get("where", True))
+        self.order = call.keywords.get("order", "K")
+        if self.order not in _ORDERS:
+            raise ValueError(f"order must be one of {', '.join(map(repr, _ORDERS))}, not {self.order!r}")
+        scalars = {
+            key: value
+            for key, value in call.operands.items()
+            if key not in call.definition.arrays and is_scalar(value)
+        }
+        arrays = {key: as_array(name, v) for key, v in call.operands.items() if key not in scalars}
+        self.dtype = result_dtype(call, list(arrays.values()))
+        self.work = working_dtype(self.dtype) or self.dtype
+        casting = call.keywords.get("casting", "same_kind")
+        for key, array in arrays.items():
+            if call.keywords.get("dtype") is not None or casting != "same_kind":
+                check_cast(name, key, array.dtype, self.dtype, casting)
+        self.shape = self._broadcast(arrays)
+        self.out = call.out if call.out is not Ellipsis else None
+        if self.out is not None:
+            self.out = check_out(name, self.out, self.shape)
+            check_cast(name, "its result", self.dtype, self.out.dtype, casting)
+            self.shape = self.out.shape
+        self.inputs = list(arrays.values())
+        self.kernel, self.operands = self._kernel(arrays, scalars)
+
+    def _broadcast(self, arrays: dict[str, np.ndarray[Any, Any]]) -> tuple[int, ...]:
+        shapes = {key: array.shape for key, array in arrays.items()}
+        if self.mask is not None:
+            shapes["where"] = self.mask.shape
+        try:
+            return np.broadcast_shapes(*shapes.values())
+        except ValueError:
+            text = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
+            raise ValueError(f"{self.name} cannot broadcast these shapes together: {text}") from None
+
+    def _kernel(
+        self, arrays: dict[str, np.ndarray[Any, Any]], scalars: dict[str, Any]
+    ) -> tuple[np.ufunc, list[np.ndarray[Any, Any]]]:
+        """Return the kernel, with scalar hyperparameters compiled in, and the arrays it takes."""
+        definition, options = self.call.definition, self.call.options
+        values = {key: _rounded(value, self.work) for key, value in scalars.items()}
+        is_default = all(definition.hyperparameters[key] == value for key, value in scalars.items())
+        seen = _specialised.setdefault((definition, tuple(options.items()), self.work), set())
+        if not is_default and len(seen) < _SPECIALISATIONS:
+            seen.add(tuple(values.values()))
+        if is_default or tuple(values.values()) in seen:
+            expression = self.call.specialised(values)
+        else:
+            expression = self.call.expression
+            arrays = {key: arrays[key] if key in arrays else np.asarray(values[key]) for key in self.call.operands}
+        kernel = elementwise(self.name.replace(".", "_"), expression, tuple(arrays), self.work)
+        # Zeros and numbers of another type are equal as keys of a dictionary, but not the same to a kernel.
+        alone = len(arrays) == 1 and self.call.keywords.keys() <= {"out"} and self.work == self.dtype
+        if alone and (is_default or (self.work.kind == "f" and 0 not in values.values())):
+            self.call.kernel = kernel
+        return kernel, list(arrays.values())
+
+    def result(self) -> Any:
+        """Compute."""
+        result = self._allocate() if self.out is None else self.out
+        if self._goes_straight([*self.operands, result]):
+            self.kernel(*self.operands, result)
+        else:
+            self._chunk_by_chunk(result)
+        return wrap(self.call, self.inputs, result) if self.out is None else self.out
+
+    def _goes_straight(self, operands: list[np.ndarray[Any, Any]]) -> bool:
+        """Tell whether all operands are contiguous, alike, of the kernel's dtype, and apart in memory."""
+        *inputs, output = operands
+        return (
+            self.mask is None
+            and all(o.dtype == self.work and o.shape == self.shape and o.flags.aligned for o in operands)
+            and (all(o.flags.c_contiguous for o in operands) or all(o.flags.f_contiguous for o in operands))
+            and not any(np.may_share_memory(o, output) for o in inputs)
+        )
+
+    def _allocate(self) -> np.ndarray[Any, Any]:
+        make = np.empty_like if self.mask is None else np.zeros_like
+        x = self.operands[0]
+        order = self.order
+        if x.shape != self.shape:
+            order = "C" if order in {"K", "A"} else order
+        return make(x, dtype=self.dtype, order=order, subok=False, shape=self.shape)
+
+    def _chunk_by_chunk(self, out: np.ndarray[Any, Any]) -> None:
+        """Run the kernel over chunks in which every operand is contiguous."""
+        operands: list[Any] = [*self.operands, out]
+        access = "writeonly" if self.mask is None else "readwrite"
+        contiguous = ["contig", "aligned", "nbo", "overlap_assume_elementwise"]
+        flags = [["readonly", *contiguous]] * len(self.operands) + [[access, "no_broadcast", *contiguous]]
+        dtypes = [self.work] * len(operands)
+        # A scratch chunk where the output cannot be written to directly: a masked one, and one that is also an input.
+        aside = self.mask is not None or any(np.may_share_memory(o, out) for o in self.operands)
+        if self.mask is not None:
+            operands.append(self.mask)
+            flags.append(["readonly"])
+            dtypes.append(np.dtype(np.bool_))
+        iterator = np.nditer(
+            operands,
+            flags=["external_loop", "buffered", "zerosize_ok", "copy_if_overlap", *([] if aside else ["growinner"])],
+            op_flags=flags,  # type: ignore[arg-type]
+            op_dtypes=dtypes,
+            order="K",
+            casting="unsafe",  # checked before
+            buffersize=_CHUNK,
+        )
+        with iterator:
+            for chunk in iterator:
+                *inputs, output = chunk[: len(self.operands) + 1]
+                if aside:
+                    selected = True if self.mask is None else chunk[-1]
+                    np.copyto(output, self.kernel(*inputs), where=selected)
+                else:
+                    self.kernel(*inputs, output)
+
+
+def wrap(call: Call, inputs: Sequence[np.ndarray[Any, Any]], result: np.ndarray[Any, Any]) -> Any:
+    """Return a result as NumPy's ufuncs do: a scalar for 0-d, the subclass of an input as it wishes."""
+    to_scalar = result.ndim == 0 and call.out is not Ellipsis
+    subclasses = [a for a in inputs if type(a) is not np.ndarray]
+    if subclasses and call.keywords.get("subok", True):
+        first = max(subclasses, key=lambda a: getattr(a, "__array_priority__", 0.0))
+        return first.__array_wrap__(result, (call.function, tuple(inputs), 0), to_scalar)
+    return result[()] if to_scalar else result
+
+
+def _fits(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
+    """Tell whether `shape` broadcasts to `into` without changing it."""
+    try:
+        return np.broadcast_shapes(shape, into) == into
+    except ValueError:
+        return False
+
+
+def _python(value: Any) -> bool | int | float:
+    """Return a scalar hyperparameter as a Python number."""
+    number: bool | int | float = value.item() if isinstance(value, np.generic) else value
+    return number
+
+
+def _rounded(value: Any, dtype: np.dtype[Any]) -> float | int:
+    """Round a scalar hyperparameter to the dtype of the kernel, as an array of that dtype would hold it."""
+    number = _python(value)
+    if dtype.kind != "f":
+        return int(number)
+    with np.errstate(over="ignore"):
+        rounded: float = dtype.type(number).item()
+    return rounded

@@ -1,0 +1,163 @@
+"""Calls over an axis on NumPy arrays.
+
+Kernels take C-contiguous operands of shape (rows, n) or (blocks, n, columns). Contiguous arrays are seen that way
+without a copy. Any other layout, dtype or mask goes block by block through a small scratch array, in which the kernel
+works in place, so that no call takes more memory than its result.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .call import as_array, check_cast, check_out, check_where, is_scalar, result_dtype, working_dtype, wrap
+from .kernels import axis as axis_kernel
+from .lower_axis import Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from actufunc.dispatch import Call
+
+    Array = np.ndarray[Any, Any]
+
+_FEW_COLUMNS = 16  # below, vectors across the axis would be mostly empty: the columns are turned into rows
+_BLOCK = 1 << 16  # elements of a scratch array, in the second-level cache
+
+
+def normalise_axis(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
+    """Return the axes as non-negative integers.
+
+    Raises
+    ------
+    ValueError
+        If one is out of range or given twice.
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if not all(isinstance(a, int | np.integer) for a in axes):
+        raise TypeError(f"{name} takes axis as an integer, a tuple of integers or None, not {axis!r}")
+    if ndim == 0 and axes == (-1,):
+        return ()
+    if not all(-ndim <= a < ndim for a in axes):
+        raise ValueError(f"{name} got axis={axis!r} for an array with {ndim} dimensions")
+    normal = tuple(int(a) % ndim for a in axes)
+    if len(set(normal)) < len(normal):
+        raise ValueError(f"{name} got an axis twice: axis={axis!r}")
+    return normal
+
+
+def evaluate_axis(call: Call) -> Any:
+    """Compute an activation over an axis of NumPy arrays."""
+    name = call.definition.name
+    mask = check_where(name, call.keywords.get("where", True))
+    scalars = {key: float(v) for key, v in call.operands.items() if is_scalar(v) and key not in call.definition.arrays}
+    given = {key: as_array(name, v) for key, v in call.operands.items() if key not in scalars}
+    inputs = list(given.values())
+    dtype = result_dtype(call, inputs)
+    work = working_dtype(dtype) or dtype
+    shape = inputs[0].shape
+    for array in inputs[1:]:
+        if array.shape != shape:
+            raise ValueError(f"{name} takes arrays of one shape, not {shape} and {array.shape}")
+    axes = normalise_axis(name, call.keywords.get("axis", -1), len(shape))
+    mask = None if mask is None else _broadcast_mask(name, mask, shape)
+    out = None if call.out is Ellipsis else call.out
+    if out is not None:
+        if check_out(name, out, shape).shape != shape:
+            raise ValueError(f"{name} has a result of shape {shape}, which does not fit out of shape {out.shape}")
+        check_cast(name, "its result", dtype, out.dtype, "same_kind")
+        inputs = [np.array(i) if _overlaps(i, out) else i for i in inputs]
+    expression = call.specialised(scalars)
+
+    def kernel(layout: Layout) -> Callable[..., None]:
+        return axis_kernel(name.replace(".", "_"), expression, tuple(given), work, layout)
+
+    result = np.empty_like(inputs[0], dtype=dtype, subok=False) if out is None else out
+    if result.size:
+        views = _views([*inputs, result], axes, work) if mask is None else None
+        if views is None:
+            _block_by_block(kernel(Layout.ROWS_IN_PLACE), inputs, mask, result, axes, work)
+        else:
+            kernel(Layout.COLUMNS if views[0].ndim == Layout.COLUMNS.ndim else Layout.ROWS)(*views)
+    return wrap(call, list(given.values()), result) if out is None else out
+
+
+def _broadcast_mask(name: str, mask: Array, shape: tuple[int, ...]) -> Array:
+    try:
+        return np.broadcast_to(mask, shape)
+    except ValueError:
+        raise ValueError(f"{name} cannot broadcast where of shape {mask.shape} to {shape}") from None
+
+
+def _overlaps(array: Array, out: Array) -> bool:
+    """Tell whether writing to `out` could change elements of `array` that are still to be read."""
+    same = array.__array_interface__["data"] == out.__array_interface__["data"] and array.strides == out.strides
+    return not same and bool(np.may_share_memory(array, out))
+
+
+def _views(operands: list[Array], axes: tuple[int, ...], work: np.dtype[Any]) -> list[Array] | None:
+    """See contiguous arrays as (rows, n) or (blocks, n, columns); None where they are not contiguous and alike."""
+    *inputs, out = operands
+    if not all(o.flags.c_contiguous for o in operands):
+        if not all(o.flags.f_contiguous for o in operands):
+            return None
+        operands = [o.T for o in operands]
+        axes = tuple(out.ndim - 1 - axis for axis in axes)
+    first, last = min(axes, default=0), max(axes, default=-1)
+    if last - first + 1 != len(axes) or not all(o.dtype == work and o.flags.aligned for o in operands):
+        return None
+    if any(np.may_share_memory(i, out) for i in inputs):
+        return None
+    shape = operands[0].shape
+    before, n, after = (math.prod(part) for part in (shape[:first], shape[first : last + 1], shape[last + 1 :]))
+    if after == 1:
+        return [o.reshape(before, n) for o in operands]
+    return [o.reshape(before, n, after) for o in operands] if after >= _FEW_COLUMNS else None
+
+
+def _block_by_block(
+    kernel: Callable[..., None],
+    inputs: list[Array],
+    mask: Array | None,
+    out: Array,
+    axes: tuple[int, ...],
+    work: np.dtype[Any],
+) -> None:
+    """Run a kernel over contiguous copies of some rows at a time."""
+    last = tuple(range(-len(axes), 0))
+    *inputs, out = (np.moveaxis(o, axes, last) for o in (*inputs, out))
+    mask = None if mask is None else np.moveaxis(mask, axes, last)
+    n = math.prod(out.shape[out.ndim - len(axes) :])
+    if mask is not None:
+        # What an element gets that takes no part, also in a row where none does: 0 by softmax, -inf by log_softmax.
+        beside_one = [np.array([[-np.inf, 0.0]] if i is inputs[0] else [[0.0, 0.0]], work) for i in inputs]
+        kernel(*beside_one[1:], beside_one[0])
+        excluded = beside_one[0][0, 0]
+    for block in _blocks(out.shape[: out.ndim - len(axes)], max(1, _BLOCK // n)):
+        scratch = [np.array(i[block], work, order="C") for i in inputs]
+        if mask is not None:
+            scratch[0][~mask[block]] = -np.inf
+        kernel(*(s.reshape(-1, n) for s in (*scratch[1:], scratch[0])))
+        if mask is not None:
+            scratch[0][~mask[block]] = excluded
+        np.copyto(out[block], scratch[0], casting="unsafe")
+
+
+def _blocks(shape: tuple[int, ...], rows: int) -> Iterator[tuple[slice | int, ...]]:
+    """Cut an index space into blocks of at most `rows` elements: whole trailing dimensions, slices, single indices."""
+    if not shape:
+        yield ()
+        return
+    below = math.prod(shape[1:])
+    if below <= rows:
+        step = max(1, rows // max(1, below))
+        for start in range(0, shape[0], step):
+            yield (slice(start, start + step),)
+        return
+    for index in range(shape[0]):
+        for rest in _blocks(shape[1:], rows):
+            yield (index, *rest)

@@ -1,0 +1,123 @@
+"""The names that generated kernels call, as Numba intrinsics over the functions of `simd`."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from numba.core import types
+from numba.extending import intrinsic
+
+from .simd import double_word, elementary, exponential, logarithm, normal
+from .simd.lanes import FLOAT32, FLOAT64, DoubleWord, Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+# Blocks of a function without branches: Numba's entry and the body. Such a function is the scalar function of a ufunc. It
+# must be inlined into the loop around it, however long it is, or the loop is not vectorised.
+_STRAIGHT = 2
+
+
+def _intrinsic(function: Callable[..., Any], result: str = "float", *, arity: int | None = None) -> Any:
+    """Make a function over lanes callable from code that Numba compiles.
+
+    A float argument becomes a `Lane`, a tuple of two floats a `DoubleWord`. `result` names the kind of the result:
+    "float", "wide", "truth" or "integer" of the same width. `arity` leaves optional arguments away.
+    """
+
+    def typing(_context: Any, *arguments: Any) -> tuple[Any, Any]:
+        words = [a.dtype if isinstance(a, types.UniTuple) else a for a in arguments]
+        number = next(w for w in words if isinstance(w, types.Float | types.Integer))
+        form = FLOAT32 if number.bitwidth == FLOAT32.bits else FLOAT64
+        number = types.float32 if form is FLOAT32 else types.float64
+        kinds = {
+            "float": number,
+            "wide": types.UniTuple(number, 2),
+            "truth": types.boolean,
+            "integer": types.int32 if form is FLOAT32 else types.int64,
+        }
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            lanes: list[Lane | DoubleWord] = []
+            for kind, value in zip(signature.args, values, strict=True):
+                if isinstance(kind, types.UniTuple):
+                    high, low = (Lane(builder, builder.extract_value(value, i), form) for i in (0, 1))
+                    lanes.append(DoubleWord(high, low))
+                else:
+                    lanes.append(Lane(builder, value, form))
+            answer = function(*lanes)
+            if len(builder.function.basic_blocks) <= _STRAIGHT:
+                builder.function.attributes.add("alwaysinline")
+            if result == "wide":
+                return context.make_tuple(builder, signature.return_type, (answer.high.value, answer.low.value))
+            return answer.value
+
+        return kinds[result](*arguments), generate
+
+    # Numba asks the signature how many arguments there are.
+    names = list(inspect.signature(function).parameters)[:arity]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, kind) for name in ("context", *names)]
+    typing.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    typing.__name__ = typing.__qualname__ = function.__name__
+    return intrinsic(typing)
+
+
+def _times(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``factor * function(x)``, scaled last, as a function of the factor and `x`."""
+    return lambda factor, x: function(x, factor)
+
+
+# Elements of a C-contiguous array by their flat index. An index of Numba's own may be negative and is corrected if so,
+# which keeps LLVM from vectorising the loop.
+
+
+@intrinsic
+def _load(_context: Any, array: Any, index: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, values[0]).data
+        return builder.load(builder.gep(data, [values[1]]))
+
+    return array.dtype(array, types.intp), generate
+
+
+@intrinsic
+def _store(_context: Any, array: Any, index: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, values[0]).data
+        builder.store(values[2], builder.gep(data, [values[1]]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, array.dtype), generate
+
+
+_VANISHING = (exponential.exp, exponential.logistic, normal.normal_cdf, normal.normal_pdf)
+
+NAMES: dict[str, Any] = {
+    **{
+        function.__name__: _intrinsic(function)
+        for function in (
+            *(exponential.expm1, exponential.tanh, logarithm.log, logarithm.log1p, logarithm.softplus),
+            *(elementary.where, elementary.maximum, elementary.minimum, elementary.absolute, elementary.sqrt),
+            *(elementary.damped, elementary.from_order_key),
+        )
+    },
+    **{function.__name__: _intrinsic(function, arity=1) for function in _VANISHING},
+    **{f"times_{function.__name__}": _intrinsic(_times(function)) for function in _VANISHING},
+    **{
+        function.__name__: _intrinsic(function, "truth")
+        for function in (elementary.less, elementary.less_equal, elementary.equal, elementary.not_equal)
+    },
+    **{
+        name: _intrinsic(function, "wide")
+        for name, function in vars(double_word).items()
+        if name.startswith("wide_")
+    },
+    "order_key": _intrinsic(elementary.order_key, "integer"),
+    "load": _load,
+    "store": _store,
+    "two_sum": _intrinsic(double_word.two_sum_words, "wide"),
+}
+"""What generated code may call, by name."""

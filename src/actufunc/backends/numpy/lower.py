@@ -1,0 +1,84 @@
+"""From an expression to the text that Numba compiles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .lower_axis import Layout, axis_source
+from .writer import INTEGER_TEXT, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from actufunc.formula.expression import Expression
+
+_ON_INTEGERS = frozenset({"add", "subtract", "multiply", "negative", *INTEGER_TEXT})
+
+
+def keeps_integers(expression: Expression) -> bool:
+    """Tell whether a formula is exact on integers, so that it can keep their dtype."""
+    return all(
+        node.operation == "argument"
+        or node.operation in _ON_INTEGERS
+        or (node.operation == "constant" and isinstance(node.value, int))
+        for node in expression.nodes()
+    )
+
+
+def elementwise_source(name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any]) -> str:
+    """Write the scalar function of an elementwise expression.
+
+    Parameters
+    ----------
+    name : str
+        Name of the function.
+    expression : Expression
+        What it computes.
+    arguments : sequence of str
+        Its parameters, in order.
+    dtype : numpy.dtype
+        Of all parameters and of the result.
+
+    Returns
+    -------
+    str
+        Python source of one function.
+    """
+    writer = Writer(dtype, {node: node.value for node in expression.nodes() if node.operation == "argument"})
+    result = writer.value(expression)
+    body = "".join(f"    {line}\n" for line in [*writer.lines, f"return {result}"])
+    return f"def {name}({', '.join(arguments)}):\n{body}"
+
+
+def source(
+    name: str,
+    expression: Expression,
+    arguments: Sequence[str],
+    dtype: np.dtype[Any],
+    layout: Layout | None = None,
+) -> str:
+    """Write the function that a kernel is compiled from.
+
+    Parameters
+    ----------
+    name : str
+        Name of the function.
+    expression : Expression
+        What it computes.
+    arguments : sequence of str
+        Its array parameters, in order.
+    dtype : numpy.dtype
+        Of all arrays; half types are computed in float32.
+    layout : Layout, optional
+        How the arrays of an expression that reduces over an axis lie in memory.
+
+    Returns
+    -------
+    str
+        Python source of one function.
+    """
+    if layout is None:
+        return elementwise_source(name, expression, arguments, dtype)
+    return axis_source(name, expression, arguments, dtype, layout)[0]

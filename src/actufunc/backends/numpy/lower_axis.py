@@ -1,0 +1,287 @@
+"""From an expression that reduces over an axis to the text of a function over rows.
+
+The formula of softmax, ``exp(x - axis_max(x)) / axis_sum(exp(x - axis_max(x)))``, becomes one loop per reduction and
+one for the result. What two of the loops need and is dear to compute, here the exponential, is kept in the output array
+in between: a kernel needs no memory but its result.
+
+Sums keep their rounding errors in a second word (Neumaier 1974), so that a row of any length is summed to half an ulp,
+and hence to the same bits whatever its layout.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .writer import AMPLIFIERS, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from actufunc.formula.expression import Expression
+
+REDUCTIONS = frozenset({"axis_sum", "axis_max"})
+_DEAR = AMPLIFIERS | {"log", "log1p", "tanh"}
+
+
+class Layout(enum.Enum):
+    """How the operands of a kernel lie in memory, all C-contiguous."""
+
+    ROWS = "rows"  # (rows, n): along the last axis
+    ROWS_IN_PLACE = "rows_in_place"  # the first operand is the output
+    COLUMNS = "columns"  # (blocks, n, columns): along the middle axis
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the first operand is overwritten by the result."""
+        return self is Layout.ROWS_IN_PLACE
+
+    @property
+    def columns(self) -> bool:
+        """Whether vectors run across the axis instead of along it."""
+        return self is Layout.COLUMNS
+
+    @property
+    def cells(self) -> int:
+        """Sums that are taken side by side: over columns, or over lanes of a row (a power of two, some vectors)."""
+        return 256 if self.columns else 64
+
+    @property
+    def ndim(self) -> int:
+        """Dimensions of every operand."""
+        return 3 if self.columns else 2
+
+
+def _depends_on_element(node: Expression) -> bool:
+    """Tell whether a node differs from element to element of a row."""
+    if node.operation in REDUCTIONS:
+        return False
+    return node.operation == "argument" or any(map(_depends_on_element, node.operands))
+
+
+def _depth(node: Expression) -> int:
+    """Count the loops over the row that must have ended before a node can be computed."""
+    below = max(map(_depth, node.operands), default=0)
+    return below + (node.operation in REDUCTIONS)
+
+
+def _in_loop(root: Expression, without: Expression | None = None) -> dict[Expression, None]:
+    """Nodes that the loop for `root` computes for each element, but not what only `without` needs."""
+    # Ordered sets, here and below; lists cannot be searched, for == on expressions makes an expression.
+    nodes: dict[Expression, None] = {}
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if node not in nodes and node is not without and _depends_on_element(node):
+            nodes[node] = None
+            stack.extend(node.operands)
+    return nodes
+
+
+def _kept(loops: list[list[Expression]]) -> Expression | None:
+    """Return the node that is kept in the output between the loops, if one is worth it."""
+    per_loop = [_union(map(_in_loop, roots)) for roots in loops]
+    for node in loops[-1][0].nodes():
+        if node.operation in _DEAR and sum(node in nodes for nodes in per_loop) > 1:
+            return node
+    return None
+
+
+class _AxisWriter:
+    """Writes the loops of one kernel.
+
+    Sums have one cell per column, or per lane of a row: there a lane adds up every 64th element, and at the end of the
+    row the lanes are folded pairwise. The cells lie in arrays that the caller provides.
+    """
+
+    def __init__(self, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any], layout: Layout) -> None:
+        reductions = [node for node in expression.nodes() if node.operation in REDUCTIONS]
+        stages = range(1, max(map(_depth, reductions)) + 1)
+        self.stages = [[node for node in reductions if _depth(node) == depth] for depth in stages]
+        self.loops = [[node.operands[0] for node in stage] for stage in self.stages] + [[expression]]
+        self.kept = _kept(self.loops)
+        keeping = [number for number, loop in enumerate(self.loops) if self.kept in _union(map(_in_loop, loop))]
+        self.kept_by = keeping[0] if keeping else -1
+        self.names = {node: f"r{number}" for number, node in enumerate(reductions)}
+        self.arguments, self.dtype, self.layout = arguments, dtype, layout
+        self.of_row: dict[Expression, str] = {}  # text of what is constant along the row
+        self.cells: list[str] = []
+        self.lines: list[str] = []
+
+    def put(self, depth: int, *lines: str) -> None:
+        """Write lines, indented."""
+        self.lines += ["    " * depth + line for line in lines]
+
+    # Cells.
+
+    def place(self, name: str, cell: str = "c") -> str:
+        """Text of the place of a cell."""
+        if name not in self.cells:
+            self.cells.append(name)
+        return f"{name}, {cell}"
+
+    def cell(self, name: str, cell: str = "c") -> str:
+        """Text of the value of a cell."""
+        return f"load({self.place(name, cell)})"
+
+    # Loops.
+
+    def per_element(self, lines: list[str], *, in_lanes: bool = False) -> None:
+        """Do something for each element, in the lanes of a row where there are sums to take."""
+        if self.layout.columns:
+            self.put(3, "for i in range(n):")
+            self.put(4, "at = (block * n + i) * columns + first", "for c in range(width):")
+            self.put(5, *lines)
+        elif in_lanes:
+            self.put(2, f"for first in range(0, n, {self.layout.cells}):")
+            self.put(3, "at = row * n + first", f"for c in range(min({self.layout.cells}, n - first)):")
+            self.put(4, *lines)
+        else:
+            self.put(2, "at = row * n", "for c in range(n):")
+            self.put(3, *lines)
+
+    def per_cell(self, depth: int, count: str, lines: list[str]) -> None:
+        """Do something for some cells."""
+        if lines:
+            self.put(depth, f"for c in range({count}):")
+            self.put(depth + 1, *lines)
+
+    def per_row(self, lines: list[str]) -> None:
+        """Do something once per row or column."""
+        if self.layout.columns:
+            self.per_cell(3, "width", lines)
+        else:
+            self.put(2, *lines)
+
+    # What the loops do.
+
+    def element_writer(self, number: int) -> Writer:
+        """Return a writer of the body of a loop, which has loaded what the loop needs."""
+        writer = Writer(self.dtype, {})
+        for node, name in self.of_row.items():
+            writer.know(node, self.cell(name) if self.layout.columns else name)
+        nodes = _union(_in_loop(root) for root in self.loops[number])
+        if self.kept is not None and self.kept in nodes and number > self.kept_by:
+            writer.declare(self.kept, "load(out, at + c)")
+            nodes = _union(_in_loop(root, without=self.kept) for root in self.loops[number])
+        for node in nodes:
+            if node.operation == "argument":
+                in_out = self.layout.in_place and node.value == self.arguments[0]
+                writer.declare(node, f"load({'out' if in_out else node.value}, at + c)")
+        return writer
+
+    def write_stage(self, number: int) -> None:
+        """Write one loop, which takes all reductions of a depth."""
+        start_row: list[str] = []
+        start: list[str] = []
+        fold: list[str] = []
+        writer = self.element_writer(number)
+        for node in self.stages[number]:
+            name, low = self.names[node], f"low_{self.names[node]}"
+            operand = writer.value(node.operands[0])
+            if node.operation == "axis_max" and not self.layout.columns:
+                start_row.append(f"{name} = order_key({writer.literal(-math.inf)})")
+                writer.lines.append(f"{name} = max({name}, order_key({operand}))")
+            elif node.operation == "axis_max":
+                start.append(f"store({self.place(name)}, {writer.literal(-math.inf)})")
+                writer.lines.append(f"store({self.place(name)}, maximum({self.cell(name)}, {operand}))")
+            else:
+                start += [f"store({self.place(each)}, {writer.literal(0.0)})" for each in (name, low)]
+                writer.lines += self._add(name, operand, "")
+                fold += self._add(name, self.cell(name, "half + c"), f" + {self.cell(low, 'half + c')}")
+        if number == self.kept_by and self.kept is not None:
+            writer.lines.append(f"store(out, at + c, {writer.value(self.kept)})")
+        self.put(2, *start_row)
+        self.per_cell(*((3, "width") if self.layout.columns else (2, "lanes")), start)
+        self.per_element(writer.lines, in_lanes=bool(start))
+        if fold and not self.layout.columns:
+            self.put(2, "half = lanes // 2", "while half:")
+            self.per_cell(3, "half", fold)
+            self.put(3, "half //= 2")
+
+    def _add(self, name: str, term: str, low_term: str) -> list[str]:
+        """Add a term to the sum in a cell, and the rounding error to the cell beside it."""
+        low = f"low_{name}"
+        return [
+            f"total, error = two_sum({self.cell(name)}, {term})",
+            f"store({self.place(low)}, {self.cell(low)} + error{low_term})",
+            f"store({self.place(name)}, total)",
+        ]
+
+    def write_row_values(self, number: int) -> None:
+        """Write what a loop needs that is computed once per row, in float64, from the reductions so far."""
+        columns, cell = self.layout.columns, "c" if self.layout.columns else "0"
+        writer = Writer(np.dtype(np.float64), {})
+        for node in (node for stage in self.stages[:number] for node in stage):
+            name = self.names[node]
+            if node.operation == "axis_max":
+                writer.know(node, f"float64({self.cell(name) if columns else f'from_order_key({name})'})")
+            else:
+                words = (f"float64({self.cell(each, cell)})" for each in (name, f"low_{name}"))
+                writer.know(node, f"({' + '.join(words)})")
+        lines: list[str] = []
+        in_loop = _union(_in_loop(root) for root in self.loops[number])
+        for node in dict.fromkeys(operand for outer in in_loop for operand in outer.operands):
+            if not _depends_on_element(node) and node.operation != "constant" and node not in self.of_row:
+                name = self.of_row[node] = f"s{len(self.of_row)}"
+                value = f"{self.dtype.name}({writer.value(node)})"
+                lines += [*writer.lines, f"store({self.place(name)}, {value})" if columns else f"{name} = {value}"]
+                writer.lines.clear()
+        self.per_row(lines)
+
+    def write(self, name: str) -> str:
+        """Write the whole kernel."""
+        if self.layout.columns:
+            self.put(1, "columns = out.shape[2]")
+            self.put(1, "for block in range(out.shape[0]):")
+            self.put(2, f"for first in range(0, columns, {self.layout.cells}):")
+            self.put(3, f"width = min({self.layout.cells}, columns - first)")
+        else:
+            self.put(1, "lanes = 1", f"while lanes < min(n, {self.layout.cells}):", "    lanes *= 2")
+            self.put(1, "for row in range(out.shape[0]):")
+        for number in range(len(self.stages)):
+            self.write_row_values(number)
+            self.write_stage(number)
+        self.write_row_values(len(self.stages))
+        writer = self.element_writer(len(self.stages))
+        result = writer.value(self.loops[-1][0])
+        self.per_element([*writer.lines, f"store(out, at + c, {result})"])
+        parameters = ", ".join([*self.arguments[self.layout.in_place :], *self.cells, "out"])
+        return "\n".join([f"def {name}({parameters}):", "    n = out.shape[1]", *self.lines]) + "\n"
+
+
+def _union(sets: Iterable[dict[Expression, None]]) -> dict[Expression, None]:
+    """Return what is in any of some ordered sets."""
+    return dict.fromkeys(node for nodes in sets for node in nodes)
+
+
+def axis_source(
+    name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any], layout: Layout
+) -> tuple[str, int]:
+    """Write the function that applies an expression along an axis.
+
+    Parameters
+    ----------
+    name : str
+        Name of the function.
+    expression : Expression
+        What it computes; at least one node reduces over the axis.
+    arguments : sequence of str
+        Its array parameters, in order.
+    dtype : numpy.dtype
+        Of all arrays.
+    layout : Layout
+        How the arrays lie in memory.
+
+    Returns
+    -------
+    source : str
+        Python source of one function of the arrays, some arrays of ``layout.cells`` cells, and the output.
+    cells : int
+        Number of the arrays of cells.
+    """
+    writer = _AxisWriter(expression, arguments, dtype, layout)
+    return writer.write(name), len(writer.cells)

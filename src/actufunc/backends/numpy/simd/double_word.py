@@ -1,0 +1,77 @@
+"""Arithmetic on double words, for the arguments of exponentials.
+
+After Dekker (1971) with the error of a product from one fused multiply-add. The low word is dropped where the high word
+is infinite, so that no ``inf - inf`` arises, and where the low word would be subnormal, so that no underflow is
+flagged that the plain operation would not flag; there it is below 2**-100 and of no use to an exponential.
+"""
+
+from __future__ import annotations
+
+from .lanes import Argument, DoubleWord, Lane, fma, select, split, two_sum
+
+
+def _has_low_word(result: Lane) -> Lane:
+    """Tell whether `result` is finite and so large that its rounding error is a normal number."""
+    form = result.format
+    smallest = form.bit_pattern(2.0 ** (2 - form.bias + 2 * form.mantissa_bits))
+    magnitude = result.magnitude_bits()
+    return ~magnitude.below(smallest) & magnitude.below(form.bit_pattern(float("inf")))
+
+
+def wide_multiply(a: Argument, b: Argument) -> DoubleWord:
+    """Product of two double words."""
+    a, a_low = split(a)
+    b, b_low = split(b)
+    product = a * b
+    used = _has_low_word(product)
+    a, b = select(used, a, 0.0), select(used, b, 0.0)
+    low = fma(a, b, -select(used, product, 0.0))
+    if a_low is not None:
+        low = low + a_low * b
+    if b_low is not None:
+        low = low + a * b_low
+    return DoubleWord(product, low)
+
+
+def wide_divide(a: Argument, b: Argument) -> DoubleWord:
+    """Quotient of two double words: the remainder of the quotient of the high words, divided once more."""
+    a, a_low = split(a)
+    b, b_low = split(b)
+    quotient = a / b
+    used = _has_low_word(quotient)
+    q, a, b = select(used, quotient, 0.0), select(used, a, 0.0), select(used, b, 1.0)
+    remainder = fma(-q, b, a)
+    if a_low is not None:
+        remainder = remainder + a_low
+    if b_low is not None:
+        remainder = remainder - q * b_low
+    return DoubleWord(quotient, remainder / b)
+
+
+def wide_add(a: Argument, b: Argument) -> DoubleWord:
+    """Sum of two double words."""
+    a, a_low = split(a)
+    b, b_low = split(b)
+    total = a + b
+    used = total.is_finite()
+    _, low = two_sum(select(used, a, 0.0), select(used, b, 0.0))
+    for word in (a_low, b_low):
+        if word is not None:
+            low = low + word
+    return DoubleWord(total, low)
+
+
+def wide_negative(a: Argument) -> DoubleWord:
+    """Negative of a double word."""
+    a, low = split(a)
+    return DoubleWord(-a, a.constant(0.0) if low is None else -low)
+
+
+def wide_subtract(a: Argument, b: Argument) -> DoubleWord:
+    """Difference of two double words."""
+    return wide_add(a, wide_negative(b))
+
+
+def two_sum_words(a: Lane, b: Lane) -> DoubleWord:
+    """Sum of two floats and its rounding error."""
+    return DoubleWord(*two_sum(a, b))

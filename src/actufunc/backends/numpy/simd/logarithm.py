@@ -1,0 +1,194 @@
+"""Logarithms and softplus."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from .exponential import exp_parts
+from .lanes import DoubleWord, even_odd_polynomial, fast_two_sum, fma, power_of_two, scale, select, split, two_sum
+
+if TYPE_CHECKING:
+    from .lanes import Argument, Lane
+
+# log(2) as a float with so few bits that its product with any exponent is exact, and the remainder.
+_LN2 = {
+    "float32": (0.693359375, math.log(2) - 0.693359375),
+    "float64": (6.93147180369123816490e-01, 1.90821492927058781614e-10),
+}
+
+# (log1p(f) - f) / f**2 on [-1/4, 1/2]; log1p(f) has then a relative error below 2**-27.5 and 2**-56.3. Printed by
+# benchmarks/fit_polynomials.py.
+_LOG1P = {
+    "float32": (
+        -0.5,
+        0.3333345,
+        -0.2500011,
+        0.19990818,
+        -0.16646624,
+        0.14477456,
+        -0.13167278,
+        0.10482386,
+        -0.045232613,
+    ),
+    "float64": (
+        -0.4999999999999997,
+        0.3333333333333395,
+        -0.25000000000019656,
+        0.19999999999816,
+        -0.1666666666274721,
+        0.14285714301385688,
+        -0.12500000350183652,
+        0.1111111079784937,
+        -0.09999983748038735,
+        0.09090889648267891,
+        -0.08333732208357074,
+        0.07693480966888136,
+        -0.07138421100841864,
+        0.06642271199278707,
+        -0.062491244468995295,
+        0.0608730919671932,
+        -0.05977727782681548,
+        0.0507516399240895,
+        -0.029359243301221142,
+        0.008058117239560868,
+    ),
+}
+# Magnitudes of f below this have log1p(f) = f; their squares might underflow.
+_NEGLIGIBLE = {"float32": 2.0**-30, "float64": 2.0**-60}
+
+# Below minus the first, softplus is zero. Above the second, log1p(exp(-x)) is negligible beside x. The third replaces
+# lower exponents of exp(-abs(x)) in products that are negligible then, so that these do not underflow. Magnitudes below
+# the fourth give log(2) and are raised to it for the same reason.
+_SOFTPLUS_RANGE = {"float32": (120.0, 24.0, -40, 2.0**-60), "float64": (800.0, 40.0, -64, 2.0**-200)}
+
+
+def log(x: Lane) -> Lane:
+    """Natural logarithm; -inf for zero and NaN for negative numbers."""
+    # Subnormal numbers are multiplied by a power of two, and then x = 2**k * (1 + f) with f in [-1/4, 1/2), both exact.
+    form = x.format
+    shift = form.mantissa_bits + 1
+    is_subnormal = x.magnitude_bits().below(1 << form.mantissa_bits)
+    f, k = _reduce(x * select(is_subnormal, x.constant(2.0**shift), 1.0))
+    k = k - select(is_subnormal, k.constant(shift), 0)
+    result = _log_of_reduced(f, None, f, _as_float(k))
+    result = select(x.is_negative(), x.constant(math.nan), result)
+    result = select(x.equals(0.0), x.constant(-math.inf), result)
+    return select(x.is_nan() | x.equals(math.inf), x, result)
+
+
+def log1p(x: Lane) -> Lane:
+    """``log(1 + x)``, accurate for small `x`; -inf for -1 and NaN below it."""
+    # 1 + x, computed in two words, is 2**k * (1 + f + f_low). For k = 0, f is x itself, which keeps the accuracy of
+    # small x; otherwise the result is at least log(4/3) in magnitude, so that f_low matters only to first order.
+    form = x.format
+    bits_of_infinity = form.bit_pattern(math.inf)
+    bound = select(x.is_negative(), x.bits().constant(form.bit_pattern(1.0)), bits_of_infinity)
+    is_regular = x.magnitude_bits().below(bound)
+    regular = select(is_regular, x, 0.0)
+    total, total_low = two_sum(x.constant(1.0), regular)
+    f, k = _reduce(total)
+    k_float = _as_float(k)
+    plain = k_float.equals(0.0)
+    # The derivative of log1p is 1/(1 + f), for which 1 - 0.8*f is near enough. Where k is larger than 64, total_low is
+    # negligible at any scale.
+    f_low = select(plain, x.constant(0.0), total_low * power_of_two(-select(k.below(64), k, 64)))
+    f_low = fma(f_low * -0.8, f, f_low)
+    f = select(plain, regular, f)
+    negligible = f.magnitude_bits().below(form.bit_pattern(_NEGLIGIBLE[form.name]))
+    result = _log_of_reduced(f, f_low, select(negligible, x.constant(0.0), f), k_float).with_sign_of(x)
+    special = select(x.is_nan() | x.equals(math.inf), x, math.nan)
+    special = select(x.equals(-1.0), x.constant(-math.inf), special)
+    return select(is_regular, result, special)
+
+
+def softplus(x: Argument) -> Lane:
+    """``log(1 + exp(x))``."""
+    # max(x, 0) + log1p(E) with E = exp(-abs(x)) = (e + e_low) * 2**k in (0, 1]. For E < 1/2, log1p(E) = E + E*E*p(E),
+    # and in the left half, where nothing is added to it, it is computed as
+    #
+    #     log1p(E) = (e + (e_low + e*E*p(E))) * 2**k
+    #
+    # and so keeps its accuracy down to subnormal results. For E >= 1/2 it is log(2) + f + f*f*p(f) with f = (E - 1)/2,
+    # which is exact; the terms after the first are smaller than those of E*E*p(E), and so are their rounding errors.
+    # The sum of x, log(2) and E or f has two words. All else is added up in the second word, and is less than a third
+    # of the result; so the error, in ulp, is 0.5 from the last addition, 0.2 from the exponential and about 0.3 from
+    # the product f*f*p(f).
+    x, x_low = split(x)
+    form = x.format
+    lowest, saturated, least_exponent, smallest = _SOFTPLUS_RANGE[form.name]
+    bits, magnitude = x.bits(), x.magnitude_bits()
+    left = bits.below(form.sign_bit + form.bit_pattern(lowest))  # negative, and the result not zero
+    inside = left | magnitude.below(form.bit_pattern(saturated))
+    a = select(inside, magnitude, form.bit_pattern(saturated))
+    a = select(a.below(form.bit_pattern(smallest)), a.constant(form.bit_pattern(smallest)), a).as_float()
+    argument: Argument = -a
+    if x_low is not None:
+        x_low = select(inside, x_low, 0.0)  # elsewhere it is not needed, and may be NaN
+        argument = DoubleWord(-a, -(x_low.bits() ^ x.sign_bits()).as_float())
+    e, e_low, k = exp_parts(argument)
+
+    # Deciding by the argument is faster than by E; exp(-0.69314) is above 1/2, so that (E - 1)/2 is exact.
+    small = ~a.bits().below(form.bit_pattern(0.69314))
+    tail = left & small
+    halving = select(small, k.constant(0), 1)
+    power = power_of_two(select(k.below(least_exponent), k.constant(least_exponent), k) - halving)
+    f = fma(e, power, select(small, x.constant(0.0), -0.5))
+    high = select(tail, e, f)
+    ln2_high, ln2_low = _LN2[form.name]
+    zero = x.constant(0.0)
+    # A finite number that is large enough stands for infinity, to avoid inf - inf.
+    large = form.bit_pattern(2.0**60)
+    is_large = ~magnitude.below(large)
+    linear = select(x.is_negative(), zero, select(is_large, magnitude.constant(large), magnitude).as_float())
+    # In these sums the first term is zero or the largest.
+    total, rest = fast_two_sum(select(small, zero, ln2_high), linear)
+    total, rest_of_high = fast_two_sum(total, high)
+    low = e_low * select(tail, x.constant(1.0), power)
+    # The derivative of log1p is 1/(1 + f), for which 1 - 0.8*f is near enough.
+    low = fma(low * -0.8, f, low)
+    low = low + (rest + select(small, zero, ln2_low) + rest_of_high)
+    if x_low is not None:
+        low = low + select(x.is_negative(), zero, x_low)
+    low = fma(high * f, _second_order(f), low)
+    result = scale(total + low, select(tail, k, 0))
+    result = select(x.is_negative() & ~left, x.constant(0.0), result)
+    return select(x.is_nan() | (is_large & ~x.is_negative()), x, result)
+
+
+def _reduce(x: Lane) -> tuple[Lane, Lane]:
+    """Return f in [-1/4, 1/2) and an integer k with ``x = 2**k * (1 + f)`` exactly, for normal positive x.
+
+    Anything else gives some such f and k, so that no flag is raised later.
+    """
+    form = x.format
+    bits = x.bits()
+    k = (bits - form.bit_pattern(0.75)) >> form.mantissa_bits
+    return (bits - (k << form.mantissa_bits)).as_float() - 1.0, k
+
+
+def _as_float(k: Lane) -> Lane:
+    """Convert an integer of magnitude below ``2**mantissa_bits / 2``: added to the bits of a float of that binade."""
+    form = k.format
+    shifter = 1.5 * 2.0**form.mantissa_bits
+    return (k + form.bit_pattern(shifter)).as_float() - shifter
+
+
+def _log_of_reduced(f: Lane, f_low: Lane | None, squared: Lane, k: Lane) -> Lane:
+    """``k*log(2) + log1p(f) + f_low``, where `squared` stands for f in the terms of second and higher order.
+
+    The leading part k*log(2) + f has two words; f*f*p(f) is at most a third of the result (at f = 1/2 and k = -1), so
+    that its rounding errors add less than 0.5 ulp to the 0.5 of the last addition.
+    """
+    ln2_high, ln2_low = _LN2[f.format.name]
+    high, low = fast_two_sum(k * ln2_high, f)
+    low = fma(k, ln2_low, low)
+    if f_low is not None:
+        low = low + f_low
+    return high + fma(squared * squared, _second_order(squared), low)
+
+
+def _second_order(f: Lane) -> Lane:
+    """``(log1p(f) - f) / f**2``, with the last steps after Horner, which multiply earlier rounding errors by f."""
+    constant, linear, *others = _LOG1P[f.format.name]
+    return fma(fma(even_odd_polynomial(f, others), f, linear), f, constant)

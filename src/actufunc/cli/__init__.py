@@ -1,0 +1,117 @@
+"""The command line: ``actufunc``, or ``python -m actufunc``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from actufunc import __version__
+
+from .problem import ProblemError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_OF_THE_EXTRA = {"rich", "mpmath"}
+_BAD_INPUT = 2
+_FROM_SIGNAL = 128
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, without the usage in front of it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(_BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="actufunc",
+        allow_abbrev=False,
+        description="Activation functions as ufuncs. Without a command: what this machine offers, and how fast and how "
+        "accurate each function is on it.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    apply = commands.add_parser(
+        "apply",
+        allow_abbrev=False,
+        help="apply a function to a .npy file of any size",
+        description="Apply a function to a .npy file of any size, a block at a time. The output appears when it is "
+        "complete; it has the shape and memory order of the input and native byte order.",
+    )
+    apply.add_argument("name", metavar="NAME", help="a function, as 'actufunc list' names them")
+    apply.add_argument("input", metavar="INPUT.npy", help="file to read")
+    apply.add_argument("-o", "--output", metavar="OUTPUT.npy", required=True, help="file to write")
+    apply.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a hyperparameter, such as negative_slope=0.2 or approximate=tanh; may be repeated",
+    )
+    apply.add_argument("--axis", metavar="N", type=int, help="for softmax and its like: the axis, by default the last")
+    apply.add_argument(
+        "--chunk-mb", metavar="N", type=float, default=64.0, help="memory to use for data, in MB (default: 64)"
+    )
+    apply.add_argument("--force", action="store_true", help="replace the output if it exists")
+    commands.add_parser(
+        "list", allow_abbrev=False, help="list all functions", description="List all functions with their formulas."
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments after the name of the program, by default those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0, 2 for bad input, or 128 and the number of the signal that ended the run (130 for Ctrl-C).
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+    except ProblemError as problem:
+        return _fail(str(problem))
+    except KeyboardInterrupt as interrupt:
+        _fail("interrupted")
+        return _FROM_SIGNAL + int(getattr(interrupt, "signal", signal.SIGINT))
+    except BrokenPipeError:
+        # The reader, `head` perhaps, has gone. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _FROM_SIGNAL + 13  # SIGPIPE, which Windows does not name
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _OF_THE_EXTRA:
+            raise
+        return _fail(f'this needs {error.name.partition(".")[0]}: pip install "actufunc[cli]"')
+    return status
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    # Each command imports what it needs, so that --help and --version answer at once.
+    if arguments.command == "apply":
+        from . import apply  # noqa: PLC0415
+
+        return apply.run(arguments)
+    if arguments.command == "list":
+        from . import listing  # noqa: PLC0415
+
+        return listing.run()
+    from . import report  # noqa: PLC0415
+
+    return report.run()
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"actufunc: {message}\n")
+    return _BAD_INPUT

@@ -1,0 +1,59 @@
+"""``actufunc list``: the catalogue."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from actufunc import catalogue
+
+if TYPE_CHECKING:
+    from actufunc import Activation
+
+
+def run() -> int:
+    """Print every function: signature, aliases, what it is, formula, values of options.
+
+    Returns
+    -------
+    int
+        Exit status.
+    """
+    console = Console(highlight=False)
+    for function in catalogue.ACTIVATIONS.values():
+        heading = Text(_signature(function), style="bold")
+        others = catalogue.aliases(function)
+        if others:
+            heading.append(f"  also {', '.join(others)}", style="not bold")
+        console.print(heading)
+        lines = [_summary(function), f"= {function.formula}"]
+        lines += [f"{name}: {values}" for name, values in _choices(function).items()]
+        for line in lines:
+            console.print(Padding(Text(line, style="cyan" if line.startswith("= ") else ""), (0, 0, 0, 4)))
+    return 0
+
+
+def _signature(function: Activation) -> str:
+    definition = function.definition
+    parts = [*definition.arrays]
+    for name, default in {**definition.hyperparameters, **definition.options}.items():
+        parts.append(name if default is inspect.Parameter.empty else f"{name}={default!r}")
+    if definition.over_axis:
+        parts.append("axis=-1")
+    return f"{function.__name__}({', '.join(parts)})"
+
+
+def _summary(function: Activation) -> str:
+    return inspect.cleandoc(function.__doc__ or "").partition("\n")[0]
+
+
+def _choices(function: Activation) -> dict[str, str]:
+    """Values of the options, which stand in the docstring as ``name : {...}``."""
+    text = inspect.cleandoc(function.__doc__ or "")
+    found = {name: re.search(rf"^{name} : \{{(.*?)\}}", text, re.MULTILINE) for name in function.definition.options}
+    return {name: match[1].replace('"', "").replace(", ", " or ") for name, match in found.items() if match}

@@ -1,0 +1,81 @@
+"""What this machine offers."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from typing import Any
+
+import numpy as np
+
+import actufunc
+
+# Widest vector registers by the feature that brings them, widest first, in LLVM's names.
+_VECTORS = {
+    "avx512f": ("AVX-512", 512),
+    "avx2": ("AVX2", 256),
+    "avx": ("AVX", 256),
+    "sse2": ("SSE2", 128),
+    "neon": ("Neon", 128),
+    "altivec": ("AltiVec", 128),
+    "vx": ("z/Architecture vectors", 128),
+}
+
+
+def facts() -> dict[str, str]:
+    """Return versions, processor and accelerator, each in one line.
+
+    Returns
+    -------
+    dict
+        Text by heading.
+    """
+    import numba  # noqa: PLC0415
+
+    return {
+        "actufunc": actufunc.__version__,
+        "Python": platform.python_version(),
+        "NumPy": np.__version__,
+        "Numba": f"{numba.__version__}, up to {_plural(numba.config.NUMBA_NUM_THREADS, 'thread')}",
+        "CPU": processor(),
+        "GPU": accelerator(),
+    }
+
+
+def processor() -> str:
+    """Name the processor and its widest vectors as LLVM, which compiles for it, sees them."""
+    from llvmlite import binding  # noqa: PLC0415
+
+    name = binding.get_host_cpu_name()
+    try:
+        present = binding.get_host_cpu_features()
+    except RuntimeError:  # LLVM cannot tell on every platform
+        return f"{name}, vectors unknown"
+    for feature, (title, bits) in _VECTORS.items():
+        if present.get(feature):
+            return f"{name}, vectors of {bits} bits ({title})"
+    return f"{name}, no vectors that are known here"
+
+
+def accelerator() -> str:
+    """Say which GPU CuPy finds, or why none."""
+    if importlib.util.find_spec("cupy") is None:
+        return "none: CuPy is not installed"
+    try:
+        import cupy  # noqa: PLC0415
+
+        count = cupy.cuda.runtime.getDeviceCount()
+        names = [_device_name(cupy, i) for i in range(count)]
+    except Exception as error:  # noqa: BLE001 -- a broken driver raises whatever it likes, and this only reports it
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        return f"none: CuPy is installed, but {reason}"
+    return f"{', '.join(names) or 'none'} (CuPy {cupy.__version__})"
+
+
+def _device_name(cupy: Any, index: int) -> str:
+    name: str = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
+    return name
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

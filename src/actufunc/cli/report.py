@@ -1,0 +1,178 @@
+"""``actufunc`` without a command: what this machine offers, how fast and how accurate each function is on it."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from actufunc import accuracy, catalogue
+
+from .machine import facts
+from .textbook import from_scipy, textbook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from actufunc import Activation
+
+    Array = np.ndarray[Any, Any]
+
+_DTYPES = ("float32", "float64")
+_ROWS, _LENGTH = 100, 1000
+_ELEMENTS = _ROWS * _LENGTH  # fits the second-level cache: the arithmetic is measured, not the memory
+_SECONDS = 0.15  # of timing per function and dtype
+_LEAST_REPEATS = 7
+_POINTS = 2000  # at which the error is measured
+_POINTS_OF_ROW = 16
+_NO_DEFAULT = 0.25  # for a hyperparameter without a default
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One function in one dtype: nanoseconds per element, NaN for who does not have it, and the error in ulp."""
+
+    ours: float
+    numpy: float
+    scipy: float
+    error: float
+
+
+def run() -> int:
+    """Print what this machine offers and a table over the catalogue.
+
+    Returns
+    -------
+    int
+        Exit status.
+    """
+    console = Console(highlight=False)
+    for heading, text in facts().items():
+        console.print(Text.assemble((f"{heading:<10}", "bold"), text))
+    functions = list(catalogue.ACTIVATIONS.values())
+    pairs = [(function, dtype) for function in functions for dtype in _DTYPES]
+    errors = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    measured: dict[tuple[Activation, str], _Measured] = {}
+    # Without its own thread, which would disturb the timing.
+    with Progress(
+        *columns, console=errors, transient=True, disable=not errors.is_terminal, auto_refresh=False
+    ) as progress:
+        task = progress.add_task("compiling", total=2 * len(pairs))
+        for function, dtype in pairs:
+            progress.update(task, description=f"compiling {function.__name__}", refresh=True)
+            _ours(function, dtype)[0]()
+            progress.advance(task)
+        for function, dtype in pairs:
+            progress.update(task, description=f"measuring {function.__name__}", refresh=True)
+            measured[function, dtype] = _measure(function, dtype)
+            progress.advance(task)
+    console.print(_table(functions, measured))
+    console.print(Text(_legend(functions), style="dim"))
+    return 0
+
+
+def _required(function: Activation) -> dict[str, float]:
+    hyperparameters = function.definition.hyperparameters
+    return {name: _NO_DEFAULT for name, value in hyperparameters.items() if value is inspect.Parameter.empty}
+
+
+def _ours(function: Activation, dtype: str) -> tuple[Callable[[], Any], Array, Array]:
+    """Return a call of the function, and the arrays it reads and writes."""
+    x = (3 * np.random.default_rng(0).standard_normal((_ROWS, _LENGTH))).astype(dtype)
+    out = np.empty_like(x)
+    required = _required(function)
+    return lambda: function(x, out=out, **required), x, out
+
+
+def _measure(function: Activation, dtype: str) -> _Measured:
+    ours, x, out = _ours(function, dtype)
+    typed, scipy = textbook(function, **_required(function)), from_scipy(function)
+    with np.errstate(all="ignore"):
+        seconds = _interleaved(
+            ours,
+            None if typed is None else lambda: typed(x),
+            None if scipy is None else lambda: scipy(x, out),
+        )
+    if function.definition.over_axis:
+        points = accuracy.sample_rows(dtype, _POINTS // _POINTS_OF_ROW, _POINTS_OF_ROW)
+    else:
+        points = accuracy.sample(dtype, _POINTS)
+    error = accuracy.largest_error(function, points, **_required(function)).ulp
+    own, numpy, special = (s / _ELEMENTS * 1e9 for s in seconds)
+    return _Measured(own, numpy, special, error)
+
+
+def _interleaved(*calls: Callable[[], Any] | None) -> list[float]:
+    """Time calls in turn, so that all see the same machine, and return the shortest time of each in seconds.
+
+    NaN stands for a call that is None.
+    """
+    best = [math.nan if call is None else math.inf for call in calls]
+    end = time.perf_counter() + _SECONDS
+    repeats = 0
+    while repeats < _LEAST_REPEATS or time.perf_counter() < end:
+        repeats += 1
+        for i, call in enumerate(calls):
+            if call is not None:
+                start = time.perf_counter()
+                call()
+                best[i] = min(best[i], time.perf_counter() - start)
+    return best
+
+
+def _table(functions: Sequence[Activation], measured: dict[tuple[Activation, str], _Measured]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column("", style="bold", no_wrap=True)
+    for heading in ("ns per element", "over NumPy", "over SciPy", "error in ulp"):
+        table.add_column(f"{heading}\nfloat32 float64", justify="right", no_wrap=True)
+    for function in functions:
+        of_dtypes = [measured[function, dtype] for dtype in _DTYPES]
+        table.add_row(
+            function.__name__,
+            _pair([_figure(m.ours) for m in of_dtypes]),
+            _pair([_speedup(m.numpy, m.ours) for m in of_dtypes]),
+            _pair([_speedup(m.scipy, m.ours) for m in of_dtypes]),
+            _pair([_figure(m.error) for m in of_dtypes]),
+        )
+    return table
+
+
+def _pair(cells: Sequence[Text]) -> Text:
+    """Set the figures for both dtypes under their headings."""
+    return Text(" ").join(Text(" " * (len("float32") - len(cell))) + cell for cell in cells)
+
+
+def _figure(value: float) -> Text:
+    return Text(f"{value:.2f}" if value < 10 else f"{value:.0f}" if value < 1e5 else f"{value:.0e}")  # noqa: PLR2004
+
+
+def _speedup(theirs: float, ours: float) -> Text:
+    if math.isnan(theirs):
+        return Text("-", style="dim")
+    ratio = theirs / ours
+    return Text(f"{ratio:.1f}x" if ratio < 100 else f"{ratio:.0f}x", style="red" if ratio < 1 else "green")  # noqa: PLR2004
+
+
+def _legend(functions: Sequence[Activation]) -> str:
+    lines = [
+        f"Time: {_ELEMENTS:,} elements, output preallocated, one thread, shortest of many runs.",
+        "Over NumPy: how many times faster than the formula typed in plain NumPy; over SciPy",
+        "likewise, where it has the function.",
+        f"Error: the largest at {_POINTS:,} points of the whole range; 0.5 is correct rounding.",
+    ]
+    lines += [
+        f"{function.__name__} was measured with {name}={value}."
+        for function in functions
+        for name, value in _required(function).items()
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,129 @@
+"""The formula of an activation as one would type it in NumPy, and SciPy's function of the same name.
+
+Both are what users have without this package. They are derived, not listed: the formula from the expression, SciPy's
+function from the names of the activation.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actufunc import catalogue
+from actufunc.formula.expression import Expression
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actufunc import Activation
+
+    Array = np.ndarray[Any, Any]
+
+_AS_TYPED: dict[str, Callable[..., Any]] = {
+    "add": lambda a, b: a + b,
+    "subtract": lambda a, b: a - b,
+    "multiply": lambda a, b: a * b,
+    "divide": lambda a, b: a / b,
+    "negative": lambda x: -x,
+    "absolute": np.abs,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "less": lambda a, b: a < b,
+    "less_equal": lambda a, b: a <= b,
+    "equal": lambda a, b: a == b,
+    "not_equal": lambda a, b: a != b,
+    "where": np.where,
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log1p": np.log1p,
+    "sqrt": np.sqrt,
+    "tanh": np.tanh,
+    "logistic": lambda x: 1 / (1 + np.exp(-x)),
+    "softplus": lambda x: np.log1p(np.exp(x)),
+    "normal_pdf": lambda x: np.exp(-x * x / 2) / math.sqrt(2 * math.pi),
+    "damped": lambda x, factor: x * factor,
+    "axis_sum": lambda x: x.sum(axis=-1, keepdims=True),
+    "axis_max": lambda x: x.max(axis=-1, keepdims=True),
+}
+
+
+def textbook(activation: Activation, **hyperparameters: float) -> Callable[[Array], Any] | None:
+    """Return the formula in plain NumPy operations.
+
+    Parameters
+    ----------
+    activation : Activation
+        Whose formula; that of its default options.
+    **hyperparameters
+        Values for what has no default, or others than the defaults.
+
+    Returns
+    -------
+    callable or None
+        Of an array; None if the formula needs SciPy and that is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import sigmoid
+    >>> from actufunc.cli.textbook import textbook
+    >>> textbook(sigmoid)(np.array([0.0]))
+    array([0.5])
+    """
+    definition = activation.definition
+    # Not definition.expression(), which may look after NaN: nobody types that.
+    formula = definition.trace(**definition.options)
+    known = dict(_AS_TYPED)
+    if any(node.operation == "normal_cdf" for node in formula.nodes()):
+        if importlib.util.find_spec("scipy") is None:
+            return None
+        from scipy.special import erf  # noqa: PLC0415
+
+        known["normal_cdf"] = lambda x: 0.5 * (1 + erf(x / math.sqrt(2)))
+    values = {**definition.hyperparameters, **hyperparameters}
+
+    def combine(node: Expression, operands: tuple[Any, ...]) -> Any:
+        return known[node.operation](*(_number(o) if isinstance(o, Expression) else o for o in operands))
+
+    return lambda x: formula.fold(lambda node: {**values, "x": x}[node.value], combine)
+
+
+def _number(node: Expression) -> float:
+    """Return a constant as a Python number, which does not promote float32."""
+    return float(node.value) if isinstance(node.value, Decimal) else node.value
+
+
+def from_scipy(activation: Activation) -> Callable[[Array, Array], Any] | None:
+    """Return SciPy's function of the same name, or of an alias, called on an array and, if it takes one, an output.
+
+    Parameters
+    ----------
+    activation : Activation
+        What to look for.
+
+    Returns
+    -------
+    callable or None
+        Of an array and an output; None if SciPy has no such function or is not installed.
+    """
+    if importlib.util.find_spec("scipy") is None:
+        return None
+    from scipy import special  # noqa: PLC0415
+
+    for name in (activation.__name__, *catalogue.aliases(activation)):
+        function = getattr(special, name, None)
+        if function is not None:
+            return partial(_call_scipy, function, over_axis=activation.definition.over_axis)
+    return None
+
+
+def _call_scipy(function: Callable[..., Any], x: Array, out: Array, *, over_axis: bool) -> Any:
+    if isinstance(function, np.ufunc):
+        return function(x, out=out)
+    return function(x, axis=-1) if over_axis else function(x)

@@ -1,0 +1,190 @@
+"""Whose arrays are these, and which backend serves them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from .formula.definition import Definition
+    from .formula.expression import Expression
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of an activation, bound to its arguments.
+
+    Attributes
+    ----------
+    function : Activation
+        What is called.
+    operands : dict
+        Arrays and hyperparameters by name, in the order of the definition.
+    options : dict
+        Values of the definition's options.
+    keywords : dict
+        Those of `out`, `where`, `dtype`, `casting`, `order`, `subok` and `axis` that were given.
+    kernel : callable or None
+        Set by the NumPy backend: what gives the same result for any contiguous `x` of this dtype.
+    """
+
+    function: Any
+    operands: dict[str, Any]
+    options: dict[str, Any]
+    keywords: Mapping[str, Any]
+    kernel: Callable[..., Any] | None = None
+
+    @property
+    def definition(self) -> Definition:
+        """What the function computes."""
+        definition: Definition = self.function.definition
+        return definition
+
+    @property
+    def expression(self) -> Expression:
+        """What to compute for the options of this call."""
+        return self.definition.expression(self.options)
+
+    def specialised(self, scalars: Mapping[str, Any]) -> Expression:
+        """What to compute, with the values of scalar hyperparameters put in."""
+        return self.definition.specialised(self.options, scalars)
+
+    @property
+    def out(self) -> Any:
+        """The output given, or None; NumPy takes a tuple of one as well."""
+        out = self.keywords.get("out")
+        if isinstance(out, tuple):
+            if len(out) != 1:
+                raise ValueError(f"{self.definition.name} has one output: out must be one array, not {len(out)}")
+            return out[0]
+        return out
+
+    def as_typed(self) -> tuple[list[Any], dict[str, Any]]:
+        """Return the inputs, without trailing hyperparameters that have their default, and the keywords."""
+        inputs = dict(self.operands)
+        for name, default in reversed(self.definition.hyperparameters.items()):
+            if inputs[name] is not default:
+                break
+            del inputs[name]
+        options = {name: value for name, value in self.options.items() if value != self.definition.options[name]}
+        return list(inputs.values()), {**options, **self.keywords}
+
+    def values(self) -> Iterator[Any]:
+        """Yield everything that may be an array."""
+        yield from self.operands.values()
+        if (out := self.out) is not None:
+            yield out
+        if "where" in self.keywords:
+            yield self.keywords["where"]
+
+
+def evaluate(call: Call) -> Any:
+    """Serve a call by the backend of its arrays.
+
+    Parameters
+    ----------
+    call : Call
+        What to compute.
+
+    Returns
+    -------
+    array
+        Of the kind that came in.
+
+    Raises
+    ------
+    TypeError
+        If arrays of several libraries meet, or nobody knows an argument.
+    """
+    owners: dict[str, Any] = {}
+    overriding: list[Any] = []
+    for value in call.values():
+        if type(value) is np.ndarray:
+            owners["numpy"] = value
+        elif (name := owner(value)) is not None:
+            owners[name] = value
+        elif _overrides_ufuncs(value):
+            overriding.append(value)
+    if overriding:
+        return _hand_over(call, overriding)
+    if len(owners) > 1:
+        names = " and ".join(sorted(owners))
+        raise TypeError(f"{call.definition.name} got arrays of {names}; convert them to one library first")
+    if "numpy" in owners or not owners:
+        from .backends.numpy.call import evaluate as evaluate_numpy  # noqa: PLC0415
+
+        return evaluate_numpy(call)
+    if "dask" in owners:
+        from .backends.dask import evaluate as evaluate_dask  # noqa: PLC0415
+
+        return evaluate_dask(call)
+    from .backends.array_api import evaluate as evaluate_array_api  # noqa: PLC0415
+
+    return evaluate_array_api(call)
+
+
+def owner(value: object) -> str | None:
+    """Name the library of an array.
+
+    Parameters
+    ----------
+    value : object
+        Anything.
+
+    Returns
+    -------
+    str or None
+        ``"numpy"``, ``"torch"``, ``"jax"``, ``"dask"``, ``"cupy"`` or the package of any other array API object; None
+        for what is no array, among them Python and NumPy scalars, lists, and objects that override ufuncs.
+    """
+    if value is None or isinstance(value, _NEUTRAL):
+        return None
+    if isinstance(value, np.ndarray):
+        return None if _overrides_ufuncs(value) else "numpy"
+    import array_api_compat as compat  # noqa: PLC0415
+
+    if compat.is_torch_array(value):
+        return "torch"
+    if compat.is_jax_array(value):
+        return "jax"
+    if compat.is_dask_array(value):
+        return "dask"
+    if compat.is_cupy_array(value):
+        return "cupy"
+    if compat.is_array_api_obj(value):
+        return type(value).__module__.partition(".")[0]
+    return None
+
+
+_NEUTRAL = (bool, int, float, complex, str, bytes, list, tuple, np.generic)
+
+
+def _overrides_ufuncs(value: object) -> bool:
+    return getattr(type(value), "__array_ufunc__", _NUMPYS_OWN) is not _NUMPYS_OWN
+
+
+_NUMPYS_OWN = np.ndarray.__array_ufunc__
+
+
+def _hand_over(call: Call, overriding: list[Any]) -> Any:
+    """Let the operands compute, as NumPy does (NEP 13): subclasses first, then from left to right."""
+    candidates: list[Any] = []
+    for value in overriding:
+        if any(type(value) is type(other) for other in candidates):
+            continue
+        place = next((i for i, other in enumerate(candidates) if issubclass(type(value), type(other))), len(candidates))
+        candidates.insert(place, value)
+    inputs, keywords = call.as_typed()
+    if call.out is not None:
+        keywords["out"] = (call.out,)
+    for value in candidates:
+        method = type(value).__array_ufunc__
+        result = NotImplemented if method is None else method(value, call.function, "__call__", *inputs, **keywords)
+        if result is not NotImplemented:
+            return result
+    names = " and ".join(type(value).__name__ for value in candidates)
+    raise TypeError(f"{call.definition.name} is not supported by {names}; convert to an array first")

@@ -1,0 +1,321 @@
+"""Expressions: what a definition yields when it is called with symbols.
+
+An expression is an immutable node of a directed acyclic graph. Equal expressions are the same object, so a
+subexpression that a formula mentions twice is stored, and later computed, once. Constants are Python numbers and have
+no dtype: a backend gives them the dtype of the arrays it serves. A `~decimal.Decimal` states a constant to more digits
+than a float holds; backends that compute the argument of an exponential in extra precision use them.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from weakref import WeakValueDictionary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+Number: TypeAlias = bool | int | float | Decimal
+Operand: TypeAlias = "Expression | Number"
+
+_nodes: WeakValueDictionary[tuple[object, ...], Expression] = WeakValueDictionary()
+
+
+class Expression:
+    """One node: an operation applied to operands, an argument, or a constant.
+
+    Attributes
+    ----------
+    operation : str
+        Name from :mod:`actufunc.formula.operations`, or ``"argument"`` or ``"constant"``.
+    operands : tuple of Expression
+        What the operation is applied to.
+    value : str, number or None
+        Name of an argument, value of a constant, else None.
+    """
+
+    __slots__ = ("__weakref__", "operands", "operation", "value")
+
+    operation: str
+    operands: tuple[Expression, ...]
+    value: Any
+
+    def __new__(cls, operation: str, operands: tuple[Expression, ...] = (), value: object = None) -> Expression:
+        # The repr tells 0.0 from -0.0 and lets NaN equal itself; the type tells 1 from 1.0 and from True.
+        key = (operation, *(id(operand) for operand in operands), type(value), repr(value))
+        node = _nodes.get(key)
+        if node is None:
+            node = super().__new__(cls)
+            node.operation, node.operands, node.value = operation, operands, value
+            node = _nodes.setdefault(key, node)
+        return node
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Expression, (self.operation, self.operands, self.value)
+
+    # Arithmetic and comparisons.
+
+    def __add__(self, other: Operand) -> Expression:
+        return apply("add", self, other)
+
+    def __radd__(self, other: Operand) -> Expression:
+        return apply("add", other, self)
+
+    def __sub__(self, other: Operand) -> Expression:
+        return apply("subtract", self, other)
+
+    def __rsub__(self, other: Operand) -> Expression:
+        return apply("subtract", other, self)
+
+    def __mul__(self, other: Operand) -> Expression:
+        return apply("multiply", self, other)
+
+    def __rmul__(self, other: Operand) -> Expression:
+        return apply("multiply", other, self)
+
+    def __truediv__(self, other: Operand) -> Expression:
+        return apply("divide", self, other)
+
+    def __rtruediv__(self, other: Operand) -> Expression:
+        return apply("divide", other, self)
+
+    def __neg__(self) -> Expression:
+        return apply("negative", self)
+
+    def __pos__(self) -> Expression:
+        return self
+
+    def __abs__(self) -> Expression:
+        return apply("absolute", self)
+
+    def __pow__(self, exponent: object) -> Expression:
+        if type(exponent) is not int or exponent < 1:
+            raise TypeError("a formula can raise to a positive whole power only; write exp(p * log(x)) for others")
+        power = self
+        for bit in bin(exponent)[3:]:
+            power = power * power
+            if bit == "1":
+                power = power * self
+        return power
+
+    def __lt__(self, other: Operand) -> Expression:
+        return apply("less", self, other)
+
+    def __le__(self, other: Operand) -> Expression:
+        return apply("less_equal", self, other)
+
+    def __gt__(self, other: Operand) -> Expression:
+        return apply("less", other, self)
+
+    def __ge__(self, other: Operand) -> Expression:
+        return apply("less_equal", other, self)
+
+    def __eq__(self, other: object) -> Expression:  # type: ignore[override]
+        return apply("equal", self, other)
+
+    def __ne__(self, other: object) -> Expression:  # type: ignore[override]
+        return apply("not_equal", self, other)
+
+    __hash__ = object.__hash__
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(
+            "a formula cannot branch on its arguments (if, and, or, max, ...); write where(condition, a, b) instead"
+        )
+
+    def __float__(self) -> NoReturn:
+        raise TypeError(
+            "a formula cannot pass its arguments to math or numpy functions; use those of actufunc.formula instead"
+        )
+
+    def __array__(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError(
+            "a formula cannot pass its arguments to math or numpy functions; use those of actufunc.formula instead"
+        )
+
+    __array_ufunc__ = None
+
+    # Walks over the graph.
+
+    def nodes(self) -> Iterator[Expression]:
+        """Yield every node once, operands before what is made of them."""
+        seen: set[Expression] = set()
+        stack = [(self, False)]
+        while stack:
+            node, ready = stack.pop()
+            if ready:
+                yield node
+            elif node not in seen:
+                seen.add(node)
+                stack.append((node, True))
+                stack.extend((operand, False) for operand in reversed(node.operands))
+
+    def arguments(self) -> set[str]:
+        """Names of the arguments on which this depends."""
+        return {node.value for node in self.nodes() if node.operation == "argument"}
+
+    def substitute(self, values: Mapping[str, Operand]) -> Expression:
+        """Put constants or other expressions in the place of arguments."""
+        if self.operation == "constant":
+            return self
+
+        def leaf(node: Expression) -> Expression:
+            return constant(values[node.value]) if node.value in values else node
+
+        return self.fold(leaf, lambda node, operands: apply(node.operation, *operands))
+
+    def fold(
+        self, leaf: Callable[[Expression], Any], combine: Callable[[Expression, tuple[Any, ...]], Any]
+    ) -> Any:
+        """Compute a value from the leaves up, once per node.
+
+        Parameters
+        ----------
+        leaf : callable
+            Value of an argument; a constant stays what it is.
+        combine : callable
+            Value of a node from the node and the values of its operands.
+
+        Returns
+        -------
+        Any
+            The value of this node.
+        """
+        values: dict[Expression, Any] = {}
+        for node in self.nodes():
+            if node.operation == "argument":
+                values[node] = leaf(node)
+            elif node.operation == "constant":
+                values[node] = node
+            else:
+                values[node] = combine(node, tuple(values[operand] for operand in node.operands))
+        return values[self]
+
+    def __repr__(self) -> str:
+        return to_text(self)
+
+
+def argument(name: str) -> Expression:
+    """Return the symbol of an argument."""
+    return Expression("argument", value=name)
+
+
+def constant(value: object) -> Expression:
+    """Return the node of a Python number."""
+    if isinstance(value, Expression):
+        return value
+    if isinstance(value, bool | int):
+        return Expression("constant", value=value)
+    if isinstance(value, Decimal):
+        return Expression("constant", value=value)
+    if isinstance(value, float):
+        return Expression("constant", value=float(value))
+    raise TypeError(
+        f"a formula is made of its arguments and Python numbers, not of {type(value).__name__}; "
+        "hyperparameters that are arrays are arguments of the formula"
+    )
+
+
+def is_constant(node: Expression, value: float | None = None) -> bool:
+    """Tell whether `node` is a constant, and if asked, whether it is `value`."""
+    return node.operation == "constant" and (value is None or node.value == value)
+
+
+def apply(operation: str, *operands: object) -> Expression:
+    """Apply an operation, simplified where that changes no bit of any result."""
+    nodes = tuple(constant(operand) for operand in operands)
+    simpler = _simplified(operation, nodes)
+    return Expression(operation, nodes) if simpler is None else simpler
+
+
+_EXACT_ON_CONSTANTS: dict[str, Callable[..., Number]] = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "negative": operator.neg,
+    "less": operator.lt,
+    "less_equal": operator.le,
+    "equal": operator.eq,
+    "not_equal": operator.ne,
+}
+
+
+def _simplified(operation: str, nodes: tuple[Expression, ...]) -> Expression | None:
+    """Return a simpler node with the same value for every input, NaN, infinity and signed zero included."""
+    if operation in _EXACT_ON_CONSTANTS and all(is_constant(node) for node in nodes):
+        return constant(_EXACT_ON_CONSTANTS[operation](*_alike([node.value for node in nodes])))
+    match operation, nodes:
+        case "multiply", (a, b) if is_constant(a, 1):
+            return b
+        case ("multiply" | "divide"), (a, b) if is_constant(b, 1):
+            return a
+        case "multiply", (a, b) if is_constant(a, -1):
+            return -b
+        case ("multiply" | "divide"), (a, b) if is_constant(b, -1):
+            return -a
+        case "subtract", (a, b) if is_constant(b, 0):
+            return a
+        case "negative", (a,) if a.operation == "negative":
+            return a.operands[0]
+        case "negative", (a,) if a.operation == "multiply" and is_constant(a.operands[0]):
+            return -a.operands[0] * a.operands[1]
+        case "where", (condition, a, b) if a is b:
+            return a
+        case "where", (condition, a, b) if is_constant(condition):
+            return a if condition.value else b
+        case "damped", (a, b) if _is_ordinary(a) or _is_ordinary(b):
+            return a * b
+    return None
+
+
+def _alike(values: list[Any]) -> list[Any]:
+    """Make Decimals of all values if there is one among them, as arithmetic on Decimals demands."""
+    return [Decimal(value) for value in values] if any(isinstance(v, Decimal) for v in values) else values
+
+
+def _is_ordinary(node: Expression) -> bool:
+    """Tell whether a node is a constant, and neither zero nor infinite nor NaN."""
+    return is_constant(node) and math.isfinite(node.value) and node.value != 0
+
+
+COMPARISONS = frozenset({"less", "less_equal", "equal", "not_equal"})
+
+_INFIX = {
+    "add": (" + ", 10),
+    "subtract": (" - ", 10),
+    "multiply": ("*", 20),
+    "divide": ("/", 20),
+    "less": (" < ", 5),
+    "less_equal": (" <= ", 5),
+    "equal": (" == ", 5),
+    "not_equal": (" != ", 5),
+}
+
+
+def to_text(expression: Expression) -> str:
+    """Write an expression as one would type it."""
+
+    def parenthesised(text: tuple[str, int], at_least: int) -> str:
+        return text[0] if text[1] >= at_least else f"({text[0]})"
+
+    def leaf(node: Expression) -> tuple[str, int]:
+        return str(node.value), 100
+
+    def combine(node: Expression, operands: tuple[Any, ...]) -> tuple[str, int]:
+        texts = [
+            (str(o.value), 100 if o.value >= 0 else 30) if isinstance(o, Expression) else o for o in operands
+        ]
+        if node.operation in _INFIX:
+            sign, strength = _INFIX[node.operation]
+            left, right = parenthesised(texts[0], strength), parenthesised(texts[1], strength + 1)
+            return f"{left}{sign}{right}", strength
+        if node.operation == "negative":
+            return f"-{parenthesised(texts[0], 20)}", 15
+        return f"{node.operation}({', '.join(text for text, _ in texts)})", 100
+
+    if is_constant(expression):
+        return str(expression.value)
+    text: tuple[str, int] = expression.fold(leaf, combine)
+    return text[0]

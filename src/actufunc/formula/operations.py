@@ -1,0 +1,102 @@
+"""The vocabulary of formulas.
+
+Each function applies one operation to expressions and Python numbers; arithmetic and comparisons are the operators of
+:class:`~actufunc.formula.expression.Expression`. What an operation means to a backend stands in the backend's table, and
+its derivative in :mod:`~actufunc.formula.derivative`.
+
+Some operations could be written with others but are primitives here, because they decide the accuracy of every formula
+that uses them: `logistic`, `softplus`, `normal_cdf`, `normal_pdf` and `damped`.
+"""
+
+from __future__ import annotations
+
+from .expression import Expression, Operand, apply
+
+
+def exp(x: Operand) -> Expression:
+    """Exponential."""
+    return apply("exp", x)
+
+
+def expm1(x: Operand) -> Expression:
+    """``exp(x) - 1``, accurate near zero."""
+    return apply("expm1", x)
+
+
+def log(x: Operand) -> Expression:
+    """Natural logarithm."""
+    return apply("log", x)
+
+
+def log1p(x: Operand) -> Expression:
+    """``log(1 + x)``, accurate near zero."""
+    return apply("log1p", x)
+
+
+def sqrt(x: Operand) -> Expression:
+    """Square root."""
+    return apply("sqrt", x)
+
+
+def tanh(x: Operand) -> Expression:
+    """Hyperbolic tangent."""
+    return apply("tanh", x)
+
+
+def logistic(x: Operand) -> Expression:
+    """``1 / (1 + exp(-x))``, accurate in both tails."""
+    return apply("logistic", x)
+
+
+def softplus(x: Operand) -> Expression:
+    """``log(1 + exp(x))``, accurate in both tails."""
+    return apply("softplus", x)
+
+
+def normal_cdf(x: Operand) -> Expression:
+    """Distribution function of the standard normal distribution, accurate in the left tail."""
+    return apply("normal_cdf", x)
+
+
+def normal_pdf(x: Operand) -> Expression:
+    """Density of the standard normal distribution, ``exp(-x*x/2) / sqrt(2*pi)``."""
+    return apply("normal_pdf", x)
+
+
+def absolute(x: Operand) -> Expression:
+    """Absolute value."""
+    return apply("absolute", x)
+
+
+def maximum(a: Operand, b: Operand) -> Expression:
+    """Return the larger of two; NaN if either is NaN."""
+    return apply("maximum", a, b)
+
+
+def minimum(a: Operand, b: Operand) -> Expression:
+    """Return the smaller of two; NaN if either is NaN."""
+    return apply("minimum", a, b)
+
+
+def where(condition: Operand, a: Operand, b: Operand) -> Expression:
+    """`a` where the condition holds, else `b`; both are computed."""
+    return apply("where", condition, a, b)
+
+
+def damped(x: Operand, factor: Operand) -> Expression:
+    """``x * factor`` for a factor that vanishes faster than `x` grows: infinity times zero is zero, signed as `x` is.
+
+    Where the factor is an exponential, a logistic or a normal distribution function, the product keeps its relative
+    accuracy although the factor alone would be subnormal.
+    """
+    return apply("damped", x, factor)
+
+
+def axis_sum(x: Operand) -> Expression:
+    """Sum over the axis of a function such as softmax."""
+    return apply("axis_sum", x)
+
+
+def axis_max(x: Operand) -> Expression:
+    """Maximum over the axis of a function such as softmax; NaN if any element is NaN."""
+    return apply("axis_max", x)

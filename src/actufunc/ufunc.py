@@ -1,0 +1,340 @@
+"""The object a user holds: call protocol, derivatives, attributes, pickling."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from .dispatch import Call, evaluate
+from .formula.definition import Definition, gradient, read, vector_jacobian_product
+from .formula.expression import Expression, constant, to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_KEYWORDS = {
+    "out": None,
+    "where": True,
+    "dtype": None,
+    "casting": "same_kind",
+    "order": "K",
+    "subok": True,
+}
+_AXIS_KEYWORDS = {"axis": -1, "out": None, "where": True, "dtype": None}
+
+_Function = TypeVar("_Function", bound="Callable[..., Any]")
+
+
+class Activation:
+    """An activation function for every kind of array.
+
+    Call it as a NumPy ufunc: ``f(x, *hyperparameters, out=None, where=True, dtype=None, casting="same_kind",
+    order="K", subok=True)``; one over an axis takes ``axis=-1`` and of the others `out`, `where` and `dtype`. It returns
+    the kind of array that came in.
+
+    Made by `actufunc.activation`.
+
+    Attributes
+    ----------
+    definition : Definition
+        What it computes.
+    grad : Activation
+        Derivative; ``grad(x, ..., wrt="alpha")`` is the one by a hyperparameter.
+    vjp : Activation
+        ``vjp(x, g)`` is the product of the cotangent `g` with the derivative, in one pass.
+    nin, nout, nargs, types, signature, identity :
+        As of a `numpy.ufunc`.
+    """
+
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_fast",
+        "definition",
+    )
+
+    nout = 1
+    identity = None
+    signature = None
+
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+        # Kernels that take a contiguous NumPy array as it is, by its dtype and the other arguments as they were given.
+        self._fast: dict[Any, Callable[..., Any]] = {}
+        self.__name__ = self.__qualname__ = definition.name
+        self._parent: tuple[Activation, str] | None = None
+        self._overrides: dict[str, Callable[..., Any]] = {}
+
+    # Calling.
+
+    def __call__(self, x: Any, /, *args: Any, out: Any = None, **keywords: Any) -> Any:
+        # One element costs 0.3 us in the kernel, so that every attribute looked up here shows.
+        key: Any = None
+        if type(x) is np.ndarray:
+            key = (x.dtype.char, args, *keywords.items()) if args or keywords else x.dtype.char
+            try:
+                kernel = self._fast.get(key)
+            except TypeError:  # an array among the arguments has no hash
+                kernel = key = None
+            if kernel is not None:
+                if out is None:
+                    if x.flags.forc:
+                        return kernel(x)
+                elif _goes_straight(x, out):
+                    return kernel(x, out)
+        elif isinstance(x, Expression):
+            return self._inline(x, *args, **keywords)
+        if out is not None:
+            keywords["out"] = out
+        call = self._bind(x, *args, **keywords)
+        result = evaluate(call)
+        if key is not None and call.kernel is not None:
+            self._fast[key] = call.kernel
+        return result
+
+    def _bind(self, *args: Any, **keywords: Any) -> Call:
+        definition = self.definition
+        names = (*definition.arguments, *definition.options)
+        if len(args) > len(names):
+            raise TypeError(f"{self.__name__} takes at most {len(names)} positional arguments, not {len(args)}")
+        given = dict(zip(names, args, strict=False))
+        own = _AXIS_KEYWORDS if definition.over_axis else _KEYWORDS
+        protocol: dict[str, Any] = {}
+        for name, value in keywords.items():
+            if name in given:
+                raise TypeError(f"{self.__name__} got {name!r} by position and by keyword")
+            if name in own:
+                protocol[name] = value
+            elif name in names[1:]:
+                given[name] = value
+            else:
+                known = ", ".join([*names[1:], *own])
+                raise TypeError(f"{self.__name__} got an unexpected keyword {name!r}; it knows {known}")
+        values = {**definition.hyperparameters, **definition.options, **given}
+        missing = [name for name in definition.arguments if values.get(name, _EMPTY) is _EMPTY]
+        if missing:
+            raise TypeError(f"{self.__name__} needs {' and '.join(map(repr, missing))}")
+        operands = {name: values[name] for name in definition.arguments}
+        return Call(self, operands, {name: values[name] for name in definition.options}, protocol)
+
+    def _inline(self, x: Expression, *args: Any, **keywords: Any) -> Expression:
+        """Put the formula in the place of a call inside another formula."""
+        call = self._bind(x, *args, **keywords)
+        if call.keywords:
+            raise TypeError(f"inside a formula {self.__name__} takes no {', '.join(call.keywords)}")
+        replacement = {name: constant(value) for name, value in call.operands.items()}
+        return self.definition.trace(**call.options).substitute(replacement)
+
+    # Derivatives.
+
+    @functools.cached_property
+    def grad(self) -> Activation:
+        """Derivative by `x`, or by the hyperparameter that the keyword `wrt` names."""
+        if self.definition.over_axis:
+            raise AttributeError(f"the derivative of {self.__name__} is a matrix: use {self.__name__}.vjp(x, g)")
+        return self._derived("grad", gradient(self.definition, self._overrides.get("derivative")))
+
+    @functools.cached_property
+    def vjp(self) -> Activation:
+        """``vjp(x, g)``: the product of the cotangent `g` with the derivative at `x`."""
+        of = self.definition if self.definition.over_axis else self.grad.definition
+        return self._derived("vjp", vector_jacobian_product(of, self._overrides.get("cotangent")))
+
+    def _derived(self, attribute: str, definition: Definition) -> Activation:
+        derived = Activation(definition)
+        derived._parent = (self, attribute)
+        what = "Derivative" if attribute == "grad" else "Vector-Jacobian product"
+        derived.__doc__ = f"{what} of `{self.__name__}`: ``{definition.name}{derived.__signature__}``."
+        return derived
+
+    def derivative(self, formula: _Function) -> _Function:
+        """State the derivative by `x`, where the automatic one would lose accuracy or overflow.
+
+        Parameters
+        ----------
+        formula : callable
+            Takes what the definition takes and returns an expression.
+
+        Returns
+        -------
+        callable
+            `formula`, so that this can be used as a decorator.
+        """
+        self._overrides["derivative"] = formula
+        return formula
+
+    def cotangent(self, formula: _Function) -> _Function:
+        """State the vjp of a function over an axis.
+
+        Parameters
+        ----------
+        formula : callable
+            Takes what the definition takes and the cotangent as keyword `g`, and returns an expression.
+
+        Returns
+        -------
+        callable
+            `formula`, so that this can be used as a decorator.
+        """
+        self._overrides["cotangent"] = formula
+        return formula
+
+    # What a NumPy ufunc tells about itself.
+
+    @property
+    def nin(self) -> int:
+        """Number of arrays it can take: x and the numeric hyperparameters."""
+        return len(self.definition.arguments)
+
+    @property
+    def nargs(self) -> int:
+        """Number of inputs and outputs."""
+        return self.nin + self.nout
+
+    @property
+    def types(self) -> list[str]:
+        """Signatures by dtype character, as of a `numpy.ufunc`."""
+        return [f"{character * self.nin}->{character}" for character in "efd"]
+
+    @property
+    def ntypes(self) -> int:
+        """Number of signatures."""
+        return len(self.types)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        kinds = inspect.Parameter
+        definition = self.definition
+        parameters = [kinds(name, kinds.POSITIONAL_ONLY) for name in definition.arrays]
+        for name, default in {**definition.hyperparameters, **definition.options}.items():
+            parameters.append(kinds(name, kinds.POSITIONAL_OR_KEYWORD, default=default))
+        for name, default in (_AXIS_KEYWORDS if definition.over_axis else _KEYWORDS).items():
+            parameters.append(kinds(name, kinds.KEYWORD_ONLY, default=default))
+        return inspect.Signature(parameters)
+
+    @property
+    def formula(self) -> str:
+        """The formula that all backends compute, for the default options."""
+        return to_text(self.definition.trace(**self.definition.options))
+
+    def source(self, target: str = "numba", dtype: Any = "float32", **options: Any) -> str:
+        """Return the text that is compiled.
+
+        Parameters
+        ----------
+        target : {"numba", "cuda"}
+            Python for Numba, or CUDA C.
+        dtype : dtype_like, default "float32"
+            Of the arrays.
+        **options
+            Values of options, such as ``approximate="tanh"``, and of scalar hyperparameters, which are compiled in.
+
+        Returns
+        -------
+        str
+            Source text.
+
+        Raises
+        ------
+        ValueError
+            If the target is unknown.
+
+        Examples
+        --------
+        >>> from actufunc import relu
+        >>> print(relu.source("numba"))
+        def relu(x):
+            t0 = maximum(x, float32(0.0))
+            return t0
+        <BLANKLINE>
+        """
+        definition = self.definition
+        chosen = {name: options.pop(name, default) for name, default in definition.options.items()}
+        unknown = options.keys() - definition.hyperparameters.keys()
+        if unknown:
+            raise TypeError(f"{self.__name__} has no {' and '.join(map(repr, sorted(unknown)))}")
+        values = {name: constant(value) for name, value in options.items()}
+        expression = definition.expression(chosen).substitute(values)
+        arguments = [name for name in definition.arguments if name not in values]
+        name = self.__name__.replace(".", "_")
+        if target == "numba":
+            from .backends.numpy.lower import Layout, source as numba_source  # noqa: PLC0415
+
+            layout = Layout.ROWS if definition.over_axis else None
+            return numba_source(name, expression, arguments, np.dtype(dtype), layout)
+        if target == "cuda":
+            from .backends.cupy.lower import source as cuda_source  # noqa: PLC0415
+
+            return cuda_source(name, expression, arguments, np.dtype(dtype))
+        raise ValueError(f"target must be 'numba' or 'cuda', not {target!r}")
+
+    def __repr__(self) -> str:
+        hyperparameters = ", ".join(self.definition.arguments)
+        return f"<activation {self.__name__}({hyperparameters}) = {self.formula}>"
+
+    def __reduce__(self) -> Any:
+        if self._parent is not None:
+            parent, attribute = self._parent
+            return getattr, (parent, attribute)
+        return self.__qualname__
+
+
+_EMPTY = inspect.Parameter.empty
+
+# Overlap costs only speed (LLVM's vectorised loop steps aside), and looking for it costs as much as 1000 elements.
+_SMALL = 4096
+
+
+def _goes_straight(x: np.ndarray[Any, Any], out: Any) -> bool:
+    """Tell whether a kernel may write to `out` without the guard: both contiguous, alike, and not the same memory."""
+    return (
+        type(out) is np.ndarray
+        and out.dtype is x.dtype
+        and out.shape == x.shape
+        and out.flags.c_contiguous
+        and x.flags.c_contiguous
+        and out is not x
+        and (x.size < _SMALL or not np.may_share_memory(x, out))
+    )
+
+
+def activation(function: Callable[..., Any], /) -> Activation:
+    """Make an activation of a formula.
+
+    Parameters
+    ----------
+    function : callable
+        Takes ``x`` and, with defaults, hyperparameters; returns the formula, written with Python's operators, the
+        functions of `actufunc.formula` and other activations. It is called once, with symbols, not with arrays.
+
+    Returns
+    -------
+    Activation
+        With the docstring of the function.
+
+    Raises
+    ------
+    TypeError
+        If the function does what a formula cannot: branch on an argument, call a function of another library, return
+        something else than one expression.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import activation, sigmoid
+    >>> @activation
+    ... def scaled_sigmoid(x, temperature=2.0):
+    ...     return sigmoid(x / temperature)
+    >>> scaled_sigmoid(np.array([-2.0, 0.0, 2.0]))
+    array([0.26894142, 0.5       , 0.73105858])
+    >>> scaled_sigmoid.grad(np.array([0.0]), temperature=1)
+    array([0.25])
+    """
+    made = Activation(read(function))
+    made.__doc__ = function.__doc__
+    made.__module__ = function.__module__
+    made.__qualname__ = function.__qualname__
+    return made

@@ -1,0 +1,132 @@
+"""Array libraries, activations and dtypes for all tests."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+from actufunc.catalogue import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actufunc import Activation
+
+settings.register_profile(
+    "default", max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
+settings.register_profile("long", max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
+settings.load_profile("default")
+
+LIBRARIES = ("numpy", "array_api_strict", "torch", "jax", "dask", "cupy")
+
+
+@dataclass(frozen=True)
+class Library:
+    """An array library: how to make its arrays and how to look into them."""
+
+    name: str
+    module: Any
+    make: Callable[[np.ndarray[Any, Any]], Any]
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def asarray(self, values: Any, dtype: str | None = None) -> Any:
+        """Make an array of this library."""
+        return self.make(np.array(values, dtype))
+
+    def asnumpy(self, array: Any) -> np.ndarray[Any, Any]:
+        """Return the values of an array of this library."""
+        if self.name == "cupy":
+            return np.asarray(array.get())
+        if self.name == "dask":
+            return np.asarray(array.compute(scheduler="sync"))
+        return np.array(array)
+
+    def is_array(self, value: object) -> bool:
+        """Tell whether a value is an array of this library (for NumPy also the scalar that a 0-d result becomes)."""
+        example = self.make(np.zeros(1))
+        return isinstance(value, type(example)) or (self.name == "numpy" and isinstance(value, np.generic))
+
+
+def load(name: str) -> Library:
+    """Import a library, or skip the test if it or its device is missing."""
+    module = pytest.importorskip({"dask": "dask.array", "jax": "jax.numpy"}.get(name, name))
+    if name == "numpy":
+        return Library(name, module, np.asarray)
+    if name == "torch":
+        return Library(name, module, lambda values: module.from_numpy(np.ascontiguousarray(values).copy()))
+    if name == "jax":
+        importlib.import_module("jax").config.update("jax_enable_x64", val=True)
+        return Library(name, module, module.asarray)
+    if name == "dask":
+        return Library(name, module, lambda values: module.from_array(values, chunks=3))
+    if name == "cupy":
+        try:
+            module.cuda.runtime.getDeviceCount()
+        except module.cuda.runtime.CUDARuntimeError as error:
+            pytest.skip(f"no GPU: {error}")
+    return Library(name, module, module.asarray)
+
+
+@pytest.fixture(params=LIBRARIES)
+def xp(request: pytest.FixtureRequest) -> Library:
+    """Each array library that is installed."""
+    return load(request.param)
+
+
+@dataclass(frozen=True)
+class Case:
+    """An activation with values for what has no default, and one set of options."""
+
+    function: Activation
+    keywords: tuple[tuple[str, Any], ...] = ()
+
+    def __repr__(self) -> str:
+        chosen = ",".join(f"{key}={value}" for key, value in self.keywords)
+        return f"{self.function.__name__}({chosen})" if chosen else self.function.__name__
+
+    def __call__(self, *arrays: Any, **keywords: Any) -> Any:
+        return self.function(*arrays, **dict(self.keywords), **keywords)
+
+    @property
+    def grad(self) -> Case:
+        return Case(self.function.grad, self.keywords)
+
+    @property
+    def vjp(self) -> Case:
+        return Case(self.function.vjp, self.keywords)
+
+
+# Values to try for an option besides its default, and for a hyperparameter without a default. A new option or such a
+# hyperparameter that is not named here makes the collection fail.
+_OTHER_OPTIONS = {"approximate": ["tanh"]}
+_REQUIRED = {"alpha": 0.25}
+
+
+def cases(*, over_axis: bool | None = None) -> list[Case]:
+    """Return every activation of the catalogue with each of its options."""
+    found = []
+    for function in ACTIVATIONS.values():
+        definition = function.definition
+        if over_axis is not None and definition.over_axis is not over_axis:
+            continue
+        required = tuple(
+            (name, _REQUIRED[name])
+            for name, default in definition.hyperparameters.items()
+            if default is function.__signature__.empty
+        )
+        found.append(Case(function, required))
+        for option in definition.options:
+            found += [Case(function, (*required, (option, value))) for value in _OTHER_OPTIONS[option]]
+    return found
+
+
+ELEMENTWISE = cases(over_axis=False)
+OVER_AXIS = cases(over_axis=True)
