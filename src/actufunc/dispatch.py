@@ -50,7 +50,7 @@ class Call:
         return self.definition.expression(self.options)
 
     def specialised(self, scalars: Mapping[str, Any]) -> Expression:
-        """What to compute, with the values of scalar hyperparameters put in."""
+        """Return what to compute, with the values of scalar hyperparameters put in."""
         return self.definition.specialised(self.options, scalars)
 
     @property

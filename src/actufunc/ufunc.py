@@ -32,8 +32,8 @@ class Activation:
     """An activation function for every kind of array.
 
     Call it as a NumPy ufunc: ``f(x, *hyperparameters, out=None, where=True, dtype=None, casting="same_kind",
-    order="K", subok=True)``; one over an axis takes ``axis=-1`` and of the others `out`, `where` and `dtype`. It returns
-    the kind of array that came in.
+    order="K", subok=True)``; one over an axis takes ``axis=-1`` and of the others `out`, `where` and `dtype`. It
+    returns the kind of array that came in.
 
     Made by `actufunc.activation`.
 
@@ -71,6 +71,7 @@ class Activation:
     # Calling.
 
     def __call__(self, x: Any, /, *args: Any, out: Any = None, **keywords: Any) -> Any:
+        """Compute the activation."""
         # One element costs 0.3 us in the kernel, so that every attribute looked up here shows.
         key: Any = None
         if type(x) is np.ndarray:
@@ -261,7 +262,8 @@ class Activation:
         arguments = [name for name in definition.arguments if name not in values]
         name = self.__name__.replace(".", "_")
         if target == "numba":
-            from .backends.numpy.lower import Layout, source as numba_source  # noqa: PLC0415
+            from .backends.numpy.lower import source as numba_source  # noqa: PLC0415
+            from .backends.numpy.lower_axis import Layout  # noqa: PLC0415
 
             layout = Layout.ROWS if definition.over_axis else None
             return numba_source(name, expression, arguments, np.dtype(dtype), layout)

@@ -55,7 +55,7 @@ def softmax(x: Expression) -> Expression:
 
 @softmax.cotangent
 def _(x: Expression, g: Expression) -> Expression:
-    y = softmax(x)
+    y: Expression = softmax(x)
     return y * (g - axis_sum(g * y))
 
 
@@ -106,4 +106,5 @@ def log_softmax(x: Expression) -> Expression:
 
 @log_softmax.cotangent
 def _(x: Expression, g: Expression) -> Expression:
-    return g - softmax(x) * axis_sum(g)
+    y: Expression = softmax(x)
+    return g - y * axis_sum(g)

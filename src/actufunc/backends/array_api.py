@@ -79,9 +79,7 @@ class _Namespace:
             else:
                 raise TypeError(f"{self.name} does not support {dtype}; it takes real floats, integers and booleans")
         self.dtype = dtype
-        return {
-            key: xp.astype(value, dtype, copy=False) if key in arrays else value for key, value in operands.items()
-        }
+        return {key: xp.astype(value, dtype, copy=False) if key in arrays else value for key, value in operands.items()}
 
     def _keeps_integers(self, operands: dict[str, Any], dtype: Any) -> bool:
         from .numpy.lower import keeps_integers  # noqa: PLC0415

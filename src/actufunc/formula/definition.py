@@ -135,7 +135,6 @@ def gradient(of: Definition, override: Callable[..., Any] | None) -> Definition:
     override : callable or None
         Formula of the derivative by `x`, where the definition states its own.
     """
-
     # The derivative of a derivative: the first is by x.
     fixed = {"wrt": "x"} if "wrt" in of.options else {}
     left = {name: default for name, default in of.options.items() if name not in fixed}

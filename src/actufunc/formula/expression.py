@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import operator
+import threading
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from weakref import WeakValueDictionary
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 Number: TypeAlias = bool | int | float | Decimal
 Operand: TypeAlias = "Expression | Number"
 
+_lock = threading.Lock()
 _nodes: WeakValueDictionary[tuple[object, ...], Expression] = WeakValueDictionary()
 
 
@@ -42,18 +44,11 @@ class Expression:
     operands: tuple[Expression, ...]
     value: Any
 
-    def __new__(cls, operation: str, operands: tuple[Expression, ...] = (), value: object = None) -> Expression:
-        # The repr tells 0.0 from -0.0 and lets NaN equal itself; the type tells 1 from 1.0 and from True.
-        key = (operation, *(id(operand) for operand in operands), type(value), repr(value))
-        node = _nodes.get(key)
-        if node is None:
-            node = super().__new__(cls)
-            node.operation, node.operands, node.value = operation, operands, value
-            node = _nodes.setdefault(key, node)
-        return node
+    def __init__(self, operation: str, operands: tuple[Expression, ...], value: object) -> None:
+        self.operation, self.operands, self.value = operation, operands, value
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Expression, (self.operation, self.operands, self.value)
+        return make_node, (self.operation, self.operands, self.value)
 
     # Arithmetic and comparisons.
 
@@ -164,11 +159,10 @@ class Expression:
         def leaf(node: Expression) -> Expression:
             return constant(values[node.value]) if node.value in values else node
 
-        return self.fold(leaf, lambda node, operands: apply(node.operation, *operands))
+        result: Expression = self.fold(leaf, lambda node, operands: apply(node.operation, *operands))
+        return result
 
-    def fold(
-        self, leaf: Callable[[Expression], Any], combine: Callable[[Expression, tuple[Any, ...]], Any]
-    ) -> Any:
+    def fold(self, leaf: Callable[[Expression], Any], combine: Callable[[Expression, tuple[Any, ...]], Any]) -> Any:
         """Compute a value from the leaves up, once per node.
 
         Parameters
@@ -197,9 +191,20 @@ class Expression:
         return to_text(self)
 
 
+def make_node(operation: str, operands: tuple[Expression, ...] = (), value: object = None) -> Expression:
+    """Return the one node with this operation, these operands and this value."""
+    # The repr tells 0.0 from -0.0 and lets NaN equal itself; the type tells 1 from 1.0 and from True.
+    key = (operation, *(id(operand) for operand in operands), type(value), repr(value))
+    with _lock:
+        node = _nodes.get(key)
+        if node is None:
+            node = _nodes[key] = Expression(operation, operands, value)
+    return node
+
+
 def argument(name: str) -> Expression:
     """Return the symbol of an argument."""
-    return Expression("argument", value=name)
+    return make_node("argument", value=name)
 
 
 def constant(value: object) -> Expression:
@@ -207,11 +212,11 @@ def constant(value: object) -> Expression:
     if isinstance(value, Expression):
         return value
     if isinstance(value, bool | int):
-        return Expression("constant", value=value)
+        return make_node("constant", value=value)
     if isinstance(value, Decimal):
-        return Expression("constant", value=value)
+        return make_node("constant", value=value)
     if isinstance(value, float):
-        return Expression("constant", value=float(value))
+        return make_node("constant", value=float(value))
     raise TypeError(
         f"a formula is made of its arguments and Python numbers, not of {type(value).__name__}; "
         "hyperparameters that are arrays are arguments of the formula"
@@ -227,7 +232,7 @@ def apply(operation: str, *operands: object) -> Expression:
     """Apply an operation, simplified where that changes no bit of any result."""
     nodes = tuple(constant(operand) for operand in operands)
     simpler = _simplified(operation, nodes)
-    return Expression(operation, nodes) if simpler is None else simpler
+    return make_node(operation, nodes) if simpler is None else simpler
 
 
 _EXACT_ON_CONSTANTS: dict[str, Callable[..., Number]] = {
@@ -249,11 +254,11 @@ def _simplified(operation: str, nodes: tuple[Expression, ...]) -> Expression | N
     match operation, nodes:
         case "multiply", (a, b) if is_constant(a, 1):
             return b
-        case ("multiply" | "divide"), (a, b) if is_constant(b, 1):
+        case (("multiply" | "divide"), (a, b)) if is_constant(b, 1):
             return a
         case "multiply", (a, b) if is_constant(a, -1):
             return -b
-        case ("multiply" | "divide"), (a, b) if is_constant(b, -1):
+        case (("multiply" | "divide"), (a, b)) if is_constant(b, -1):
             return -a
         case "subtract", (a, b) if is_constant(b, 0):
             return a
@@ -304,9 +309,7 @@ def to_text(expression: Expression) -> str:
         return str(node.value), 100
 
     def combine(node: Expression, operands: tuple[Any, ...]) -> tuple[str, int]:
-        texts = [
-            (str(o.value), 100 if o.value >= 0 else 30) if isinstance(o, Expression) else o for o in operands
-        ]
+        texts = [(str(o.value), 100 if o.value >= 0 else 30) if isinstance(o, Expression) else o for o in operands]
         if node.operation in _INFIX:
             sign, strength = _INFIX[node.operation]
             left, right = parenthesised(texts[0], strength), parenthesised(texts[1], strength + 1)

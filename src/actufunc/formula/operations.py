@@ -1,8 +1,8 @@
 """The vocabulary of formulas.
 
 Each function applies one operation to expressions and Python numbers; arithmetic and comparisons are the operators of
-:class:`~actufunc.formula.expression.Expression`. What an operation means to a backend stands in the backend's table, and
-its derivative in :mod:`~actufunc.formula.derivative`.
+:class:`~actufunc.formula.expression.Expression`. What an operation means to a backend stands in the backend's table,
+and its derivative in :mod:`~actufunc.formula.derivative`.
 
 Some operations could be written with others but are primitives here, because they decide the accuracy of every formula
 that uses them: `logistic`, `softplus`, `normal_cdf`, `normal_pdf` and `damped`.
@@ -79,7 +79,7 @@ def minimum(a: Operand, b: Operand) -> Expression:
 
 
 def where(condition: Operand, a: Operand, b: Operand) -> Expression:
-    """`a` where the condition holds, else `b`; both are computed."""
+    """Return `a` where the condition holds, else `b`; both are computed."""
     return apply("where", condition, a, b)
 
 

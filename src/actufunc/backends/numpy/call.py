@@ -51,7 +51,7 @@ _SCALARS = (bool, int, float, np.bool_, np.integer, np.floating)
 
 def as_array(name: str, value: Any) -> np.ndarray[Any, Any]:
     """Make an array of anything that NumPy can."""
-    array = np.asanyarray(value)
+    array: np.ndarray[Any, Any] = np.asanyarray(value)
     if working_dtype(array.dtype) is None:
         raise unsupported(name, array.dtype)
     return array
@@ -94,7 +94,9 @@ def result_dtype(call: Call, arrays: Sequence[Any]) -> np.dtype[Any]:
 
 def _keeps_integers(call: Call, dtype: np.dtype[Any]) -> bool:
     """Tell whether a formula is exact on integers of a dtype, which must hold its constants."""
-    scalars = {key: _python(v) for key, v in call.operands.items() if is_scalar(v) and key not in call.definition.arrays}
+    scalars = {
+        key: _python(v) for key, v in call.operands.items() if is_scalar(v) and key not in call.definition.arrays
+    }
     expression = call.specialised(scalars)
     limits = np.iinfo(dtype)
     return keeps_integers(expression) and all(
@@ -143,9 +145,7 @@ class _Elementwise:
         if self.order not in _ORDERS:
             raise ValueError(f"order must be one of {', '.join(map(repr, _ORDERS))}, not {self.order!r}")
         scalars = {
-            key: value
-            for key, value in call.operands.items()
-            if key not in call.definition.arrays and is_scalar(value)
+            key: value for key, value in call.operands.items() if key not in call.definition.arrays and is_scalar(value)
         }
         arrays = {key: as_array(name, v) for key, v in call.operands.items() if key not in scalars}
         self.dtype = result_dtype(call, list(arrays.values()))
@@ -235,10 +235,11 @@ class _Elementwise:
             operands.append(self.mask)
             flags.append(["readonly"])
             dtypes.append(np.dtype(np.bool_))
-        iterator = np.nditer(
+        nditer: Any = np.nditer  # NumPy types the flags as literals
+        iterator = nditer(
             operands,
             flags=["external_loop", "buffered", "zerosize_ok", "copy_if_overlap", *([] if aside else ["growinner"])],
-            op_flags=flags,  # type: ignore[arg-type]
+            op_flags=flags,
             op_dtypes=dtypes,
             order="K",
             casting="unsafe",  # checked before

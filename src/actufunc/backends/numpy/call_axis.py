@@ -147,16 +147,16 @@ def _block_by_block(
         np.copyto(out[block], scratch[0], casting="unsafe")
 
 
-def _blocks(shape: tuple[int, ...], rows: int) -> Iterator[tuple[slice | int, ...]]:
+def _blocks(shape: tuple[int, ...], rows: int) -> Iterator[tuple[Any, ...]]:
     """Cut an index space into blocks of at most `rows` elements: whole trailing dimensions, slices, single indices."""
     if not shape:
-        yield ()
+        yield (...,)
         return
     below = math.prod(shape[1:])
     if below <= rows:
         step = max(1, rows // max(1, below))
         for start in range(0, shape[0], step):
-            yield (slice(start, start + step),)
+            yield (slice(start, start + step), ...)
         return
     for index in range(shape[0]):
         for rest in _blocks(shape[1:], rows):

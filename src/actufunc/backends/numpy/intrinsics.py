@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from numba.core import types
+from numba.core import types as numba_types
 from numba.extending import intrinsic
 
 from .simd import double_word, elementary, exponential, logarithm, normal
@@ -14,9 +14,11 @@ from .simd.lanes import FLOAT32, FLOAT64, DoubleWord, Lane
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+types: Any = numba_types
 
-# Blocks of a function without branches: Numba's entry and the body. Such a function is the scalar function of a ufunc. It
-# must be inlined into the loop around it, however long it is, or the loop is not vectorised.
+
+# Blocks of a function without branches: Numba's entry and the body. Such a function is the scalar function of a ufunc,
+# and must be inlined into the loop around it, however long it is, or the loop is not vectorised.
 _STRAIGHT = 2
 
 
@@ -74,8 +76,8 @@ def _times(function: Callable[..., Any]) -> Callable[..., Any]:
 # which keeps LLVM from vectorising the loop.
 
 
-@intrinsic
-def _load(_context: Any, array: Any, index: Any) -> Any:
+@intrinsic  # type: ignore[untyped-decorator]
+def _load(_context: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, values[0]).data
         return builder.load(builder.gep(data, [values[1]]))
@@ -83,8 +85,8 @@ def _load(_context: Any, array: Any, index: Any) -> Any:
     return array.dtype(array, types.intp), generate
 
 
-@intrinsic
-def _store(_context: Any, array: Any, index: Any, value: Any) -> Any:
+@intrinsic  # type: ignore[untyped-decorator]
+def _store(_context: Any, array: Any, index: Any, value: Any) -> Any:  # noqa: ARG001
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, values[0]).data
         builder.store(values[2], builder.gep(data, [values[1]]))
@@ -110,11 +112,7 @@ NAMES: dict[str, Any] = {
         function.__name__: _intrinsic(function, "truth")
         for function in (elementary.less, elementary.less_equal, elementary.equal, elementary.not_equal)
     },
-    **{
-        name: _intrinsic(function, "wide")
-        for name, function in vars(double_word).items()
-        if name.startswith("wide_")
-    },
+    **{name: _intrinsic(function, "wide") for name, function in vars(double_word).items() if name.startswith("wide_")},
     "order_key": _intrinsic(elementary.order_key, "integer"),
     "load": _load,
     "store": _store,

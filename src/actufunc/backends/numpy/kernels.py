@@ -57,14 +57,14 @@ def _function(name: str, write: Callable[[str], str]) -> Any:
 _DTYPES = ("float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 
 
-def _compiled(compile_function: Callable[[bool], Any]) -> Any:
+def _compiled(compile_function: Callable[..., Any]) -> Any:
     """Compile with the cache on disk, or without one where no directory for it can be written."""
     try:
-        return compile_function(True)
+        return compile_function(cache=True)
     except RuntimeError as error:
         if "locator" not in str(error):
             raise
-        return compile_function(False)
+        return compile_function(cache=False)
 
 
 def elementwise(name: str, expression: Expression, arguments: tuple[str, ...], dtype: np.dtype[Any]) -> np.ufunc:

@@ -14,10 +14,10 @@ import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import numpy as np
 
     from actufunc.formula.expression import Expression
 

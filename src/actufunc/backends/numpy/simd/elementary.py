@@ -42,7 +42,7 @@ def not_equal(a: Lane, b: Lane) -> Lane:
 
 
 def where(condition: Lane, a: Lane, b: Lane) -> Lane:
-    """`a` where the condition holds, else `b`."""
+    """Return `a` where the condition holds, else `b`."""
     return select(condition, a, b)
 
 

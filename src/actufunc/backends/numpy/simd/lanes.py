@@ -76,12 +76,13 @@ class Lane:
 
     __slots__ = ("builder", "format", "value")
 
-    def __init__(self, builder: ir.IRBuilder, value: ir.Value, format: Format) -> None:
+    def __init__(self, builder: ir.IRBuilder, value: ir.Value, format: Format) -> None:  # noqa: A002
         self.builder = builder
         self.value = value
         self.format = format
 
-    def _new(self, value: ir.Value) -> Lane:
+    def new(self, value: ir.Value) -> Lane:
+        """Wrap another value of the same kernel."""
         return Lane(self.builder, value, self.format)
 
     @property
@@ -93,14 +94,15 @@ class Lane:
         """Return `value` with the type of this lane."""
         if self.is_float:
             value = self.format.round(value)
-        return self._new(ir.Constant(self.value.type, value))
+        return self.new(ir.Constant(self.value.type, value))
 
-    def _operand(self, other: Operand) -> ir.Value:
+    def operand(self, other: Operand) -> ir.Value:
+        """Return the LLVM value of the other operand, a number as a constant of this type."""
         return other.value if isinstance(other, Lane) else self.constant(other).value
 
     def _binary(self, other: Operand, of_floats: str, of_integers: str) -> Lane:
         emit = getattr(self.builder, of_floats if self.is_float else of_integers)
-        return self._new(emit(self.value, self._operand(other)))
+        return self.new(emit(self.value, self.operand(other)))
 
     def __add__(self, other: Operand) -> Lane:
         return self._binary(other, "fadd", "add")
@@ -112,7 +114,7 @@ class Lane:
         return self._binary(other, "fmul", "mul")
 
     def __truediv__(self, other: Operand) -> Lane:
-        return self._new(self.builder.fdiv(self.value, self._operand(other)))
+        return self.new(self.builder.fdiv(self.value, self.operand(other)))
 
     __radd__ = __add__
     __rmul__ = __mul__
@@ -124,54 +126,54 @@ class Lane:
         return self.constant(other) / self
 
     def __neg__(self) -> Lane:
-        return self._new(self.builder.fneg(self.value) if self.is_float else self.builder.neg(self.value))
+        return self.new(self.builder.fneg(self.value) if self.is_float else self.builder.neg(self.value))
 
     # Integers and truth values.
 
     def __and__(self, other: Lane | int) -> Lane:
-        return self._new(self.builder.and_(self.value, self._operand(other)))
+        return self.new(self.builder.and_(self.value, self.operand(other)))
 
     def __or__(self, other: Lane | int) -> Lane:
-        return self._new(self.builder.or_(self.value, self._operand(other)))
+        return self.new(self.builder.or_(self.value, self.operand(other)))
 
     def __xor__(self, other: Lane | int) -> Lane:
-        return self._new(self.builder.xor(self.value, self._operand(other)))
+        return self.new(self.builder.xor(self.value, self.operand(other)))
 
     def __invert__(self) -> Lane:
-        return self._new(self.builder.not_(self.value))
+        return self.new(self.builder.not_(self.value))
 
     def __lshift__(self, count: int) -> Lane:
-        return self._new(self.builder.shl(self.value, self._operand(count)))
+        return self.new(self.builder.shl(self.value, self.operand(count)))
 
     def __rshift__(self, count: int) -> Lane:
         """Arithmetic shift: the sign is kept."""
-        return self._new(self.builder.ashr(self.value, self._operand(count)))
+        return self.new(self.builder.ashr(self.value, self.operand(count)))
 
     def below(self, other: Lane | int) -> Lane:
         """Whether this integer is less than `other`, both signed."""
-        return self._new(self.builder.icmp_signed("<", self.value, self._operand(other)))
+        return self.new(self.builder.icmp_signed("<", self.value, self.operand(other)))
 
     def below_unsigned(self, other: Lane | int) -> Lane:
         """Whether this integer is less than `other`, both unsigned."""
-        return self._new(self.builder.icmp_unsigned("<", self.value, self._operand(other)))
+        return self.new(self.builder.icmp_unsigned("<", self.value, self.operand(other)))
 
     # Between floats and their bits.
 
     def bits(self) -> Lane:
         """Bits of a float, as a signed integer."""
-        return self._new(self.builder.bitcast(self.value, self.format.integer))
+        return self.new(self.builder.bitcast(self.value, self.format.integer))
 
     def as_float(self) -> Lane:
         """Float of these bits."""
-        float_type = ir.FloatType() if self.format.bits == 32 else ir.DoubleType()
-        return self._new(self.builder.bitcast(self.value, float_type))
+        float_type = ir.FloatType() if self.format is FLOAT32 else ir.DoubleType()
+        return self.new(self.builder.bitcast(self.value, float_type))
 
     def magnitude_bits(self) -> Lane:
         """Bits without the sign: ordered as the magnitudes are, infinity and then NaN on top."""
         return self.bits() & ~self.format.sign_bit
 
     def sign_bits(self) -> Lane:
-        """The sign bit alone."""
+        """Return the sign bit alone."""
         return self.bits() & self.format.sign_bit
 
     def __abs__(self) -> Lane:
@@ -185,11 +187,11 @@ class Lane:
 
     def is_nan(self) -> Lane:
         """Whether this is NaN."""
-        return self._new(self.builder.fcmp_unordered("uno", self.value, self.value))
+        return self.new(self.builder.fcmp_unordered("uno", self.value, self.value))
 
     def is_nan_or(self, other: Operand) -> Lane:
         """Whether this is NaN or equals `other`, in one comparison."""
-        return self._new(self.builder.fcmp_unordered("==", self.value, self._operand(other)))
+        return self.new(self.builder.fcmp_unordered("==", self.value, self.operand(other)))
 
     def is_finite(self) -> Lane:
         """Whether this is neither infinite nor NaN."""
@@ -201,7 +203,7 @@ class Lane:
 
     def equals(self, other: Operand) -> Lane:
         """IEEE equality: -0.0 equals 0.0, NaN equals nothing."""
-        return self._new(self.builder.fcmp_ordered("==", self.value, self._operand(other)))
+        return self.new(self.builder.fcmp_ordered("==", self.value, self.operand(other)))
 
 
 @dataclass(frozen=True)
@@ -226,12 +228,12 @@ def split(x: Argument) -> tuple[Lane, Lane | None]:
 
 def fma(a: Lane, b: Operand, c: Operand) -> Lane:
     """``a*b + c``, rounded once."""
-    return a._new(a.builder.fma(a.value, a._operand(b), a._operand(c)))
+    return a.new(a.builder.fma(a.value, a.operand(b), a.operand(c)))
 
 
 def select(condition: Lane, yes: Lane, no: Operand) -> Lane:
     """``yes`` where the condition holds, else ``no``; never a branch."""
-    return yes._new(yes.builder.select(condition.value, yes.value, yes._operand(no)))
+    return yes.new(yes.builder.select(condition.value, yes.value, yes.operand(no)))
 
 
 def polynomial(x: Lane, coefficients: Sequence[float], square: Lane | None = None) -> Lane:
@@ -287,8 +289,3 @@ def scale(x: Lane, exponent: Lane) -> Lane:
     last = select(exponent.below(smallest), exponent.constant(smallest), exponent)
     last = select(last.below(largest), last, largest)
     return x * power_of_two(exponent - last) * power_of_two(last)
-
-
-def even_odd_polynomial(x: Lane, coefficients: Sequence[float]) -> Lane:
-    """Evaluate a polynomial as two of the square, even and odd, which the processor interleaves."""
-    return polynomial(x, coefficients, x * x)

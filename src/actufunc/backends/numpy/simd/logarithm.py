@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from .exponential import exp_parts
-from .lanes import DoubleWord, even_odd_polynomial, fast_two_sum, fma, power_of_two, scale, select, split, two_sum
+from .lanes import DoubleWord, fast_two_sum, fma, polynomial, power_of_two, scale, select, split, two_sum
 
 if TYPE_CHECKING:
     from .lanes import Argument, Lane
@@ -191,4 +191,4 @@ def _log_of_reduced(f: Lane, f_low: Lane | None, squared: Lane, k: Lane) -> Lane
 def _second_order(f: Lane) -> Lane:
     """``(log1p(f) - f) / f**2``, with the last steps after Horner, which multiply earlier rounding errors by f."""
     constant, linear, *others = _LOG1P[f.format.name]
-    return fma(fma(even_odd_polynomial(f, others), f, linear), f, constant)
+    return fma(fma(polynomial(f, others, f * f), f, linear), f, constant)

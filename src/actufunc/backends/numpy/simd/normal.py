@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from .coefficients import NORMAL_P, NORMAL_S
 from .exponential import exp_parts
-from .lanes import DoubleWord, even_odd_polynomial, fma, power_of_two, scale, select, split, two_product, two_sum
+from .lanes import DoubleWord, fma, polynomial, power_of_two, scale, select, split, two_product, two_sum
 
 if TYPE_CHECKING:
     from .lanes import Argument, Lane
@@ -19,54 +20,6 @@ _SQRT_2PI = {
 _INV_SQRT_2PI = {
     "float32": (0.3989422917366028, 1 / math.sqrt(2 * math.pi) - 0.3989422917366028),
     "float64": (0.3989422804014327, -2.4923272022777433e-17),
-}
-
-# The tail of `normal_cdf`: with R(a) = Phi(-a) * exp(a*a/2), P(a)/S(a) approximates 1/R(a) - sqrt(2*pi)*a on [0, 16]
-# and [0, 50]. The relative error of R is below 2**-29.8 and 2**-57.0; P(0) = 2 and S(0) = 1 make Phi(0) exactly 1/2.
-# Printed by benchmarks/fit_normal.py.
-_P = {
-    "float32": (
-        2.0,
-        1.2666324,
-        0.41939276,
-        0.075560935,
-        0.0063383514,
-    ),
-    "float64": (
-        2.0,
-        2.4929243636425724,
-        1.5869133403067044,
-        0.6555833496969581,
-        0.19094462402324988,
-        0.04036758986909407,
-        0.006178664021008394,
-        0.0006611361522087731,
-        4.5132442369290797e-05,
-        1.5160027001650514e-06,
-    ),
-}
-_S = {
-    "float32": (
-        1.0,
-        1.0887458,
-        0.56892306,
-        0.17211783,
-        0.03015564,
-        0.0025284227,
-    ),
-    "float64": (
-        1.0,
-        1.7018917583339206,
-        1.431928740554156,
-        0.7713962631984286,
-        0.29219202243857917,
-        0.08099768582310499,
-        0.016628220891845936,
-        0.0025009407671673393,
-        0.0002649647598301621,
-        1.800523947401117e-05,
-        6.047975743213855e-07,
-    ),
 }
 
 # Beyond this magnitude a tail is zero: the distribution function and the density are there below 2**-180 and 2**-1800,
@@ -107,8 +60,8 @@ def normal_cdf(x: Argument, times: Lane | None = None) -> Lane:
     a_low = None if x_low is None else _usable_low(x, x_low, inside)
 
     e, e_low, k = exp_parts(_minus_half_square(a, None))
-    s, s_low = _compensated_polynomial(a, _S[form.name])
-    p, p_low = _compensated_polynomial(a, _P[form.name])
+    s, s_low = _compensated_polynomial(a, NORMAL_S[form.name])
+    p, p_low = _compensated_polynomial(a, NORMAL_P[form.name])
     w, w_low = _times_constant(a, None, _SQRT_2PI[form.name])
     product, product_low = two_product(w, s)
     denominator, denominator_low = two_sum(product, p)
@@ -165,7 +118,7 @@ def _usable_low(x: Lane, low: Lane, inside: Lane) -> Lane:
 def _compensated_polynomial(a: Lane, coefficients: tuple[float, ...]) -> tuple[Lane, Lane]:
     """Evaluate a polynomial by Horner's rule at its low end, and return the rounding error of the last step too."""
     constant, linear, *others = coefficients
-    inner = fma(even_odd_polynomial(a, others), a, linear)
+    inner = fma(polynomial(a, others, a * a), a, linear)
     value = fma(inner, a, constant)
     return value, fma(inner, a, constant - value)
 
