@@ -10,12 +10,15 @@ Examples
 array([0.26894142, 0.5       , 0.73105858])
 """
 
+from typing import TYPE_CHECKING
+
+from . import activations as _activations
 from .activations import *
-from .activations import __all__ as _names
-from .namespace import array_namespace
-from .ufunc import Activation, activation
+from .namespace import array_namespace as array_namespace
+from .ufunc import Activation as Activation
+from .ufunc import activation as activation
 
 __version__ = "0.1.0"
 
-__all__ = ["Activation", "activation", "array_namespace"]
-__all__ += _names
+if not TYPE_CHECKING:  # type checkers follow the star import, and could not follow this
+    __all__ = ["Activation", "activation", "array_namespace", *_activations.__all__]

@@ -86,10 +86,10 @@ class Activation:
                         return kernel(x)
                 elif _goes_straight(x, out):
                     return kernel(x, out)
-        elif isinstance(x, Expression):
-            return self._inline(x, *args, **keywords)
         if out is not None:
             keywords["out"] = out
+        if isinstance(x, Expression):
+            return self._inline(x, *args, **keywords)
         call = self._bind(x, *args, **keywords)
         result = evaluate(call)
         if key is not None and call.kernel is not None:
@@ -260,7 +260,7 @@ class Activation:
         values = {name: constant(value) for name, value in options.items()}
         expression = definition.expression(chosen).substitute(values)
         arguments = [name for name in definition.arguments if name not in values]
-        name = self.__name__.replace(".", "_")
+        name = definition.identifier
         if target == "numba":
             from .backends.numpy.lower import source as numba_source  # noqa: PLC0415
             from .backends.numpy.lower_axis import Layout  # noqa: PLC0415

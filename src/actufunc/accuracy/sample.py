@@ -84,7 +84,7 @@ def sample_rows(dtype: DTypeLike, rows: int, length: int) -> Array:
     values[each % 8 == 1, 0] = values[each % 8 == 1].max(axis=1)
     values[each % 16 == 2, 1] = -np.inf  # noqa: PLR2004
     values[each % 64 == 3, 1] = np.nan  # noqa: PLR2004
-    return values.astype(dtype)
+    return np.asarray(values, dtype)
 
 
 def _special(dtype: np.dtype[Any], form: Format) -> Array:
@@ -98,8 +98,7 @@ def _special(dtype: np.dtype[Any], form: Format) -> Array:
 
 
 def _of_bits(bits: Array, dtype: np.dtype[Any]) -> Array:
-    unsigned: Array = bits.astype(f"u{dtype.itemsize}")
-    return unsigned.view(dtype)
+    return np.asarray(bits.astype(f"u{dtype.itemsize}").view(dtype))
 
 
 def _by_binades(random: np.random.Generator, dtype: np.dtype[Any], form: Format, n: int) -> Array:

@@ -3,15 +3,14 @@
 A module here defines some activations and lists them, and their aliases, in its ``__all__``.
 """
 
-from . import logistic, rectifiers, smooth
-from . import softmax as _softmax
+from typing import TYPE_CHECKING
+
+from actufunc.ufunc import Activation
+
 from .logistic import *
+from .over_axis import *
 from .rectifiers import *
 from .smooth import *
-from .softmax import *
 
-__all__: list[str] = []
-__all__ += logistic.__all__
-__all__ += rectifiers.__all__
-__all__ += smooth.__all__
-__all__ += _softmax.__all__
+if not TYPE_CHECKING:  # type checkers follow the star imports, and could not follow this
+    __all__ = [name for name, value in globals().items() if isinstance(value, Activation)]

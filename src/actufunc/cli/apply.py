@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 
+_LEAST_MAPPED = 1 << 22  # bytes; to make a map costs as much as to copy some pages
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Apply a function to a file.
 
@@ -71,8 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
                     advance(done * total / header.elements)
             new.finish()
         seconds = time.perf_counter() - start
-    rate = f"{total / seconds / 1e9:.2f} GB/s read and written"
-    sys.stdout.write(f"{name}: {header.elements:,} elements in {seconds:.2f} s, {rate}, to {shown(target)}\n")
+    elements = f"{header.elements:,} element{'' if header.elements == 1 else 's'}"
+    rate = f"{total / seconds / 1e9:.3g} GB/s read and written"
+    sys.stdout.write(f"{name}: {elements} in {seconds:.3g} s, {rate}, to {shown(target)}\n")
     return 0
 
 
@@ -180,7 +184,7 @@ class _Blocks:
 
     def _columns(self, source: Data, target: Data, start: int, width: int) -> None:
         x, out = np.empty((self.n, width), self.native), np.empty((self.n, width), self.dtype)
-        part = self.limit // 2
+        part = max(self.limit // 2, _LEAST_MAPPED // max(self.native.itemsize, self.dtype.itemsize))
         source.copy(x, start, self.after, part)
         self._call(x, out, axis=0)
         target.copy(out, start, self.after, part, back=True)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from actufunc import catalogue
 
 if TYPE_CHECKING:
     from actufunc import Activation
+
+_INDENT = 4
 
 
 def run() -> int:
@@ -34,7 +36,9 @@ def run() -> int:
         lines = [_summary(function), f"= {function.formula}"]
         lines += [f"{name}: {values}" for name, values in _choices(function).items()]
         for line in lines:
-            console.print(Padding(Text(line, style="cyan" if line.startswith("= ") else ""), (0, 0, 0, 4)))
+            style = "cyan" if line.startswith("= ") else ""
+            for part in textwrap.wrap(line, max(20, console.width - _INDENT), break_on_hyphens=False):
+                console.print(Text(" " * _INDENT + part, style=style), soft_wrap=True)
     return 0
 
 

@@ -21,6 +21,7 @@ from numpy.lib import format as npy
 from .problem import of, shown, size, stop
 
 if TYPE_CHECKING:
+    from io import FileIO
     from pathlib import Path
     from types import TracebackType
 
@@ -125,7 +126,7 @@ class Data:
         Whether the maps may be written to.
     """
 
-    def __init__(self, file: BinaryIO, header: Header, *, writable: bool = False) -> None:
+    def __init__(self, file: BinaryIO | FileIO, header: Header, *, writable: bool = False) -> None:
         self._file, self._dtype, self._offset = file, header.dtype, header.offset
         self._access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
 
@@ -183,7 +184,7 @@ class NewFile:
     def __init__(self, path: Path, header: Header, *, force: bool) -> None:
         self.path, self.header, self.force = path, header, force
         self._temporary = path.with_name(f".actufunc-{secrets.token_hex(8)}.part")
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self._mine = False
 
     def check(self, source: Path) -> None:
@@ -223,38 +224,37 @@ class NewFile:
         try:
             # Unlike a file of `tempfile`, with the permissions of any new file.
             descriptor = os.open(self._temporary, _NEW, 0o666)
-            self._file = os.fdopen(descriptor, "w+b")
+            # Without a buffer, which would be written, and fail again, when the file is closed.
+            self._file = file = os.fdopen(descriptor, "w+b", buffering=0)
             description = {
                 "descr": npy.dtype_to_descr(header.dtype),
                 "fortran_order": header.fortran_order,
                 "shape": header.shape,
             }
-            npy.write_array_header_1_0(self._file, description)
-            offset = self._file.tell()
-            self._reserve(offset)
+            npy.write_array_header_1_0(file, description)
+            offset = file.tell()
+            self._reserve(file, offset)
         except OSError as error:
             self._refuse(error)
         placed = Header(header.dtype, header.shape, header.fortran_order, offset)
-        return Data(self._file, placed, writable=True)
+        return Data(file, placed, writable=True)
 
-    def _reserve(self, offset: int) -> None:
+    def _reserve(self, file: FileIO, offset: int) -> None:
         """Take the space from the disk now: a map of a file on a full disk would kill the process."""
-        assert self._file is not None  # noqa: S101
-        self._file.flush()
         if not self.header.nbytes:
             return
         if hasattr(os, "posix_fallocate"):
             try:
-                os.posix_fallocate(self._file.fileno(), offset, self.header.nbytes)
+                os.posix_fallocate(file.fileno(), offset, self.header.nbytes)
             except OSError as error:
                 if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:
                     raise
             else:
                 return
-        zeros = bytes(_ZEROS)
-        for start in range(0, self.header.nbytes, _ZEROS):
-            self._file.write(zeros[: self.header.nbytes - start])
-        self._file.flush()
+        zeros = memoryview(bytes(_ZEROS))
+        left = self.header.nbytes
+        while left:
+            left -= file.write(zeros[:left]) or 0
 
     def finish(self) -> None:
         """Put the file in its place."""
@@ -281,7 +281,8 @@ class NewFile:
 
     def _remove(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
         if self._mine:
             with contextlib.suppress(OSError):
                 self._temporary.unlink()

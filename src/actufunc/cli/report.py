@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _DTYPES = ("float32", "float64")
+_HEADING = " ".join(_DTYPES)
 _ROWS, _LENGTH = 100, 1000
 _ELEMENTS = _ROWS * _LENGTH  # fits the second-level cache: the arithmetic is measured, not the memory
 _SECONDS = 0.15  # of timing per function and dtype
 _LEAST_REPEATS = 7
-_POINTS = 2000  # at which the error is measured
+_POINTS = 1000  # at which the error is measured
 _POINTS_OF_ROW = 16
 _NO_DEFAULT = 0.25  # for a hyperparameter without a default
 
@@ -76,7 +77,9 @@ def run() -> int:
             progress.update(task, description=f"measuring {function.__name__}", refresh=True)
             measured[function, dtype] = _measure(function, dtype)
             progress.advance(task)
+    console.print()
     console.print(_table(functions, measured))
+    console.print()
     console.print(Text(_legend(functions), style="dim"))
     return 0
 
@@ -131,10 +134,10 @@ def _interleaved(*calls: Callable[[], Any] | None) -> list[float]:
 
 
 def _table(functions: Sequence[Activation], measured: dict[tuple[Activation, str], _Measured]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    table.add_column("", style="bold", no_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
+    table.add_column("", style="bold")
     for heading in ("ns per element", "over NumPy", "over SciPy", "error in ulp"):
-        table.add_column(f"{heading}\nfloat32 float64", justify="right", no_wrap=True)
+        table.add_column(f"{heading}\n{_HEADING}", justify="right", min_width=len(_HEADING))
     for function in functions:
         of_dtypes = [measured[function, dtype] for dtype in _DTYPES]
         table.add_row(
@@ -149,7 +152,7 @@ def _table(functions: Sequence[Activation], measured: dict[tuple[Activation, str
 
 def _pair(cells: Sequence[Text]) -> Text:
     """Set the figures for both dtypes under their headings."""
-    return Text(" ").join(Text(" " * (len("float32") - len(cell))) + cell for cell in cells)
+    return Text(" ").join(Text(" " * (len(_DTYPES[0]) - len(cell))) + cell for cell in cells)
 
 
 def _figure(value: float) -> Text:
@@ -165,13 +168,13 @@ def _speedup(theirs: float, ours: float) -> Text:
 
 def _legend(functions: Sequence[Activation]) -> str:
     lines = [
-        f"Time: {_ELEMENTS:,} elements, output preallocated, one thread, shortest of many runs.",
-        "Over NumPy: how many times faster than the formula typed in plain NumPy; over SciPy",
-        "likewise, where it has the function.",
-        f"Error: the largest at {_POINTS:,} points of the whole range; 0.5 is correct rounding.",
+        f"ns per element: {_ELEMENTS:,} elements, output preallocated, best of many runs.",
+        "over NumPy: speed relative to the same formula typed in plain NumPy.",
+        "over SciPy: speed relative to SciPy's function, where there is one.",
+        f"error in ulp: the largest at {_POINTS:,} points; 0.5 is correct rounding.",
     ]
     lines += [
-        f"{function.__name__} was measured with {name}={value}."
+        f"{function.__name__} is measured with {name}={value}."
         for function in functions
         for name, value in _required(function).items()
     ]

@@ -88,10 +88,17 @@ def textbook(activation: Activation, **hyperparameters: float) -> Callable[[Arra
         known["normal_cdf"] = lambda x: 0.5 * (1 + erf(x / math.sqrt(2)))
     values = {**definition.hyperparameters, **hyperparameters}
 
-    def combine(node: Expression, operands: tuple[Any, ...]) -> Any:
-        return known[node.operation](*(_number(o) if isinstance(o, Expression) else o for o in operands))
+    def compute(x: Array) -> Any:
+        def combine(node: Expression, operands: tuple[Any, ...]) -> Any:
+            numbers = [_number(o) if isinstance(o, Expression) else o for o in operands]
+            if node.operation == "where":
+                # Of two Python numbers np.where makes float64 or int64, with which the rest would be float64.
+                numbers[1:] = [n if isinstance(n, np.ndarray) else x.dtype.type(n) for n in numbers[1:]]
+            return known[node.operation](*numbers)
 
-    return lambda x: formula.fold(lambda node: {**values, "x": x}[node.value], combine)
+        return formula.fold(lambda node: {**values, "x": x}[node.value], combine)
+
+    return compute
 
 
 def _number(node: Expression) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,11 @@ class Definition:
     def over_axis(self) -> bool:
         """Whether the formula reduces over an axis."""
         return any(node.operation in REDUCTIONS for node in self.expression(self.options).nodes())
+
+    @functools.cached_property
+    def identifier(self) -> str:
+        """Name as it can stand in source code."""
+        return re.sub(r"\W", "_", self.name)
 
     @functools.cached_property
     def arguments(self) -> tuple[str, ...]:

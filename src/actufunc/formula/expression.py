@@ -130,7 +130,7 @@ class Expression:
             "a formula cannot pass its arguments to math or numpy functions; use those of actufunc.formula instead"
         )
 
-    __array_ufunc__ = None
+    __array_ufunc__ = __array__
 
     # Walks over the graph.
 

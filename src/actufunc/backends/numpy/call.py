@@ -188,7 +188,7 @@ class _Elementwise:
         else:
             expression = self.call.expression
             arrays = {key: arrays[key] if key in arrays else np.asarray(values[key]) for key in self.call.operands}
-        kernel = elementwise(self.name.replace(".", "_"), expression, tuple(arrays), self.work)
+        kernel = elementwise(definition.identifier, expression, tuple(arrays), self.work)
         # Zeros and numbers of another type are equal as keys of a dictionary, but not the same to a kernel.
         alone = len(arrays) == 1 and self.call.keywords.keys() <= {"out"} and self.work == self.dtype
         if alone and (is_default or (self.work.kind == "f" and 0 not in values.values())):

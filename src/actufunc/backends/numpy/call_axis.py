@@ -74,7 +74,7 @@ def evaluate_axis(call: Call) -> Any:
     expression = call.specialised(scalars)
 
     def kernel(layout: Layout) -> Callable[..., None]:
-        return axis_kernel(name.replace(".", "_"), expression, tuple(given), work, layout)
+        return axis_kernel(call.definition.identifier, expression, tuple(given), work, layout)
 
     result = np.empty_like(inputs[0], dtype=dtype, subok=False) if out is None else out
     if result.size:

@@ -103,7 +103,7 @@ NAMES: dict[str, Any] = {
         for function in (
             *(exponential.expm1, exponential.tanh, logarithm.log, logarithm.log1p, logarithm.softplus),
             *(elementary.where, elementary.maximum, elementary.minimum, elementary.absolute, elementary.sqrt),
-            *(elementary.damped, elementary.from_order_key),
+            *(elementary.damped, elementary.divided, elementary.from_order_key),
         )
     },
     **{function.__name__: _intrinsic(function, arity=1) for function in _VANISHING},

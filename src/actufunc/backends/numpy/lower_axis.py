@@ -162,7 +162,11 @@ class _AxisWriter:
         """Return a writer of the body of a loop, which has loaded what the loop needs."""
         writer = Writer(self.dtype, {})
         for node, name in self.of_row.items():
-            writer.know(node, self.cell(name) if self.layout.columns else name)
+            words = [name] if node.operation != "axis_sum" else [name, f"{name}_low", f"{name}_inverse"]
+            texts = [self.cell(word) for word in words] if self.layout.columns else words
+            writer.know(node, texts[0])
+            if node.operation == "axis_sum":
+                writer.know_divisor(node, ", ".join(texts))
         nodes = _union(_in_loop(root) for root in self.loops[number])
         if self.kept is not None and self.kept in nodes and number > self.kept_by:
             writer.declare(self.kept, "load(out, at + c)")
@@ -213,23 +217,32 @@ class _AxisWriter:
 
     def write_row_values(self, number: int) -> None:
         """Write what a loop needs that is computed once per row, in float64, from the reductions so far."""
-        columns, cell = self.layout.columns, "c" if self.layout.columns else "0"
+        columns, number_type = self.layout.columns, self.dtype.name
+        cell = "c" if self.layout.columns else "0"
         writer = Writer(np.dtype(np.float64), {})
         for node in (node for stage in self.stages[:number] for node in stage):
             name = self.names[node]
             if node.operation == "axis_max":
                 writer.know(node, f"float64({self.cell(name) if columns else f'from_order_key({name})'})")
             else:
-                words = (f"float64({self.cell(each, cell)})" for each in (name, f"low_{name}"))
-                writer.know(node, f"({' + '.join(words)})")
+                high, low = (f"float64({self.cell(each, cell)})" for each in (name, f"low_{name}"))
+                writer.know(node, f"({high} + {low})")
         lines: list[str] = []
         in_loop = _union(_in_loop(root) for root in self.loops[number])
-        for node in dict.fromkeys(operand for outer in in_loop for operand in outer.operands):
+        wanted = [*self.loops[number], *(operand for node in in_loop for operand in node.operands)]
+        for node in dict.fromkeys(wanted):
             if not _depends_on_element(node) and node.operation != "constant" and node not in self.of_row:
                 name = self.of_row[node] = f"s{len(self.of_row)}"
-                value = f"{self.dtype.name}({writer.value(node)})"
-                lines += [*writer.lines, f"store({self.place(name)}, {value})" if columns else f"{name} = {value}"]
-                writer.lines.clear()
+                if node.operation == "axis_sum":
+                    words = ", ".join(self.cell(each, cell) for each in (self.names[node], f"low_{self.names[node]}"))
+                    lines.append(f"total, error = two_sum({words})")
+                    values = {name: "total", f"{name}_low": "error", f"{name}_inverse": f"{number_type}(1.0) / total"}
+                else:
+                    values = {name: f"{number_type}({writer.value(node)})"}
+                    lines += writer.lines
+                    writer.lines.clear()
+                for each, value in values.items():
+                    lines.append(f"store({self.place(each)}, {value})" if columns else f"{each} = {value}")
         self.per_row(lines)
 
     def write(self, name: str) -> str:

@@ -55,11 +55,16 @@ class Writer:
         self.dtype = dtype
         self.lines: list[str] = []
         self._texts: dict[tuple[Expression, bool], str] = {(node, False): text for node, text in known.items()}
+        self._divisors: dict[Expression, str] = {}
         self._count = 0
 
     def know(self, node: Expression, text: str) -> None:
         """Use `text` wherever `node` is needed."""
         self._texts[node, False] = text
+
+    def know_divisor(self, node: Expression, words_and_inverse: str) -> None:
+        """Divide by `node` through its inverse."""
+        self._divisors[node] = words_and_inverse
 
     def declare(self, node: Expression, text: str) -> None:
         """Load `node` from where it is stored."""
@@ -90,6 +95,8 @@ class Writer:
             return self._texts[node, False]
         if node.operation == "constant":
             return self.literal(node.value)
+        if node.operation == "divide" and (divisor := self._divisors.get(node.operands[1])) is not None:
+            return self._assign(node, f"divided({self.value(node.operands[0])}, {divisor})", wide=False)
         if node.operation in INFIX:
             left, right = map(self.value, node.operands)
             return self._assign(node, f"{left} {INFIX[node.operation]} {right}", wide=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from .lanes import Lane, select
+from .lanes import Lane, fma, select
 
 
 def _order(x: Lane) -> Lane:
@@ -47,13 +47,13 @@ def where(condition: Lane, a: Lane, b: Lane) -> Lane:
 
 
 def maximum(a: Lane, b: Lane) -> Lane:
-    """Return the larger of two, or NaN if there is one."""
-    return select(a.is_nan() | _order(b).below(_order(a)), a, b)
+    """Return the larger of two, the first if they are equal, or NaN if there is one."""
+    return select(b.is_nan() | less(a, b), b, a)
 
 
 def minimum(a: Lane, b: Lane) -> Lane:
-    """Return the smaller of two, or NaN if there is one."""
-    return select(a.is_nan() | _order(a).below(_order(b)), a, b)
+    """Return the smaller of two, the first if they are equal, or NaN if there is one."""
+    return select(b.is_nan() | less(b, a), b, a)
 
 
 def absolute(a: Lane) -> Lane:
@@ -71,6 +71,17 @@ def damped(x: Lane, factor: Lane) -> Lane:
     """``x * factor``, but a zero with the sign of `x` where the factor is zero, even for infinite `x`."""
     zero = x.sign_bits().as_float()
     return select(factor.equals(0.0), zero, x) * factor
+
+
+def divided(x: Lane, divisor: Lane, divisor_low: Lane, inverse: Lane) -> Lane:
+    """Quotient of `x` by a sum of two words, whose inverse is known, to little more than half an ulp.
+
+    The product with the inverse is off by 1.5 ulp; its remainder, which one fused multiply-add gives exactly, corrects
+    it.
+    """
+    quotient = x * inverse
+    remainder = fma(-quotient, divisor_low, fma(-quotient, divisor, x))
+    return fma(remainder, inverse, quotient)
 
 
 def order_key(x: Lane) -> Lane:

@@ -1,0 +1,101 @@
+"""What is imported when, and what that costs nobody."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from typing import Any
+
+import pytest
+
+HEAVY = ("numba", "llvmlite", "cupy", "torch", "jax", "dask", "scipy", "mpmath", "rich", "matplotlib", "ml_dtypes")
+
+
+def run(code: str, *options: str, **environment: str) -> str:
+    """Run code in a fresh interpreter that treats warnings as errors, and return what it prints."""
+    result = subprocess.run(  # noqa: S603
+        [sys.executable, "-W", "error", *options, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_import_is_light() -> None:
+    loaded = run("import sys, actufunc; print(*sorted({name.partition('.')[0] for name in sys.modules}))").split()
+    assert not set(HEAVY) & set(loaded)
+
+
+def test_submodules_are_light() -> None:
+    code = "import sys, actufunc.accuracy, actufunc.cli, actufunc.catalogue; print(*sys.modules)"
+    assert not {"numba", "torch", "jax", "cupy"} & set(run(code).split())
+
+
+@pytest.mark.parametrize("library", ["torch", "jax"])
+def test_numpy_arrays_load_no_other_library(library: str) -> None:
+    out = run(f"import sys, numpy, actufunc; actufunc.sigmoid(numpy.ones(3)); print({library!r} in sys.modules)")
+    assert out.split() == ["False"]
+
+
+def test_other_arrays_load_no_numba() -> None:
+    pytest.importorskip("array_api_strict")
+    code = """
+        import sys, actufunc, array_api_strict as xp
+        x = xp.asarray([1.0, 2.0])
+        for function in actufunc.catalogue.ACTIVATIONS.values():
+            function(x, **({"alpha": 0.2} if function is actufunc.prelu else {}))
+        print("numba" in sys.modules, "llvmlite" in sys.modules)
+    """
+    assert run(code).split() == ["False", "False"]
+
+
+def test_kernels_are_cached_on_disk(tmp_path: Any) -> None:
+    code = """
+        import numpy, actufunc, numba.core.caching as caching
+        saved = []
+        save = caching.FunctionCache.save_overload
+        caching.FunctionCache.save_overload = lambda *a, **k: (saved.append(1), save(*a, **k))
+        assert actufunc.sigmoid(numpy.zeros(3, "float32"))[0] == 0.5
+        assert abs(actufunc.softmax(numpy.zeros(4))[0] - 0.25) == 0
+        print(len(saved))
+    """
+    assert run(code, NUMBA_CACHE_DIR=str(tmp_path)).split() == ["2"]
+    assert run(code, NUMBA_CACHE_DIR=str(tmp_path)).split() == ["0"]
+
+
+def test_threads_of_python_work_at_once() -> None:
+    code = """
+        import threading, numpy, actufunc
+        x = numpy.linspace(-5, 5, 100_000)
+        results = [None] * 8
+        def work(i):
+            results[i] = actufunc.gelu(x), actufunc.softmax(x), actufunc.silu(x, 1 + i / 8)
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+        [t.start() for t in threads]
+        [t.join() for t in threads]
+        for i, (g, s, u) in enumerate(results):
+            assert (g == results[0][0]).all() and (s == results[0][1]).all()
+            assert (u == actufunc.silu(x, 1 + i / 8)).all()
+    """
+    run(code)
+
+
+def test_fork_after_use() -> None:
+    code = """
+        import os, sys, numpy, actufunc
+        x = numpy.linspace(-5, 5, 1000)
+        before = actufunc.sigmoid(x)
+        child = os.fork()
+        if child == 0:
+            fine = (actufunc.sigmoid(x) == before).all() and actufunc.gelu(x).shape == x.shape
+            os._exit(0 if fine else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    """
+    if sys.platform != "win32":
+        run(code)
