@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from actufunc.formula import Expression, damped, logistic, maximum, minimum, normal_cdf
+from actufunc.formula import Expression, damped, logistic, maximum, minimum, normal_cdf, normal_pdf
 from actufunc.ufunc import activation
 
 __all__ = ["gelu", "silu", "swish"]
@@ -112,6 +112,17 @@ def gelu(x: Expression, approximate: str = "none") -> Expression:
         u = maximum(minimum(x, _SATURATED), -_SATURATED)
         return damped(x, logistic(u * (_LINEAR + _CUBIC * (u * u))))
     raise ValueError(f"approximate must be 'none' or 'tanh', not {approximate!r}")
+
+
+@gelu.derivative
+def _(x: Expression, approximate: str) -> Expression:
+    if approximate == "none":
+        return normal_cdf(x) + damped(x, normal_pdf(x))
+    # Without the derivative of the clamp, which is 1 wherever the other factors are not 0.
+    u = maximum(minimum(x, _SATURATED), -_SATURATED)
+    z = u * (_LINEAR + _CUBIC * (u * u))
+    slope = _LINEAR + 3 * _CUBIC * (u * u)
+    return logistic(z) + damped(damped(u * slope, logistic(-z)), logistic(z))
 
 
 swish = silu

@@ -84,7 +84,7 @@ def where(condition: Operand, a: Operand, b: Operand) -> Expression:
 
 
 def damped(x: Operand, factor: Operand) -> Expression:
-    """``x * factor`` for a factor that vanishes faster than `x` grows: infinity times zero is zero, signed as `x` is.
+    """``x * factor`` for a factor that vanishes faster than `x` grows: infinity times zero is zero.
 
     Where the factor is an exponential, a logistic or a normal distribution function, the product keeps its relative
     accuracy although the factor alone would be subnormal.

@@ -68,9 +68,9 @@ def sqrt(a: Lane) -> Lane:
 
 
 def damped(x: Lane, factor: Lane) -> Lane:
-    """``x * factor``, but a zero with the sign of `x` where the factor is zero, even for infinite `x`."""
+    """``x * factor``, but zero where the factor is, even for infinite `x`."""
     zero = x.sign_bits().as_float()
-    return select(factor.equals(0.0), zero, x) * factor
+    return select(factor.equals(0.0) & ~x.is_nan(), zero, x) * factor
 
 
 def divided(x: Lane, divisor: Lane, divisor_low: Lane, inverse: Lane) -> Lane:
