@@ -73,6 +73,11 @@ class Call:
         options = {name: value for name, value in self.options.items() if value != self.definition.options[name]}
         return list(inputs.values()), {**options, **self.keywords}
 
+    def excluded(self) -> float:
+        """Return what an element gets that `where` excludes over an axis: 0 by softmax, -inf by log_softmax."""
+        beside_one = {key: np.array([-np.inf if key == "x" else 0.0, 0.0]) for key in self.definition.arrays}
+        return float(self.function(*beside_one.values())[0])
+
     def values(self) -> Iterator[Any]:
         """Yield everything that may be an array."""
         yield from self.operands.values()

@@ -296,7 +296,8 @@ class Activation:
 
 _EMPTY = inspect.Parameter.empty
 
-# Overlap costs only speed (LLVM's vectorised loop steps aside), and looking for it costs as much as 1000 elements.
+# Overlap costs a ufunc only speed (NumPy makes a copy, or LLVM's vectorised loop steps aside), and looking for it costs
+# as much as 1000 elements.
 _SMALL = 4096
 
 

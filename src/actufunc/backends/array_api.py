@@ -97,12 +97,7 @@ class _Namespace:
             operands = {**operands, "x": xp.where(mask, operands["x"], self._constant(-math.inf))}
         function = native(xp, self.call, operands, self.axis)
         result = self._formula(operands) if function is None else function()
-        return result if mask is True else xp.where(mask, result, self._constant(self._excluded()))
-
-    def _excluded(self) -> float:
-        """Return what an element gets that takes no part: 0 by softmax, -inf by log_softmax."""
-        beside_one = {key: np.array([-np.inf if key == "x" else 0.0, 0.0]) for key in self.operands}
-        return float(self.call.function(*beside_one.values())[0])
+        return result if mask is True else xp.where(mask, result, self._constant(self.call.excluded()))
 
     # The formula.
 

@@ -1,0 +1,1 @@
+"""CuPy arrays: the text of the kernels."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actufunc.dispatch import Call
+
 from .call import as_array, check_cast, check_out, check_where, is_scalar, result_dtype, working_dtype, wrap
 from .kernels import axis as axis_kernel
 from .lower_axis import Layout
@@ -19,11 +21,10 @@ from .lower_axis import Layout
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from actufunc.dispatch import Call
-
     Array = np.ndarray[Any, Any]
 
-_FEW_COLUMNS = 16  # below, vectors across the axis would be mostly empty: the columns are turned into rows
+_FEW_COLUMNS = 16  # below, vectors across the axis would be mostly empty: such arrays go through a scratch array
+_SHORT_ROWS = 32  # below, vectors along the row would be: the rows are turned into columns
 _BLOCK = 1 << 16  # elements of a scratch array, in the second-level cache
 
 
@@ -80,10 +81,31 @@ def evaluate_axis(call: Call) -> Any:
     if result.size:
         views = _views([*inputs, result], axes, work) if mask is None else None
         if views is None:
-            _block_by_block(kernel(Layout.ROWS_IN_PLACE), inputs, mask, result, axes, work)
+            _block_by_block(kernel, inputs, None if mask is None else (mask, call.excluded()), result, axes, work)
         else:
-            kernel(Layout.COLUMNS if views[0].ndim == Layout.COLUMNS.ndim else Layout.ROWS)(*views)
+            layout = Layout.COLUMNS if views[0].ndim == Layout.COLUMNS.ndim else Layout.ROWS
+            kernel(layout)(*views)
+            if layout is Layout.ROWS and len(inputs) == 1 and axes == (len(shape) - 1,):
+                call.kernel = _along_last_axis(kernel(layout), call, len(shape))
     return wrap(call, list(given.values()), result) if out is None else out
+
+
+def _along_last_axis(kernel: Callable[..., None], call: Call, ndim: int) -> Callable[..., Any]:
+    """Return what serves contiguous arrays of this dtype and number of dimensions without looking at all else."""
+    function, operands, options = call.function, call.operands, call.options
+    keywords = {key: value for key, value in call.keywords.items() if key == "axis"}
+
+    def compute(x: Array, out: Array | None = None) -> Any:
+        straight = x.ndim == ndim and x.shape[-1] >= _SHORT_ROWS and x.flags.c_contiguous and x.size
+        # NumPy resolves overlap for its ufuncs, but this is none.
+        if straight and (out is None or not np.may_share_memory(x, out)):
+            result = np.empty_like(x) if out is None else out
+            rows = (-1, x.shape[-1])
+            kernel(x.reshape(rows), result.reshape(rows))
+            return result
+        return evaluate_axis(Call(function, operands | {"x": x}, options, keywords | {"out": out}))
+
+    return compute
 
 
 def _broadcast_mask(name: str, mask: Array, shape: tuple[int, ...]) -> Array:
@@ -115,36 +137,42 @@ def _views(operands: list[Array], axes: tuple[int, ...], work: np.dtype[Any]) ->
     shape = operands[0].shape
     before, n, after = (math.prod(part) for part in (shape[:first], shape[first : last + 1], shape[last + 1 :]))
     if after == 1:
-        return [o.reshape(before, n) for o in operands]
+        return [o.reshape(before, n) for o in operands] if n >= _SHORT_ROWS or before == 1 else None
     return [o.reshape(before, n, after) for o in operands] if after >= _FEW_COLUMNS else None
 
 
 def _block_by_block(
-    kernel: Callable[..., None],
+    kernel: Callable[[Layout], Callable[..., None]],
     inputs: list[Array],
-    mask: Array | None,
+    mask: tuple[Array, float] | None,
     out: Array,
     axes: tuple[int, ...],
     work: np.dtype[Any],
 ) -> None:
-    """Run a kernel over contiguous copies of some rows at a time."""
-    last = tuple(range(-len(axes), 0))
+    """Run a kernel over contiguous copies of some rows at a time; short rows stand side by side there, as columns.
+
+    A mask comes with the value that excluded elements get.
+    """
+    n = math.prod(out.shape[axis] for axis in axes)
+    as_columns = n < _SHORT_ROWS and out.size // n >= _FEW_COLUMNS
+    compute = kernel(Layout.COLUMNS if as_columns else Layout.ROWS_IN_PLACE)
+    last = range(-len(axes), 0)
     *inputs, out = (np.moveaxis(o, axes, last) for o in (*inputs, out))
-    mask = None if mask is None else np.moveaxis(mask, axes, last)
-    n = math.prod(out.shape[out.ndim - len(axes) :])
-    if mask is not None:
-        # What an element gets that takes no part, also in a row where none does: 0 by softmax, -inf by log_softmax.
-        beside_one = [np.array([[-np.inf, 0.0]] if i is inputs[0] else [[0.0, 0.0]], work) for i in inputs]
-        kernel(*beside_one[1:], beside_one[0])
-        excluded = beside_one[0][0, 0]
+    taken = None if mask is None else np.moveaxis(mask[0], axes, last)
     for block in _blocks(out.shape[: out.ndim - len(axes)], max(1, _BLOCK // n)):
-        scratch = [np.array(i[block], work, order="C") for i in inputs]
-        if mask is not None:
-            scratch[0][~mask[block]] = -np.inf
-        kernel(*(s.reshape(-1, n) for s in (*scratch[1:], scratch[0])))
-        if mask is not None:
-            scratch[0][~mask[block]] = excluded
-        np.copyto(out[block], scratch[0], casting="unsafe")
+        rows = [np.array(i[block], work, order="C").reshape(-1, n) for i in inputs]
+        if taken is not None:
+            rows[0][~taken[block].reshape(-1, n)] = -np.inf
+        if as_columns:
+            columns = [np.ascontiguousarray(each.T)[np.newaxis] for each in rows]
+            result = np.empty_like(columns[0])
+            compute(*columns, result)
+            rows[0][:] = result[0].T
+        else:
+            compute(*rows[1:], rows[0])
+        if mask is not None and taken is not None:
+            rows[0][~taken[block].reshape(-1, n)] = mask[1]
+        np.copyto(out[block], rows[0].reshape(out[block].shape), casting="unsafe")
 
 
 def _blocks(shape: tuple[int, ...], rows: int) -> Iterator[tuple[Any, ...]]:

@@ -199,10 +199,10 @@ class _AxisWriter:
         if number == self.kept_by and self.kept is not None:
             writer.lines.append(f"store(out, at + c, {writer.value(self.kept)})")
         self.put(2, *start_row)
-        self.per_cell(*((3, "width") if self.layout.columns else (2, "lanes")), start)
+        self.per_cell(*((3, "width") if self.layout.columns else (2, str(self.layout.cells))), start)
         self.per_element(writer.lines, in_lanes=bool(start))
         if fold and not self.layout.columns:
-            self.put(2, "half = lanes // 2", "while half:")
+            self.put(2, f"half = {self.layout.cells // 2}", "while half:")
             self.per_cell(3, "half", fold)
             self.put(3, "half //= 2")
 
@@ -253,7 +253,6 @@ class _AxisWriter:
             self.put(2, f"for first in range(0, columns, {self.layout.cells}):")
             self.put(3, f"width = min({self.layout.cells}, columns - first)")
         else:
-            self.put(1, "lanes = 1", f"while lanes < min(n, {self.layout.cells}):", "    lanes *= 2")
             self.put(1, "for row in range(out.shape[0]):")
         for number in range(len(self.stages)):
             self.write_row_values(number)
