@@ -47,7 +47,7 @@ class Library:
             return np.asarray(array.get())
         if self.name == "dask":
             return np.asarray(array.compute(scheduler="sync"))
-        return np.array(array)
+        return np.asarray(array.detach() if self.name == "torch" else array)
 
     def is_array(self, value: object) -> bool:
         """Tell whether a value is an array of this library (for NumPy also the scalar that a 0-d result becomes)."""
@@ -61,7 +61,7 @@ def load(name: str) -> Library:
     if name == "numpy":
         return Library(name, module, np.asarray)
     if name == "torch":
-        return Library(name, module, lambda values: module.from_numpy(np.ascontiguousarray(values).copy()))
+        return Library(name, module, lambda values: module.from_numpy(np.array(values, order="C")))
     if name == "jax":
         importlib.import_module("jax").config.update("jax_enable_x64", val=True)
         return Library(name, module, module.asarray)

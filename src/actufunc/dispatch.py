@@ -165,6 +165,29 @@ def owner(value: object) -> str | None:
     return None
 
 
+def normalise_axis(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
+    """Return the axes as non-negative integers.
+
+    Raises
+    ------
+    ValueError
+        If one is out of range or given twice.
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if not all(isinstance(a, int | np.integer) for a in axes):
+        raise TypeError(f"{name} takes axis as an integer, a tuple of integers or None, not {axis!r}")
+    if ndim == 0 and axes == (-1,):
+        return ()
+    if not all(-ndim <= a < ndim for a in axes):
+        raise ValueError(f"{name} got axis={axis!r} for an array with {ndim} dimensions")
+    normal = tuple(int(a) % ndim for a in axes)
+    if len(set(normal)) < len(normal):
+        raise ValueError(f"{name} got an axis twice: axis={axis!r}")
+    return normal
+
+
 _NEUTRAL = (bool, int, float, complex, str, bytes, list, tuple, np.generic)
 
 

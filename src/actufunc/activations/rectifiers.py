@@ -2,7 +2,7 @@ r"""Rectifiers: the identity on the right, something small on the left."""
 
 from __future__ import annotations
 
-from actufunc.formula import Expression, exp, expm1, maximum, minimum, where
+from actufunc.formula import Expression, expm1, maximum, where
 from actufunc.ufunc import activation
 
 __all__ = ["elu", "leaky_relu", "prelu", "relu"]
@@ -28,7 +28,7 @@ def relu(x: Expression) -> Expression:
 
     Notes
     -----
-    Values: 0 at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative: 0 up to and at zero, 1 beyond.
+    Values: 0 at -inf, 0 at -0 and +0, inf at +inf, NaN at NaN. Derivative: 0 up to and at zero, 1 beyond.
 
     References
     ----------
@@ -160,9 +160,5 @@ def elu(x: Expression, alpha: float | Expression = 1) -> Expression:
     >>> elu(np.array([-1.0, 0.0, 2.0]))
     array([-0.63212056,  0.        ,  2.        ])
     """
-    return where(x > 0, x, alpha * expm1(minimum(x, 0)))
-
-
-@elu.derivative
-def _(x: Expression, alpha: Expression) -> Expression:
-    return where(x > 0, 1, alpha * exp(minimum(x, 0)))
+    left = where(x > 0, 0, x)  # lest the exponential overflow on the right
+    return where(x > 0, x, alpha * expm1(left))

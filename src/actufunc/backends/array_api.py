@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import array_api_compat as compat
 import numpy as np
 
+from actufunc.dispatch import normalise_axis
 from actufunc.formula.expression import Expression
 
 from .native import native
@@ -51,7 +52,8 @@ def _library(call: Call) -> str:
 
 
 def _check_devices(name: str, arrays: list[Any]) -> None:
-    devices = {str(compat.device(array)): array for array in arrays}
+    # What is being traced by jax.jit has none.
+    devices = {str(device) for array in arrays if (device := compat.device(array)) is not None}
     if len(devices) > 1:
         raise TypeError(f"{name} got arrays on {' and '.join(sorted(devices))}; move them to one device first")
 
@@ -62,8 +64,8 @@ class _Namespace:
     def __init__(self, xp: Any, call: Call, operands: dict[str, Any]) -> None:
         self.xp, self.call = xp, call
         self.name = call.definition.name
-        axis = call.keywords.get("axis", -1)
-        self.axis = tuple(range(operands["x"].ndim)) if axis is None else axis
+        axes = normalise_axis(self.name, call.keywords.get("axis", -1), operands["x"].ndim)
+        self.axis = axes[0] if len(axes) == 1 else axes
         self.operands = self._as_floats(operands)
 
     def _as_floats(self, operands: dict[str, Any]) -> dict[str, Any]:
@@ -91,6 +93,8 @@ class _Namespace:
         """Compute."""
         xp, mask = self.xp, self.call.keywords.get("where", True)
         operands = self.operands
+        if self.call.definition.over_axis and (0 in operands["x"].shape or operands["x"].ndim == 0):
+            return self._without_axis()
         if mask is not True:
             if not self.call.definition.over_axis:
                 raise TypeError(f"{self.name} takes where= with NumPy arrays only; use xp.where on its result")
@@ -98,6 +102,15 @@ class _Namespace:
         function = native(xp, self.call, operands, self.axis)
         result = self._formula(operands) if function is None else function()
         return result if mask is True else xp.where(mask, result, self._constant(self.call.excluded()))
+
+    def _without_axis(self) -> Any:
+        """Reduce over the axis of an empty array, or over that which a 0-d array lacks."""
+        x = self.operands["x"]
+        if x.ndim:
+            return self.xp.zeros_like(x)
+        keywords = {key: value for key, value in self.call.keywords.items() if key == "where"}
+        rows = (self.xp.reshape(value, (1,)) for value in self.operands.values())
+        return self.xp.reshape(self.call.function(*rows, **keywords), ())
 
     # The formula.
 
@@ -111,7 +124,8 @@ class _Namespace:
         expression = self.call.specialised(values)
         if expression.operation == "constant":
             return xp.full_like(self.like, float(expression.value))
-        result = expression.fold(lambda node: operands[node.value], self._apply)
+        with np.errstate(all="ignore"):  # for namespaces that are NumPy inside
+            result = expression.fold(lambda node: operands[node.value], self._apply)
         return xp.astype(result, self.dtype) if half else result
 
     def _apply(self, node: Expression, operands: tuple[Any, ...]) -> Any:
@@ -125,7 +139,7 @@ class _Namespace:
             return self.xp.max(*arrays, axis=self.axis, keepdims=True)
         if node.operation in _COMPOSITIONS:
             return _COMPOSITIONS[node.operation](self.xp, *arrays)
-        return getattr(self.xp, _NAMES.get(node.operation, node.operation))(*arrays)
+        return getattr(self.xp, node.operation)(*arrays)
 
     def _constant(self, value: float) -> Any:
         like = getattr(self, "like", self.operands["x"])
@@ -153,9 +167,6 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "equal": operator.eq,
     "not_equal": operator.ne,
 }
-
-_NAMES = {"absolute": "abs"}
-
 
 # Primitives of the vocabulary that the standard lacks. They are written so that automatic differentiation through them
 # is right too: no branch that is not taken holds an infinity or NaN, and no tie splits a derivative in halves.
@@ -210,7 +221,24 @@ def _damped(xp: Any, x: Any, factor: Any) -> Any:
     return xp.where(factor == 0, zero, x) * factor
 
 
+# Not the functions of the standard: those may return either of two zeros, and where both operands are equal, automatic
+# differentiation splits the derivative between them.
+def _maximum(xp: Any, a: Any, b: Any) -> Any:
+    return xp.where((a > b) | (a != a), a, b)  # noqa: PLR0124
+
+
+def _minimum(xp: Any, a: Any, b: Any) -> Any:
+    return xp.where((a < b) | (a != a), a, b)  # noqa: PLR0124
+
+
+def _absolute(xp: Any, x: Any) -> Any:
+    return xp.where(x > 0, x, xp.where(x < 0, -x, x * x))  # with derivative 0 at 0
+
+
 _COMPOSITIONS: dict[str, Callable[..., Any]] = {
+    "absolute": _absolute,
+    "maximum": _maximum,
+    "minimum": _minimum,
     "logistic": _logistic,
     "softplus": _softplus,
     "normal_pdf": _normal_pdf,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from actufunc.dispatch import normalise_axis
+
 from .numpy.call import is_scalar, result_dtype
-from .numpy.call_axis import normalise_axis
 
 if TYPE_CHECKING:
     from actufunc.dispatch import Call

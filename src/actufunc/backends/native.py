@@ -1,8 +1,9 @@
 """The functions of torch and JAX that mean what ours do.
 
 Where one exists it is called instead of the formula, so that the library's autograd, compiler and sharding see one
-operation they know. Its rounding errors are the library's own, and so is what PyTorch and JAX return for silu and gelu
-of infinity: NaN, where our formula gives the limit.
+operation they know. Its rounding errors are the library's own, and so are lost tails, the sign of zeros, the derivative
+at a kink (JAX's leaky_relu has slope 1 at 0), and what PyTorch and JAX return for silu and gelu of infinity: NaN, where
+our formula gives the limit.
 
 A table maps the name of an activation to a function of the call's arrays and hyperparameters; it returns None where the
 library has no function for these values.

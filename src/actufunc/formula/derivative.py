@@ -20,7 +20,7 @@ def _inverse_cosh_squared(x: Expression) -> Expression:
 
 
 # Derivative of each operation of one operand at x. They are written for accuracy and for the range: none cancels or
-# overflows where the operation itself does not. At a kink it is the one from the left.
+# overflows where the operation itself does not. At a kink it is 0, or that of a constant bound, as in PyTorch and JAX.
 _OF_ONE: dict[str, Callable[[Expression], Expression]] = {
     "negative": lambda x: constant(-1),
     "absolute": lambda x: where(x > 0, 1, where(x < 0, -1, 0)),
@@ -61,7 +61,7 @@ def derivative(expression: Expression, name: str) -> Expression:
     Returns
     -------
     Expression
-        The derivative. Where the expression has a kink, that of the left-hand piece.
+        The derivative. Where `maximum` or `minimum` has a kink, that of the second operand, usually a constant.
 
     Raises
     ------

@@ -69,12 +69,12 @@ def absolute(x: Operand) -> Expression:
 
 
 def maximum(a: Operand, b: Operand) -> Expression:
-    """Return the larger of two; NaN if either is NaN."""
+    """Return the larger of two, `b` if they are equal; NaN if either is NaN."""
     return apply("maximum", a, b)
 
 
 def minimum(a: Operand, b: Operand) -> Expression:
-    """Return the smaller of two; NaN if either is NaN."""
+    """Return the smaller of two, `b` if they are equal; NaN if either is NaN."""
     return apply("minimum", a, b)
 
 

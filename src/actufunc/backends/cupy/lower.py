@@ -58,11 +58,11 @@ __device__ inline wide wide_divide(wide a, wide b) {
     return wide(quotient, quotient == 0.0$f ? 0.0$f : rest / b.high);
 }
 // Unlike fmax and fmin, NaN if either is.
-__device__ inline $real maximum($real a, $real b) { return a >= b || a != a ? a : b; }
-__device__ inline $real minimum($real a, $real b) { return a <= b || a != a ? a : b; }
+__device__ inline $real maximum($real a, $real b) { return a > b || a != a ? a : b; }
+__device__ inline $real minimum($real a, $real b) { return a < b || a != a ? a : b; }
 // Zero prevails over infinity.
 __device__ inline $real damped($real x, $real factor) {
-    return factor == 0.0$f && x == x ? copysign$f(0.0$f, x) : x * factor;
+    return (factor == 0.0$f && x == x ? copysign$f(0.0$f, x) : x) * factor;
 }
 // Where exp(x) may be subnormal exp(x/2) is normal, and scales twice: 4 roundings and twice the error of exp. (But if
 // times is beyond 2**120, exp(x/2) is subnormal too where the result is next to subnormal.)

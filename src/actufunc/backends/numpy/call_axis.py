@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc.dispatch import Call
+from actufunc.dispatch import Call, normalise_axis
 
 from .call import as_array, check_cast, check_out, check_where, is_scalar, result_dtype, working_dtype, wrap
 from .kernels import axis as axis_kernel
@@ -26,29 +26,6 @@ if TYPE_CHECKING:
 _FEW_COLUMNS = 16  # below, vectors across the axis would be mostly empty: such arrays go through a scratch array
 _SHORT_ROWS = 32  # below, vectors along the row would be: the rows are turned into columns
 _BLOCK = 1 << 16  # elements of a scratch array, in the second-level cache
-
-
-def normalise_axis(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
-    """Return the axes as non-negative integers.
-
-    Raises
-    ------
-    ValueError
-        If one is out of range or given twice.
-    """
-    if axis is None:
-        return tuple(range(ndim))
-    axes = axis if isinstance(axis, tuple) else (axis,)
-    if not all(isinstance(a, int | np.integer) for a in axes):
-        raise TypeError(f"{name} takes axis as an integer, a tuple of integers or None, not {axis!r}")
-    if ndim == 0 and axes == (-1,):
-        return ()
-    if not all(-ndim <= a < ndim for a in axes):
-        raise ValueError(f"{name} got axis={axis!r} for an array with {ndim} dimensions")
-    normal = tuple(int(a) % ndim for a in axes)
-    if len(set(normal)) < len(normal):
-        raise ValueError(f"{name} got an axis twice: axis={axis!r}")
-    return normal
 
 
 def evaluate_axis(call: Call) -> Any:

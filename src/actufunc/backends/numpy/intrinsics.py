@@ -10,6 +10,7 @@ from numba.extending import intrinsic
 
 from .simd import double_word, elementary, exponential, logarithm, normal
 from .simd.lanes import FLOAT32, FLOAT64, DoubleWord, Lane
+from .vectors import prefer_wide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,8 @@ def _intrinsic(function: Callable[..., Any], result: str = "float", *, arity: in
             answer = function(*lanes)
             if len(builder.function.basic_blocks) <= _STRAIGHT:
                 builder.function.attributes.add("alwaysinline")
+            else:
+                prefer_wide(builder.function)
             if result == "wide":
                 return context.make_tuple(builder, signature.return_type, (answer.high.value, answer.low.value))
             return answer.value

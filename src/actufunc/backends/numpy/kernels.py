@@ -33,7 +33,7 @@ def _digest_of_simd() -> bytes:
     """Digest of all that a kernel's machine code depends on besides its own text."""
     here = Path(__file__).parent
     digest = hashlib.blake2b(digest_size=16)
-    for path in sorted([*here.glob("simd/*.py"), here / "intrinsics.py"]):
+    for path in sorted([*here.glob("simd/*.py"), here / "intrinsics.py", here / "vectors.py"]):
         digest.update(path.read_bytes())
     return digest.digest()
 
@@ -97,10 +97,13 @@ def elementwise(name: str, expression: Expression, arguments: tuple[str, ...], d
         if key not in _elementwise:
             import numba  # noqa: PLC0415
 
+            from .vectors import wide_ufuncs  # noqa: PLC0415
+
             function = _function(f"{name}_{dtype.name}", lambda name: source(name, expression, arguments, dtype))
             number = getattr(numba.types, dtype.name)
             signature = number(*[number] * len(arguments))
-            built = _compiled(lambda cache: numba.vectorize([signature], cache=cache)(function))
+            with wide_ufuncs():
+                built = _compiled(lambda cache: numba.vectorize([signature], cache=cache)(function))
             _elementwise[key] = built.ufunc
         return _elementwise[key]
 

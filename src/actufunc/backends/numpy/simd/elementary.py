@@ -47,13 +47,13 @@ def where(condition: Lane, a: Lane, b: Lane) -> Lane:
 
 
 def maximum(a: Lane, b: Lane) -> Lane:
-    """Return the larger of two, the first if they are equal, or NaN if there is one."""
-    return select(b.is_nan() | less(a, b), b, a)
+    """Return the larger of two, the second if they are equal, or NaN if there is one."""
+    return select(a.is_nan() | less(b, a), a, b)
 
 
 def minimum(a: Lane, b: Lane) -> Lane:
-    """Return the smaller of two, the first if they are equal, or NaN if there is one."""
-    return select(b.is_nan() | less(b, a), b, a)
+    """Return the smaller of two, the second if they are equal, or NaN if there is one."""
+    return select(a.is_nan() | less(a, b), a, b)
 
 
 def absolute(a: Lane) -> Lane:

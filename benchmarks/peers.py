@@ -1,0 +1,293 @@
+"""What each library calls each function, as its users write it.
+
+A table has two columns: what gives a fresh result, ``function(x)``, and what writes to a given array,
+``function(x, out=out)``; a function that a table lacks is one that the library cannot do. Hyperparameters are fixed:
+`SLOPE` for leaky_relu, `ALPHA` for prelu, 1 for elu. A library that is not installed has no table.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache, partial
+from typing import Any
+
+import numba
+import numpy as np
+from libraries import Array, Function, Library, Models, Table, optional
+
+SLOPE = 0.01
+ALPHA = 0.25
+_CUBIC = 0.044715  # of gelu's approximation by tanh
+_SCALE = math.sqrt(2 / math.pi)
+
+
+def _softmax(x: Array) -> Any:
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def _log_softmax(x: Array) -> Any:
+    below = x - x.max(axis=-1, keepdims=True)
+    return below - np.log(np.exp(below).sum(axis=-1, keepdims=True))
+
+
+def _softmax_into(x: Array, out: Array) -> None:
+    np.exp(np.subtract(x, x.max(axis=-1, keepdims=True), out), out)
+    np.divide(out, out.sum(axis=-1, keepdims=True), out)
+
+
+def _log_softmax_into(x: Array, out: Array) -> None:
+    np.subtract(x, x.max(axis=-1, keepdims=True), out)
+    np.subtract(out, np.log(np.exp(out).sum(axis=-1, keepdims=True)), out)
+
+
+def _gelu_tanh_into(x: Array, out: Array) -> None:
+    np.add(np.multiply(np.multiply(x, x, out), _CUBIC, out), 1, out)
+    np.tanh(np.multiply(np.multiply(out, x, out), _SCALE, out), out)
+    np.multiply(np.multiply(np.add(out, 1, out), x, out), 0.5, out)
+
+
+def _numpy() -> Table:
+    return Table(
+        {
+            "elu": lambda x: np.where(x > 0, x, np.exp(x) - 1),
+            "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(_SCALE * (x + _CUBIC * x**3))),
+            "hard_swish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+            "leaky_relu": lambda x: np.where(x > 0, x, SLOPE * x),
+            "log_sigmoid": lambda x: -np.log1p(np.exp(-x)),
+            "log_softmax": _log_softmax,
+            "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
+            "prelu": lambda x: np.where(x > 0, x, ALPHA * x),
+            "relu": lambda x: np.maximum(x, 0),
+            "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+            "silu": lambda x: x / (1 + np.exp(-x)),
+            "softmax": _softmax,
+            "softplus": lambda x: np.log1p(np.exp(x)),
+            "softsign": lambda x: x / (1 + np.abs(x)),
+            "tanh": np.tanh,
+        },
+        {
+            "elu": lambda x, out: np.maximum(x, np.expm1(np.minimum(x, 0, out=out), out), out=out),
+            "gelu_tanh": _gelu_tanh_into,
+            "hard_swish": lambda x, out: np.divide(np.multiply(np.clip(np.add(x, 3, out), 0, 6, out), x, out), 6, out),
+            "leaky_relu": lambda x, out: np.maximum(x, np.multiply(x, SLOPE, out), out=out),
+            "log_sigmoid": lambda x, out: np.negative(np.log1p(np.exp(np.negative(x, out), out), out), out),
+            "log_softmax": _log_softmax_into,
+            "mish": lambda x, out: np.multiply(np.tanh(np.log1p(np.exp(x, out), out), out), x, out),
+            "prelu": lambda x, out: np.maximum(x, np.multiply(x, ALPHA, out), out=out),
+            "relu": lambda x, out: np.maximum(x, 0, out=out),
+            "sigmoid": lambda x, out: np.divide(1, np.add(np.exp(np.negative(x, out), out), 1, out), out),
+            "silu": lambda x, out: np.divide(x, np.add(np.exp(np.negative(x, out), out), 1, out), out),
+            "softmax": _softmax_into,
+            "softplus": lambda x, out: np.log1p(np.exp(x, out), out),
+            "softsign": lambda x, out: np.divide(x, np.add(np.abs(x, out), 1, out), out),
+            "tanh": np.tanh,
+        },
+    )
+
+
+def _scipy(special: Any) -> Table:
+    half = math.sqrt(0.5)
+    fresh = {
+        "gelu": lambda x: 0.5 * x * (1 + special.erf(x * half)),
+        "log_sigmoid": special.log_expit,
+        "log_softmax": partial(special.log_softmax, axis=-1),
+        "sigmoid": special.expit,
+        "silu": lambda x: x * special.expit(x),
+        "softmax": partial(special.softmax, axis=-1),
+    }
+    into = {
+        "gelu": lambda x, out: np.multiply(
+            np.multiply(np.add(special.erf(np.multiply(x, half, out), out), 1, out), x, out), 0.5, out
+        ),
+        "log_sigmoid": special.log_expit,
+        "sigmoid": special.expit,
+        "silu": lambda x, out: np.multiply(x, special.expit(x, out), out),
+    }
+    if hasattr(special, "softplus"):
+        fresh["softplus"] = into["softplus"] = special.softplus
+    return Table(fresh, into)
+
+
+def _torch(torch: Any) -> Table:
+    torch.set_num_threads(1)
+    named, aten = torch.nn.functional, torch.ops.aten
+    slopes = {dtype: torch.tensor(ALPHA, dtype=dtype) for dtype in (torch.float32, torch.float64)}
+    return Table(
+        {
+            "elu": named.elu,
+            "gelu": named.gelu,
+            "gelu_tanh": partial(named.gelu, approximate="tanh"),
+            "hard_swish": named.hardswish,
+            "leaky_relu": named.leaky_relu,
+            "log_sigmoid": named.logsigmoid,
+            "log_softmax": partial(torch.log_softmax, dim=-1),
+            "mish": named.mish,
+            "prelu": lambda x: torch.prelu(x, slopes[x.dtype]),
+            "relu": torch.relu,
+            "sigmoid": torch.sigmoid,
+            "silu": named.silu,
+            "softmax": partial(torch.softmax, dim=-1),
+            "softplus": named.softplus,
+            "softsign": named.softsign,
+            "tanh": torch.tanh,
+        },
+        {
+            "elu": aten.elu.out,
+            "gelu": aten.gelu.out,
+            "gelu_tanh": partial(aten.gelu.out, approximate="tanh"),
+            "hard_swish": aten.hardswish.out,
+            "leaky_relu": aten.leaky_relu.out,
+            "log_sigmoid": aten.log_sigmoid.out,
+            "log_softmax": partial(torch.log_softmax, dim=-1),
+            "mish": aten.mish.out,
+            "relu": partial(torch.clamp, min=0),
+            "sigmoid": torch.sigmoid,
+            "silu": aten.silu.out,
+            "softmax": partial(torch.softmax, dim=-1),
+            "softplus": aten.softplus.out,
+            "tanh": torch.tanh,
+        },
+        torch.from_numpy,
+        traced=False,
+    )
+
+
+def _jax(jax: Any) -> Table:
+    """No operation of JAX takes a given output."""
+    jax.config.update("jax_enable_x64", True)  # noqa: FBT003
+    nn = jax.nn
+    functions: dict[str, Function] = {
+        "elu": nn.elu,
+        "gelu": partial(nn.gelu, approximate=False),
+        "gelu_tanh": partial(nn.gelu, approximate=True),
+        "hard_swish": nn.hard_swish,
+        "leaky_relu": partial(nn.leaky_relu, negative_slope=SLOPE),
+        "log_sigmoid": nn.log_sigmoid,
+        "log_softmax": nn.log_softmax,
+        "mish": nn.mish,
+        "prelu": partial(nn.leaky_relu, negative_slope=ALPHA),
+        "relu": nn.relu,
+        "sigmoid": nn.sigmoid,
+        "silu": nn.silu,
+        "softmax": nn.softmax,
+        "softplus": nn.softplus,
+        "softsign": nn.soft_sign,
+        "tanh": jax.numpy.tanh,
+    }
+
+    def finished(function: Function) -> Function:
+        compiled = jax.jit(function)
+        return lambda x: compiled(x).block_until_ready()
+
+    fresh = {name: finished(function) for name, function in functions.items()}
+    return Table(fresh, {}, jax.numpy.asarray, traced=False)
+
+
+def _numexpr(numexpr: Any) -> Table:
+    """Decimals are given as variables of the dtype of x, for a literal would turn float32 into float64."""
+    numexpr.set_num_threads(1)
+    formulas: dict[str, tuple[str, dict[str, float]]] = {
+        "elu": ("where(x > 0, x, exp(x) - 1)", {}),
+        "gelu_tanh": ("x / 2 * (1 + tanh(s * (x + c * x**3)))", {"s": _SCALE, "c": _CUBIC}),
+        "hard_swish": ("x * where(x < -3, 0, where(x > 3, 6, x + 3)) / 6", {}),
+        "leaky_relu": ("where(x > 0, x, a * x)", {"a": SLOPE}),
+        "log_sigmoid": ("-log1p(exp(-x))", {}),
+        "mish": ("x * tanh(log1p(exp(x)))", {}),
+        "prelu": ("where(x > 0, x, a * x)", {"a": ALPHA}),
+        "relu": ("where(x > 0, x, 0)", {}),
+        "sigmoid": ("1 / (1 + exp(-x))", {}),
+        "silu": ("x / (1 + exp(-x))", {}),
+        "softplus": ("log1p(exp(x))", {}),
+        "softsign": ("x / (1 + abs(x))", {}),
+        "tanh": ("tanh(x)", {}),
+    }
+
+    def evaluated(formula: str, decimals: dict[str, float]) -> Function:
+        typed = {t: {n: np.dtype(t).type(v) for n, v in decimals.items()} for t in "fd"}
+        return lambda x, out=None: numexpr.evaluate(formula, {"x": x, **typed[x.dtype.char]}, {}, out=out)
+
+    functions = {name: evaluated(*formula) for name, formula in formulas.items()}
+    return Table(functions, functions)
+
+
+def _numba() -> Table:
+    def softmax(x: Array, y: Array) -> None:
+        total, largest = 0.0, x.max()
+        for i in range(len(x)):
+            y[i] = math.exp(x[i] - largest)
+            total += y[i]
+        for i in range(len(x)):
+            y[i] /= total
+
+    def log_softmax(x: Array, y: Array) -> None:
+        total, largest = 0.0, x.max()
+        for value in x:
+            total += math.exp(value - largest)
+        for i in range(len(x)):
+            y[i] = x[i] - largest - math.log(total)
+
+    functions: dict[str, Function] = {
+        "elu": lambda x: x if x > 0 else math.exp(x) - 1,
+        "gelu": lambda x: 0.5 * x * (1 + math.erf(x / math.sqrt(2))),
+        "gelu_tanh": lambda x: 0.5 * x * (1 + math.tanh(_SCALE * (x + _CUBIC * x**3))),
+        "hard_swish": lambda x: x * min(max(x + 3, 0), 6) / 6,
+        "leaky_relu": lambda x: x if x > 0 else SLOPE * x,
+        "log_sigmoid": lambda x: -math.log1p(math.exp(-x)),
+        "log_softmax": log_softmax,
+        "mish": lambda x: x * math.tanh(math.log1p(math.exp(x))),
+        "prelu": lambda x: x if x > 0 else ALPHA * x,
+        "relu": lambda x: max(x, 0),
+        "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
+        "silu": lambda x: x / (1 + math.exp(-x)),
+        "softmax": softmax,
+        "softplus": lambda x: math.log1p(math.exp(x)),
+        "softsign": lambda x: x / (1 + abs(x)),
+        "tanh": lambda x: math.tanh(x),  # noqa: PLW0108 -- Numba compiles Python functions only
+    }
+
+    @cache
+    def build(function: Function) -> Any:
+        if function in (softmax, log_softmax):
+            return numba.guvectorize(["void(f4[:], f4[:])", "void(f8[:], f8[:])"], "(n)->(n)")(function)
+        return numba.vectorize(["f4(f4)", "f8(f8)"])(function)
+
+    return Table(functions, functions, build=build)
+
+
+def _onnxruntime() -> Models:
+    return Models(
+        {
+            "elu": ("Elu", {}),
+            "gelu": ("Gelu", {}),
+            "gelu_tanh": ("Gelu", {"approximate": "tanh", "only": "float32"}),
+            "hard_swish": ("HardSwish", {}),
+            "leaky_relu": ("LeakyRelu", {"alpha": SLOPE}),
+            "log_softmax": ("LogSoftmax", {}),
+            "mish": ("Mish", {}),
+            "prelu": ("PRelu", {"slope": ALPHA}),
+            "relu": ("Relu", {}),
+            "sigmoid": ("Sigmoid", {}),
+            "silu": ("QuickGelu", {"alpha": 1.0, "domain": "com.microsoft"}),
+            "softmax": ("Softmax", {}),
+            "softplus": ("Softplus", {}),
+            "softsign": ("Softsign", {}),
+            "tanh": ("Tanh", {}),
+        }
+    )
+
+
+def peers() -> dict[str, Library]:
+    """Return the libraries that are installed."""
+    found: dict[str, Library] = {"NumPy": _numpy(), "numba": _numba()}
+    if scipy := optional("scipy.special"):
+        found["SciPy"] = _scipy(scipy)
+    if torch := optional("torch"):
+        found["torch"] = _torch(torch)
+    if jax := optional("jax"):
+        found["JAX"] = _jax(jax)
+    if optional("onnx") and optional("onnxruntime"):
+        found["ONNX RT"] = _onnxruntime()
+    if numexpr := optional("numexpr"):
+        found["numexpr"] = _numexpr(numexpr)
+    return found
