@@ -244,6 +244,10 @@ def test_hyperparameters() -> None:
     prelu(x, alpha, out=out)
     np.testing.assert_array_equal(out, result)
     assert prelu(np.float32(-1), np.float32(0.5)) == np.float32(-0.5)
+    assert prelu(-1.0, alpha).dtype == np.float32
+    assert prelu(-0.5, np.array([2, 4])).tolist() == [-1.0, -2.0]
+    assert sigmoid.vjp(x, 1.0).dtype == np.float32
+    assert softmax.vjp(x, 1).dtype == np.float32
 
 
 def test_many_values_of_a_hyperparameter() -> None:

@@ -21,7 +21,7 @@ def evaluate(call: Call) -> Any:
         raise TypeError(f"{name} takes {refused[0]}= with NumPy arrays only; leave it away for dask")
     arrays = {key: value for key, value in call.operands.items() if not is_scalar(value)}
     scalars = {key: value for key, value in call.operands.items() if is_scalar(value)}
-    dtype = result_dtype(call, list(arrays.values()))
+    dtype = result_dtype(call, arrays)
     if call.definition.over_axis:
         axes = normalise_axis(name, keywords.get("axis", -1), call.operands["x"].ndim)
         arrays = {key: value.rechunk(dict.fromkeys(axes, -1)) for key, value in arrays.items()}

@@ -17,7 +17,7 @@ from .kernels import elementwise
 from .lower import keeps_integers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from actufunc.dispatch import Call
     from actufunc.formula.definition import Definition
@@ -46,6 +46,7 @@ def is_scalar(value: object) -> bool:
     return isinstance(value, _SCALARS)
 
 
+_PYTHON = (bool, int, float)
 _SCALARS = (bool, int, float, np.bool_, np.integer, np.floating)
 
 
@@ -72,13 +73,15 @@ def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
     return dtype.newbyteorder("=") if dtype.name in {"float32", "float64"} or dtype.kind in "iub" else None
 
 
-def result_dtype(call: Call, arrays: Sequence[Any]) -> np.dtype[Any]:
+def result_dtype(call: Call, arrays: Mapping[str, Any]) -> np.dtype[Any]:
     """Return the dtype of the result: that of the arrays, unless the call asks for one.
 
     Booleans become float64, and so do integers, except where the formula is exact on them.
     """
     name = call.definition.name
-    common = arrays[0].dtype if len(arrays) == 1 else np.result_type(*(array.dtype for array in arrays))
+    # Python scalars are weak: they take the dtype of the arrays beside them.
+    given = call.operands
+    common = np.result_type(*(given[k] if type(given[k]) in _PYTHON else a.dtype for k, a in arrays.items()))
     asked = call.keywords.get("dtype")
     dtype = common if asked is None else np.dtype(asked)
     if dtype.kind in "iu" and not _keeps_integers(call, dtype):
@@ -148,7 +151,7 @@ class _Elementwise:
             key: value for key, value in call.operands.items() if key not in call.definition.arrays and is_scalar(value)
         }
         arrays = {key: as_array(name, v) for key, v in call.operands.items() if key not in scalars}
-        self.dtype = result_dtype(call, list(arrays.values()))
+        self.dtype = result_dtype(call, arrays)
         self.work = working_dtype(self.dtype) or self.dtype
         casting = call.keywords.get("casting", "same_kind")
         for key, array in arrays.items():

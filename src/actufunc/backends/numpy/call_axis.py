@@ -34,15 +34,12 @@ def evaluate_axis(call: Call) -> Any:
     mask = check_where(name, call.keywords.get("where", True))
     scalars = {key: float(v) for key, v in call.operands.items() if is_scalar(v) and key not in call.definition.arrays}
     given = {key: as_array(name, v) for key, v in call.operands.items() if key not in scalars}
-    inputs = list(given.values())
-    dtype = result_dtype(call, inputs)
+    dtype = result_dtype(call, given)
     work = working_dtype(dtype) or dtype
-    shape = inputs[0].shape
-    for array in inputs[1:]:
-        if array.shape != shape:
-            raise ValueError(f"{name} takes arrays of one shape, not {shape} and {array.shape}")
+    shape = given["x"].shape
+    inputs = [_broadcast(name, key, array, shape) for key, array in given.items()]
     axes = normalise_axis(name, call.keywords.get("axis", -1), len(shape))
-    mask = None if mask is None else _broadcast_mask(name, mask, shape)
+    mask = None if mask is None else _broadcast(name, "where", mask, shape)
     out = None if call.out is Ellipsis else call.out
     if out is not None:
         if check_out(name, out, shape).shape != shape:
@@ -85,11 +82,11 @@ def _along_last_axis(kernel: Callable[..., None], call: Call, ndim: int) -> Call
     return compute
 
 
-def _broadcast_mask(name: str, mask: Array, shape: tuple[int, ...]) -> Array:
+def _broadcast(name: str, key: str, array: Array, shape: tuple[int, ...]) -> Array:
     try:
-        return np.broadcast_to(mask, shape)
+        return array if array.shape == shape else np.broadcast_to(array, shape, subok=True)
     except ValueError:
-        raise ValueError(f"{name} cannot broadcast where of shape {mask.shape} to {shape}") from None
+        raise ValueError(f"{name} cannot broadcast {key} of shape {array.shape} to that of x, {shape}") from None
 
 
 def _overlaps(array: Array, out: Array) -> bool:
