@@ -91,7 +91,7 @@ def minimax(points: Sequence[Point], degree: int) -> tuple[list[Any], list[Any]]
     return p, s
 
 
-def rounded(points: Sequence[Point], p: list[Any], s: list[Any], format: str) -> tuple[list[float], list[float]]:
+def rounded(points: Sequence[Point], p: list[Any], s: list[Any], form: str) -> tuple[list[float], list[float]]:
     """Round the coefficients one by one, by growing power, correcting the others by linearised least squares."""
     order = sorted(
         [(power, s, 1) for power in range(1, len(s))] + [(power, p, 0) for power in range(1, len(p))],
@@ -99,7 +99,7 @@ def rounded(points: Sequence[Point], p: list[Any], s: list[Any], format: str) ->
     )
     while order:
         power, coefficients, _ = order.pop(0)
-        coefficients[power] = mp.mpf(float(np.dtype(format).type(float(coefficients[power]))))
+        coefficients[power] = mp.mpf(float(np.dtype(form).type(float(coefficients[power]))))
         if not order:
             break
         matrix, right = mp.matrix(len(points), len(order)), mp.matrix(len(points), 1)
@@ -117,16 +117,16 @@ def rounded(points: Sequence[Point], p: list[Any], s: list[Any], format: str) ->
 
 def main() -> None:
     """Print both tables and the largest errors."""
-    tables: dict[str, list[str]] = {"_P": [], "_S": []}
-    for format, degree, end in FITS:
+    tables: dict[str, list[str]] = {"NORMAL_P": [], "NORMAL_S": []}
+    for form, degree, end in FITS:
         count = 60 * (degree + 1)
         # The square concentrates the points where the function varies.
         points = [point(end * ((1 - mp.cos(mp.pi * i / count)) / 2) ** 2) for i in range(count + 1)]
-        p, s = rounded(points[::5], *minimax(points, degree), format)
+        p, s = rounded(points[::5], *minimax(points, degree), form)
         largest = max(abs(error(at, p, s)) for at in points)
-        for name, coefficients in (("_P", p), ("_S", s)):
-            tables[name].append(f'    "{format}": (  # largest error 2**{float(mp.log(largest, 2)):.1f}')
-            tables[name].extend(f"        {np.dtype(format).type(c)!s}," for c in coefficients)
+        for name, coefficients in (("NORMAL_P", p), ("NORMAL_S", s)):
+            tables[name].append(f'    "{form}": (  # largest error 2**{float(mp.log(largest, 2)):.1f}')
+            tables[name].extend(f"        {np.dtype(form).type(c)!s}," for c in coefficients)
             tables[name].append("    ),")
     for name, lines in tables.items():
         print(f"{name} = {{", *lines, "}", sep="\n")

@@ -157,9 +157,9 @@ def remez(points: Sequence[tuple[Any, Any, Any]], forced: Sequence[Any], start: 
     return best
 
 
-def rounded(value: Any, format: str) -> float:
+def rounded(value: Any, form: str) -> float:
     """Round to the format (by way of float64, which costs nothing that matters here)."""
-    return float(np.dtype(format).type(float(value)))
+    return float(np.dtype(form).type(float(value)))
 
 
 def solve(fit: Fit) -> tuple[list[float], float]:
