@@ -2,89 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .protocol import overrides_ufuncs, owner
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from .formula.definition import Definition
-    from .formula.expression import Expression
-
-
-@dataclass(slots=True)
-class Call:
-    """One call of an activation, bound to its arguments.
-
-    Attributes
-    ----------
-    function : Activation
-        What is called.
-    operands : dict
-        Arrays and hyperparameters by name, in the order of the definition.
-    options : dict
-        Values of the definition's options.
-    keywords : dict
-        Those of `out`, `where`, `dtype`, `casting`, `order`, `subok` and `axis` that were given.
-    kernel : callable or None
-        Set by the NumPy backend: what gives the same result for any contiguous `x` of this dtype.
-    """
-
-    function: Any
-    operands: dict[str, Any]
-    options: dict[str, Any]
-    keywords: Mapping[str, Any]
-    kernel: Callable[..., Any] | None = None
-
-    @property
-    def definition(self) -> Definition:
-        """What the function computes."""
-        definition: Definition = self.function.definition
-        return definition
-
-    @property
-    def expression(self) -> Expression:
-        """What to compute for the options of this call."""
-        return self.definition.expression(self.options)
-
-    def specialised(self, scalars: Mapping[str, Any]) -> Expression:
-        """Return what to compute, with the values of scalar hyperparameters put in."""
-        return self.definition.specialised(self.options, scalars)
-
-    @property
-    def out(self) -> Any:
-        """The output given, or None; NumPy takes a tuple of one as well."""
-        out = self.keywords.get("out")
-        if isinstance(out, tuple):
-            if len(out) != 1:
-                raise ValueError(f"{self.definition.name} has one output: out must be one array, not {len(out)}")
-            return out[0]
-        return out
-
-    def as_typed(self) -> tuple[list[Any], dict[str, Any]]:
-        """Return the inputs, without trailing hyperparameters that have their default, and the keywords."""
-        inputs = dict(self.operands)
-        for name, default in reversed(self.definition.hyperparameters.items()):
-            if inputs[name] is not default:
-                break
-            del inputs[name]
-        options = {name: value for name, value in self.options.items() if value != self.definition.options[name]}
-        return list(inputs.values()), {**options, **self.keywords}
-
-    def excluded(self) -> float:
-        """Return what an element gets that `where` excludes over an axis: 0 by softmax, -inf by log_softmax."""
-        beside_one = {key: np.array([-np.inf if key == "x" else 0.0, 0.0]) for key in self.definition.arrays}
-        return float(self.function(*beside_one.values())[0])
-
-    def values(self) -> Iterator[Any]:
-        """Yield everything that may be an array."""
-        yield from self.operands.values()
-        if (out := self.out) is not None:
-            yield out
-        if "where" in self.keywords:
-            yield self.keywords["where"]
+    from .protocol import Call
 
 
 def evaluate(call: Call) -> Any:
@@ -112,7 +37,7 @@ def evaluate(call: Call) -> Any:
             owners["numpy"] = value
         elif (name := owner(value)) is not None:
             owners[name] = value
-        elif _overrides_ufuncs(value):
+        elif overrides_ufuncs(value):
             overriding.append(value)
     if overriding:
         return _hand_over(call, overriding)
@@ -130,72 +55,6 @@ def evaluate(call: Call) -> Any:
     from .backends.array_api import evaluate as evaluate_array_api  # noqa: PLC0415
 
     return evaluate_array_api(call)
-
-
-def owner(value: object) -> str | None:
-    """Name the library of an array.
-
-    Parameters
-    ----------
-    value : object
-        Anything.
-
-    Returns
-    -------
-    str or None
-        ``"numpy"``, ``"torch"``, ``"jax"``, ``"dask"``, ``"cupy"`` or the package of any other array API object; None
-        for what is no array, among them Python and NumPy scalars, lists, and objects that override ufuncs.
-    """
-    if value is None or isinstance(value, _NEUTRAL):
-        return None
-    if isinstance(value, np.ndarray):
-        return None if _overrides_ufuncs(value) else "numpy"
-    import array_api_compat as compat  # noqa: PLC0415
-
-    if compat.is_torch_array(value):
-        return "torch"
-    if compat.is_jax_array(value):
-        return "jax"
-    if compat.is_dask_array(value):
-        return "dask"
-    if compat.is_cupy_array(value):
-        return "cupy"
-    if compat.is_array_api_obj(value):
-        return type(value).__module__.partition(".")[0]
-    return None
-
-
-def normalise_axis(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
-    """Return the axes as non-negative integers.
-
-    Raises
-    ------
-    ValueError
-        If one is out of range or given twice.
-    """
-    if axis is None:
-        return tuple(range(ndim))
-    axes = axis if isinstance(axis, tuple) else (axis,)
-    if not all(isinstance(a, int | np.integer) for a in axes):
-        raise TypeError(f"{name} takes axis as an integer, a tuple of integers or None, not {axis!r}")
-    if ndim == 0 and axes == (-1,):
-        return ()
-    if not all(-ndim <= a < ndim for a in axes):
-        raise ValueError(f"{name} got axis={axis!r} for an array with {ndim} dimensions")
-    normal = tuple(int(a) % ndim for a in axes)
-    if len(set(normal)) < len(normal):
-        raise ValueError(f"{name} got an axis twice: axis={axis!r}")
-    return normal
-
-
-_NEUTRAL = (bool, int, float, complex, str, bytes, list, tuple, np.generic)
-
-
-def _overrides_ufuncs(value: object) -> bool:
-    return getattr(type(value), "__array_ufunc__", _NUMPYS_OWN) is not _NUMPYS_OWN
-
-
-_NUMPYS_OWN = np.ndarray.__array_ufunc__
 
 
 def _hand_over(call: Call, overriding: list[Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from typing import Any
 
 import array_api_compat
@@ -29,7 +30,12 @@ class ArrayNamespace:
         self.__name__ = f"actufunc.array_namespace({getattr(xp, '__name__', xp)})"
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_xp":  # while being copied
+            raise AttributeError(name)
         return getattr(self._xp, name)
+
+    def __reduce__(self) -> Any:
+        return _of_module, (self._xp.__name__,)
 
     def __dir__(self) -> list[str]:
         return sorted({*dir(self._xp), *self.__dict__})
@@ -41,6 +47,10 @@ class ArrayNamespace:
 @functools.lru_cache(maxsize=64)
 def _extended(xp: Any) -> ArrayNamespace:
     return ArrayNamespace(xp, NAMES)
+
+
+def _of_module(name: str) -> ArrayNamespace:
+    return _extended(importlib.import_module(name))
 
 
 def array_namespace(*arrays: Any) -> Any:

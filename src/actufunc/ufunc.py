@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from .dispatch import Call, evaluate
+from .dispatch import evaluate
 from .formula.definition import Definition, gradient, read, vector_jacobian_product
 from .formula.expression import Expression, constant, to_text
+from .protocol import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,7 @@ _KEYWORDS = {
 _AXIS_KEYWORDS = {"axis": -1, "out": None, "where": True, "dtype": None}
 
 _ndarray = np.ndarray
+_FLOAT64 = np.dtype(np.float64)
 
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 
@@ -88,12 +90,13 @@ class Activation:
     def _call(self, x: Any, *args: Any, out: Any = None, **keywords: Any) -> Any:
         """Compute by a kernel that has served the same arguments before, or bind the arguments and find a backend."""
         key: Any = None
+        if type(x) is float and not args and not keywords and out is None and not self.definition.over_axis:
+            kernel = self._fast.get(_FLOAT64)
+            if kernel is not None:
+                return kernel(x)
         if type(x) is _ndarray:
-            key = (x.dtype, args, *keywords.items()) if args or keywords else x.dtype
-            try:
-                kernel = self._fast.get(key)
-            except TypeError:  # an array among the arguments has no hash
-                kernel = key = None
+            key = _key(x.dtype, args, keywords)
+            kernel = None if key is None else self._fast.get(key)
             if kernel is not None:
                 if out is None:
                     if x.flags.forc:
@@ -132,6 +135,9 @@ class Activation:
         missing = [name for name in definition.arguments if values.get(name, _EMPTY) is _EMPTY]
         if missing:
             raise TypeError(f"{self.__name__} needs {' and '.join(map(repr, missing))}")
+        for name in definition.options:
+            if type(values[name]) not in _OPTIONS:
+                raise TypeError(f"{self.__name__} takes {name}= as a string or the like, not {values[name]!r}")
         operands = {name: values[name] for name in definition.arguments}
         return Call(self, operands, {name: values[name] for name in definition.options}, protocol)
 
@@ -178,8 +184,7 @@ class Activation:
         callable
             `formula`, so that this can be used as a decorator.
         """
-        self._overrides["derivative"] = formula
-        return formula
+        return self._override("derivative", formula)
 
     def cotangent(self, formula: _Function) -> _Function:
         """State the vjp of a function over an axis.
@@ -194,7 +199,13 @@ class Activation:
         callable
             `formula`, so that this can be used as a decorator.
         """
-        self._overrides["cotangent"] = formula
+        return self._override("cotangent", formula)
+
+    def _override(self, name: str, formula: _Function) -> _Function:
+        for derived in ("grad", "vjp"):
+            self.__dict__.pop(derived, None)
+        self._overrides[name] = formula
+        _ = self.vjp.definition.expression(self.vjp.definition.options)  # so that a mistake is told here
         return formula
 
     # What a NumPy ufunc tells about itself.
@@ -297,6 +308,21 @@ class Activation:
             return getattr, (parent, attribute)
         return self.__qualname__
 
+
+def _key(dtype: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """Return what tells the arguments of a call apart, scalars and options; None if there are others."""
+    if not args and not keywords:
+        return dtype
+    values = (*args, *keywords.values())
+    if not all(type(value) in _SCALARS for value in values):
+        return None
+    # Numbers that are equal need not be the same to a kernel: 1 and 1.0, 0.0 and -0.0.
+    return (dtype, len(args), *keywords, repr(values))
+
+
+_SCALARS = frozenset({bool, int, float, str})
+
+_OPTIONS = frozenset({bool, int, str, type(None)})
 
 _EMPTY = inspect.Parameter.empty
 

@@ -121,7 +121,7 @@ def _(x: Expression, approximate: str) -> Expression:
     # Without the derivative of the clamp, which is 1 wherever the other factors are not 0.
     u = maximum(minimum(x, _SATURATED), -_SATURATED)
     z = u * (_LINEAR + _CUBIC * (u * u))
-    slope = _LINEAR + 3 * _CUBIC * (u * u)
+    slope = _LINEAR + 3 * (_CUBIC * (u * u))
     return logistic(z) + damped(damped(u * slope, logistic(-z)), logistic(z))
 
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import array_api_compat as compat
 import numpy as np
 
-from actufunc.dispatch import normalise_axis
 from actufunc.formula.expression import Expression
+from actufunc.protocol import normalise_axis, owner
 
 from .native import native
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actufunc.dispatch import Call
+    from actufunc.protocol import Call
 
 _HALF = ("float16", "bfloat16")
 
@@ -30,6 +30,7 @@ def evaluate(call: Call) -> Any:
         if call.keywords.get(keyword) is not None:
             raise TypeError(f"{name} takes {keyword}= with NumPy arrays only; leave it away for {_library(call)}")
     operands = {key: value.item() if isinstance(value, np.generic) else value for key, value in call.operands.items()}
+    operands = {key: int(value) if isinstance(value, bool) else value for key, value in operands.items()}
     for key, value in operands.items():
         if not _is_number(value) and not compat.is_array_api_obj(value):
             raise TypeError(f"{name} got {type(value).__name__} for {key} beside an array of {_library(call)}")
@@ -46,8 +47,6 @@ def _is_number(value: object) -> bool:
 
 
 def _library(call: Call) -> str:
-    from actufunc.dispatch import owner  # noqa: PLC0415
-
     return next(name for value in call.values() if (name := owner(value)) is not None)
 
 
@@ -64,9 +63,9 @@ class _Namespace:
     def __init__(self, xp: Any, call: Call, operands: dict[str, Any]) -> None:
         self.xp, self.call = xp, call
         self.name = call.definition.name
-        axes = normalise_axis(self.name, call.keywords.get("axis", -1), operands["x"].ndim)
-        self.axis = axes[0] if len(axes) == 1 else axes
         self.operands = self._as_floats(operands)
+        axes = normalise_axis(self.name, call.keywords.get("axis", -1), self.operands["x"].ndim)
+        self.axis = axes[0] if len(axes) == 1 else axes
 
     def _as_floats(self, operands: dict[str, Any]) -> dict[str, Any]:
         """Bring the arrays to the dtype of the result."""
@@ -80,7 +79,13 @@ class _Namespace:
                     dtype = _default_dtype(xp, next(iter(arrays.values())))
             else:
                 raise TypeError(f"{self.name} does not support {dtype}; it takes real floats, integers and booleans")
+        if asked is not None and not xp.isdtype(dtype, "real floating"):
+            raise TypeError(f"{self.name} can be asked for a real floating dtype only, not for {dtype}")
         self.dtype = dtype
+        if "x" not in arrays:  # a Python scalar beside an array of hyperparameters
+            like = next(iter(arrays.values()))
+            arrays["x"] = xp.asarray(operands["x"], dtype=dtype, device=compat.device(like))
+            operands = operands | {"x": arrays["x"]}
         return {key: xp.astype(value, dtype, copy=False) if key in arrays else value for key, value in operands.items()}
 
     def _keeps_integers(self, operands: dict[str, Any], dtype: Any) -> bool:
@@ -98,7 +103,9 @@ class _Namespace:
         if mask is not True:
             if not self.call.definition.over_axis:
                 raise TypeError(f"{self.name} takes where= with NumPy arrays only; use xp.where on its result")
-            operands = {**operands, "x": xp.where(mask, operands["x"], self._constant(-math.inf))}
+            left_out = {"x": -math.inf, "g": 0.0}
+            arrays = {key: operands[key] for key in self.call.definition.arrays}
+            operands = operands | {k: xp.where(mask, v, self._constant(left_out[k])) for k, v in arrays.items()}
         function = native(xp, self.call, operands, self.axis)
         result = self._formula(operands) if function is None else function()
         return result if mask is True else xp.where(mask, result, self._constant(self.call.excluded()))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actufunc.dispatch import normalise_axis
+from actufunc.protocol import normalise_axis
 
 from .numpy.call import is_scalar, result_dtype
 
 if TYPE_CHECKING:
-    from actufunc.dispatch import Call
+    from actufunc.protocol import Call
 
 
 def evaluate(call: Call) -> Any:
@@ -20,10 +20,18 @@ def evaluate(call: Call) -> Any:
     if refused := [k for k in ("out", "casting", "order", "subok") if keywords.get(k) is not None]:
         raise TypeError(f"{name} takes {refused[0]}= with NumPy arrays only; leave it away for dask")
     arrays = {key: value for key, value in call.operands.items() if not is_scalar(value)}
+    for key, value in arrays.items():
+        if not isinstance(value, da.Array):
+            raise TypeError(f"{name} got {type(value).__name__} for {key} beside a dask array; convert it first")
     scalars = {key: value for key, value in call.operands.items() if is_scalar(value)}
     dtype = result_dtype(call, arrays)
+    if "x" not in arrays:
+        arrays = {"x": da.asarray(scalars.pop("x"), dtype=dtype), **arrays}
+    if len(arrays) > 1:
+        arrays = dict(zip(arrays, da.broadcast_arrays(*arrays.values()), strict=True))
+        arrays = {key: value.rechunk(arrays["x"].chunks) for key, value in arrays.items()}
     if call.definition.over_axis:
-        axes = normalise_axis(name, keywords.get("axis", -1), call.operands["x"].ndim)
+        axes = normalise_axis(name, keywords.get("axis", -1), arrays["x"].ndim)
         arrays = {key: value.rechunk(dict.fromkeys(axes, -1)) for key, value in arrays.items()}
         mask = keywords.pop("where", True)
         if mask is not True:
@@ -39,7 +47,7 @@ def evaluate(call: Call) -> Any:
         keywords=scalars | call.options | keywords,
         dtype=dtype,
         meta=arrays["x"]._meta.astype(dtype),  # noqa: SLF001  # dask's own way to tell what blocks are made of
-        name=f"{name}-{da.core.tokenize(call.function, *call.operands.values(), call.options, keywords)}",
+        name=f"{name}-{da.core.tokenize(call.expression.fingerprint(), *call.operands.values(), keywords)}",
     )
 
 

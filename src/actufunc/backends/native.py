@@ -19,7 +19,7 @@ from array_api_compat import is_jax_namespace, is_torch_namespace
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from actufunc.dispatch import Call
+    from actufunc.protocol import Call
 
     Table = Mapping[str, Callable[..., Any]]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .derivative import derivative, with_nan
-from .expression import Expression, argument, constant
+from .expression import COMPARISONS, Expression, argument, constant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,19 +47,22 @@ class Definition:
     def expression(self, options: Mapping[str, Any]) -> Expression:
         """Return what to compute for these options; NaN in `x` gives NaN."""
         key = tuple(options.items())
-        if key not in self._expressions:
-            self._expressions[key] = with_nan(self.trace(**options), "x")
-        return self._expressions[key]
+        expression = self._expressions.get(key)
+        if expression is None:
+            expression = self._expressions[key] = with_nan(self.trace(**options), "x")
+        return expression
 
     def specialised(self, options: Mapping[str, Any], scalars: Mapping[str, Any]) -> Expression:
         """Return what to compute for these options and values of scalar hyperparameters."""
         # The repr tells values apart that are equal but not the same: 1 and 1.0, 0.0 and -0.0.
         key = (tuple(options.items()), tuple(scalars), repr(tuple(scalars.values())))
-        if key not in self._expressions:
+        expression = self._expressions.get(key)
+        if expression is None:
+            expression = self.expression(options).substitute(scalars)
             if len(self._expressions) > _KEPT_EXPRESSIONS:
                 self._expressions.clear()
-            self._expressions[key] = self.expression(options).substitute(scalars)
-        return self._expressions[key]
+            self._expressions[key] = expression
+        return expression
 
     @functools.cached_property
     def over_axis(self) -> bool:
@@ -119,7 +122,7 @@ def read(function: Callable[..., Any]) -> Definition:
             raise TypeError(
                 f"{name} must return one expression of its arguments, not {type(result).__name__}"
             ) from None
-        if expression.operation in {"less", "less_equal", "equal", "not_equal"}:
+        if expression.operation in COMPARISONS:
             raise TypeError(f"{name} must return a number, not a condition; write where(condition, 1, 0)")
         return expression
 
@@ -167,6 +170,10 @@ def vector_jacobian_product(of: Definition, override: Callable[..., Any] | None)
         Formula of the vjp from `x`, `g` and the hyperparameters; needed over an axis.
     """
     name = f"{of.name.removesuffix('.grad')}.vjp"
+    if "g" in of.arrays:
+        raise AttributeError(f"{of.name} is linear in g, and its derivative by x is offered as f.grad.vjp only")
+    if of.over_axis and override is None:
+        raise AttributeError(f"{of.name} reduces over an axis: state its vjp with @{of.name}.cotangent")
 
     def trace(**options: Any) -> Expression:
         g = argument("g")

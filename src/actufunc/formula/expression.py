@@ -8,10 +8,13 @@ than a float holds; backends that compute the argument of an exponential in extr
 
 from __future__ import annotations
 
+import decimal
+import hashlib
 import math
 import operator
 import threading
 from decimal import Decimal
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from weakref import WeakValueDictionary
 
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 
 Number: TypeAlias = bool | int | float | Decimal
 Operand: TypeAlias = "Expression | Number"
+
+# Decimals are computed with so many digits whatever the caller's context says.
+DIGITS = decimal.Context(prec=60, traps=[])
 
 _lock = threading.Lock()
 _nodes: WeakValueDictionary[tuple[object, ...], Expression] = WeakValueDictionary()
@@ -130,7 +136,11 @@ class Expression:
             "a formula cannot pass its arguments to math or numpy functions; use those of actufunc.formula instead"
         )
 
-    __array_ufunc__ = __array__
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
+        # A NumPy scalar on the left, as in np.sqrt(2) * x, asks so for the product.
+        if method == "__call__" and ufunc.__name__ in _SCALAR_OPERATORS and not keywords:
+            return apply(ufunc.__name__, *(i.item() if hasattr(i, "item") else i for i in inputs))
+        return self.__array__()
 
     # Walks over the graph.
 
@@ -187,6 +197,20 @@ class Expression:
                 values[node] = combine(node, tuple(values[operand] for operand in node.operands))
         return values[self]
 
+    def fingerprint(self) -> str:
+        """Return a digest that is the same for equal expressions in every process."""
+
+        def digest(*parts: str) -> str:
+            return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+        def leaf(node: Expression) -> str:
+            return digest(node.operation, type(node.value).__name__, repr(node.value))
+
+        def combine(node: Expression, operands: tuple[Any, ...]) -> str:
+            return digest(node.operation, *(leaf(o) if isinstance(o, Expression) else o for o in operands))
+
+        return leaf(self) if is_constant(self) else str(self.fold(leaf, combine))
+
     def __repr__(self) -> str:
         return to_text(self)
 
@@ -211,11 +235,13 @@ def constant(value: object) -> Expression:
     """Return the node of a Python number."""
     if isinstance(value, Expression):
         return value
-    if isinstance(value, bool | int):
+    if isinstance(value, bool):
         return make_node("constant", value=value)
+    if isinstance(value, Integral):
+        return make_node("constant", value=int(value))
     if isinstance(value, Decimal):
         return make_node("constant", value=value)
-    if isinstance(value, float):
+    if isinstance(value, Real):
         return make_node("constant", value=float(value))
     raise TypeError(
         f"a formula is made of its arguments and Python numbers, not of {type(value).__name__}; "
@@ -231,6 +257,11 @@ def is_constant(node: Expression, value: float | None = None) -> bool:
 def apply(operation: str, *operands: object) -> Expression:
     """Apply an operation, simplified where that changes no bit of any result."""
     nodes = tuple(constant(operand) for operand in operands)
+    numbers = nodes[1:] if operation == "where" else nodes
+    if operation == "where" and not _is_truth(nodes[0]):
+        raise TypeError("where() takes a condition first, such as x > 0")
+    if any(map(_is_truth, numbers)):
+        raise TypeError("a condition is no number in a formula; write where(condition, 1, 0)")
     simpler = _simplified(operation, nodes)
     return make_node(operation, nodes) if simpler is None else simpler
 
@@ -250,7 +281,8 @@ _EXACT_ON_CONSTANTS: dict[str, Callable[..., Number]] = {
 def _simplified(operation: str, nodes: tuple[Expression, ...]) -> Expression | None:
     """Return a simpler node with the same value for every input, NaN, infinity and signed zero included."""
     if operation in _EXACT_ON_CONSTANTS and all(is_constant(node) for node in nodes):
-        return constant(_EXACT_ON_CONSTANTS[operation](*_alike([node.value for node in nodes])))
+        with decimal.localcontext(DIGITS):
+            return constant(_EXACT_ON_CONSTANTS[operation](*_alike([node.value for node in nodes])))
     match operation, nodes:
         case "multiply", (a, b) if is_constant(a, 1):
             return b
@@ -260,7 +292,7 @@ def _simplified(operation: str, nodes: tuple[Expression, ...]) -> Expression | N
             return -b
         case (("multiply" | "divide"), (a, b)) if is_constant(b, -1):
             return -a
-        case "subtract", (a, b) if is_constant(b, 0):
+        case "subtract", (a, b) if is_constant(b, 0) and math.copysign(1, b.value) > 0:
             return a
         case "negative", (a,) if a.operation == "negative":
             return a.operands[0]
@@ -280,10 +312,16 @@ def _alike(values: list[Any]) -> list[Any]:
     return [Decimal(value) for value in values] if any(isinstance(v, Decimal) for v in values) else values
 
 
+def _is_truth(node: Expression) -> bool:
+    return node.operation in COMPARISONS or (is_constant(node) and isinstance(node.value, bool))
+
+
 def _is_ordinary(node: Expression) -> bool:
     """Tell whether a node is a constant, and neither zero nor infinite nor NaN."""
     return is_constant(node) and math.isfinite(node.value) and node.value != 0
 
+
+_SCALAR_OPERATORS = frozenset({"add", "subtract", "multiply", "divide"})
 
 COMPARISONS = frozenset({"less", "less_equal", "equal", "not_equal"})
 
@@ -299,6 +337,9 @@ _INFIX = {
 }
 
 
+_LONG = 400  # characters of an operand that are written out: shared subexpressions would make a text of any length
+
+
 def to_text(expression: Expression) -> str:
     """Write an expression as one would type it."""
 
@@ -310,6 +351,7 @@ def to_text(expression: Expression) -> str:
 
     def combine(node: Expression, operands: tuple[Any, ...]) -> tuple[str, int]:
         texts = [(str(o.value), 100 if o.value >= 0 else 30) if isinstance(o, Expression) else o for o in operands]
+        texts = [(text, strength) if len(text) < _LONG else ("...", 100) for text, strength in texts]
         if node.operation in _INFIX:
             sign, strength = _INFIX[node.operation]
             left, right = parenthesised(texts[0], strength), parenthesised(texts[1], strength + 1)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actufunc.backends.numpy.lower import keeps_integers
-from actufunc.backends.numpy.writer import Writer
+from actufunc.backends.numpy.writer import Writer, identifier
 from actufunc.formula.definition import REDUCTIONS
 from actufunc.formula.expression import argument
 
@@ -116,7 +116,6 @@ _HELPERS = {
 _COMPARISONS = {"less": "{} < {}", "less_equal": "{} <= {}", "equal": "{} == {}", "not_equal": "{} != {}"}
 _ON_FLOATS = {name: f"{name}$f({{}})" for name in ("log", "log1p", "sqrt", "tanh")} | {"absolute": "fabs$f({})"}
 _ON_INTEGERS = {
-    "absolute": "{0} < 0 ? -{0} : {0}",
     "maximum": "{0} > {1} ? {0} : {1}",
     "minimum": "{0} < {1} ? {0} : {1}",
 }
@@ -205,11 +204,6 @@ def source(name: str, expression: Expression, arguments: Sequence[str], dtype: n
     text = "".join(f"    {line}\n" for line in lines)
     function = f"__device__ inline {real} actufunc_{_ascii(name)}({parameters}) {{\n{text}}}\n"
     return preamble(expression, dtype) + function
-
-
-def identifier(name: str) -> str:
-    """Return what an argument is called in the text: x and g as ever, others so that no name of C++ is hidden."""
-    return name if name in {"x", "g"} else f"{_ascii(name)}_"
 
 
 class _Writer(Writer):

@@ -19,8 +19,8 @@ from .lower import keeps_integers
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from actufunc.dispatch import Call
     from actufunc.formula.definition import Definition
+    from actufunc.protocol import Call
 
 _CHUNK = 16384  # elements: small enough for the second-level cache, large enough to make the loop in Python cheap
 _CASTINGS = ("no", "equiv", "safe", "same_kind", "unsafe")
@@ -29,7 +29,7 @@ _ORDERS = ("K", "A", "C", "F")
 # Different values of a hyperparameter that a function gets a kernel of its own for. Any further value is spread over an
 # array and goes through the general kernel: no endless compilation where a hyperparameter is trained.
 _SPECIALISATIONS = 8
-_specialised: dict[tuple[Definition, tuple[Any, ...], np.dtype[Any]], set[tuple[Any, ...]]] = {}
+_specialised: dict[tuple[Definition, tuple[Any, ...], np.dtype[Any]], set[str]] = {}
 
 
 def evaluate(call: Call) -> Any:
@@ -50,19 +50,18 @@ _PYTHON = (bool, int, float)
 _SCALARS = (bool, int, float, np.bool_, np.integer, np.floating)
 
 
-def as_array(name: str, value: Any) -> np.ndarray[Any, Any]:
-    """Make an array of anything that NumPy can."""
+def as_array(name: str, key: str, value: Any) -> np.ndarray[Any, Any]:
+    """Make an array of the argument `key`, of anything that NumPy can."""
     array: np.ndarray[Any, Any] = np.asanyarray(value)
     if working_dtype(array.dtype) is None:
-        raise unsupported(name, array.dtype)
+        raise unsupported(name, array.dtype, key)
     return array
 
 
-def unsupported(name: str, dtype: np.dtype[Any]) -> TypeError:
+def unsupported(name: str, dtype: np.dtype[Any], key: str) -> TypeError:
     """Return the error for a dtype that no kernel serves."""
-    return TypeError(
-        f"{name} does not support {dtype.name}; it takes float16, bfloat16, float32, float64, integers and booleans"
-    )
+    supported = "float16, bfloat16, float32, float64, integers and booleans"
+    return TypeError(f"{name} does not support {dtype.name} for {key}; it takes {supported}")
 
 
 @functools.cache
@@ -91,7 +90,7 @@ def result_dtype(call: Call, arrays: Mapping[str, Any]) -> np.dtype[Any]:
     if dtype.kind == "b" and asked is None:
         dtype = np.dtype(np.float64)
     if dtype.kind == "b" or working_dtype(dtype) is None:
-        raise unsupported(name, dtype)
+        raise unsupported(name, dtype, "dtype")
     return dtype if dtype.isnative else dtype.newbyteorder("=")
 
 
@@ -137,6 +136,15 @@ def check_where(name: str, where: Any) -> np.ndarray[Any, Any] | None:
     return mask
 
 
+def may_specialise(call: Call, scalars: dict[str, Any], work: np.dtype[Any]) -> bool:
+    """Tell whether these values of scalar hyperparameters get a kernel of their own."""
+    seen = _specialised.setdefault((call.definition, tuple(call.options.items()), work), set())
+    key = repr(scalars)
+    if len(seen) < _SPECIALISATIONS or scalars == call.definition.hyperparameters:
+        seen.add(key)
+    return key in seen
+
+
 class _Elementwise:
     """One call of an elementwise activation on NumPy arrays."""
 
@@ -150,7 +158,7 @@ class _Elementwise:
         scalars = {
             key: value for key, value in call.operands.items() if key not in call.definition.arrays and is_scalar(value)
         }
-        arrays = {key: as_array(name, v) for key, v in call.operands.items() if key not in scalars}
+        arrays = {key: as_array(name, key, v) for key, v in call.operands.items() if key not in scalars}
         self.dtype = result_dtype(call, arrays)
         self.work = working_dtype(self.dtype) or self.dtype
         casting = call.keywords.get("casting", "same_kind")
@@ -164,6 +172,7 @@ class _Elementwise:
             check_cast(name, "its result", self.dtype, self.out.dtype, casting)
             self.shape = self.out.shape
         self.inputs = list(arrays.values())
+        arrays = {key: np.asarray(array) for key, array in arrays.items()}
         self.kernel, self.operands = self._kernel(arrays, scalars)
 
     def _broadcast(self, arrays: dict[str, np.ndarray[Any, Any]]) -> tuple[int, ...]:
@@ -180,21 +189,15 @@ class _Elementwise:
         self, arrays: dict[str, np.ndarray[Any, Any]], scalars: dict[str, Any]
     ) -> tuple[np.ufunc, list[np.ndarray[Any, Any]]]:
         """Return the kernel, with scalar hyperparameters compiled in, and the arrays it takes."""
-        definition, options = self.call.definition, self.call.options
         values = {key: _rounded(value, self.work) for key, value in scalars.items()}
-        is_default = all(definition.hyperparameters[key] == value for key, value in scalars.items())
-        seen = _specialised.setdefault((definition, tuple(options.items()), self.work), set())
-        if not is_default and len(seen) < _SPECIALISATIONS:
-            seen.add(tuple(values.values()))
-        if is_default or tuple(values.values()) in seen:
+        if may_specialise(self.call, values, self.work):
             expression = self.call.specialised(values)
         else:
             expression = self.call.expression
             arrays = {key: arrays[key] if key in arrays else np.asarray(values[key]) for key in self.call.operands}
-        kernel = elementwise(definition.identifier, expression, tuple(arrays), self.work)
-        # Zeros and numbers of another type are equal as keys of a dictionary, but not the same to a kernel.
-        alone = len(arrays) == 1 and self.call.keywords.keys() <= {"out"} and self.work == self.dtype
-        if alone and (is_default or (self.work.kind == "f" and 0 not in values.values())):
+        kernel = elementwise(self.call.definition.identifier, expression, tuple(arrays), self.work)
+        alone = len(arrays) == 1 and self.call.keywords.keys() <= {"out"}
+        if alone and arrays["x"].dtype == self.work == self.dtype:
             self.call.kernel = kernel
         return kernel, list(arrays.values())
 
@@ -234,6 +237,8 @@ class _Elementwise:
         dtypes = [self.work] * len(operands)
         # A scratch chunk where the output cannot be written to directly: a masked one, and one that is also an input.
         aside = self.mask is not None or any(np.may_share_memory(o, out) for o in self.operands)
+        if aside:  # what is not selected must not even be cast to and fro
+            dtypes[-1] = out.dtype
         if self.mask is not None:
             operands.append(self.mask)
             flags.append(["readonly"])
@@ -253,7 +258,7 @@ class _Elementwise:
                 *inputs, output = chunk[: len(self.operands) + 1]
                 if aside:
                     selected = True if self.mask is None else chunk[-1]
-                    np.copyto(output, self.kernel(*inputs), where=selected)
+                    np.copyto(output, self.kernel(*inputs), where=selected, casting="unsafe")
                 else:
                     self.kernel(*inputs, output)
 
@@ -276,10 +281,10 @@ def _fits(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
         return False
 
 
-def _python(value: Any) -> bool | int | float:
+def _python(value: Any) -> int | float:
     """Return a scalar hyperparameter as a Python number."""
-    number: bool | int | float = value.item() if isinstance(value, np.generic) else value
-    return number
+    number: int | float = value.item() if isinstance(value, np.generic) else value
+    return int(number) if isinstance(number, bool) else number
 
 
 def _rounded(value: Any, dtype: np.dtype[Any]) -> float | int:
@@ -288,5 +293,8 @@ def _rounded(value: Any, dtype: np.dtype[Any]) -> float | int:
     if dtype.kind != "f":
         return int(number)
     with np.errstate(over="ignore"):
-        rounded: float = dtype.type(number).item()
+        try:
+            rounded: float = dtype.type(number).item()
+        except OverflowError:
+            raise ValueError("a hyperparameter is an integer too large for a float; write it as a float") from None
     return rounded

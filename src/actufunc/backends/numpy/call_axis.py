@@ -12,9 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc.dispatch import Call, normalise_axis
+from actufunc.protocol import Call, normalise_axis
 
-from .call import as_array, check_cast, check_out, check_where, is_scalar, result_dtype, working_dtype, wrap
+from .call import (
+    as_array,
+    check_cast,
+    check_out,
+    check_where,
+    is_scalar,
+    may_specialise,
+    result_dtype,
+    working_dtype,
+    wrap,
+)
 from .kernels import axis as axis_kernel
 from .lower_axis import Layout
 
@@ -33,12 +43,20 @@ def evaluate_axis(call: Call) -> Any:
     name = call.definition.name
     mask = check_where(name, call.keywords.get("where", True))
     scalars = {key: float(v) for key, v in call.operands.items() if is_scalar(v) and key not in call.definition.arrays}
-    given = {key: as_array(name, v) for key, v in call.operands.items() if key not in scalars}
+    given = {key: as_array(name, key, v) for key, v in call.operands.items() if key not in scalars}
     dtype = result_dtype(call, given)
     work = working_dtype(dtype) or dtype
     shape = given["x"].shape
-    inputs = [_broadcast(name, key, array, shape) for key, array in given.items()]
+    if may_specialise(call, scalars, work):
+        expression = call.specialised(scalars)
+    else:
+        expression = call.expression
+        given = {key: given[key] if key in given else np.asarray(scalars[key], work) for key in call.operands}
+    masks = [np.ma.getmaskarray(array) for array in given.values() if isinstance(array, np.ma.MaskedArray)]
+    inputs = [_broadcast(name, key, np.asarray(array), shape) for key, array in given.items()]
     axes = normalise_axis(name, call.keywords.get("axis", -1), len(shape))
+    for masked in masks:  # what a masked array masks takes no part
+        mask = ~masked if mask is None else mask & ~masked
     mask = None if mask is None else _broadcast(name, "where", mask, shape)
     out = None if call.out is Ellipsis else call.out
     if out is not None:
@@ -46,7 +64,6 @@ def evaluate_axis(call: Call) -> Any:
             raise ValueError(f"{name} has a result of shape {shape}, which does not fit out of shape {out.shape}")
         check_cast(name, "its result", dtype, out.dtype, "same_kind")
         inputs = [np.array(i) if _overlaps(i, out) else i for i in inputs]
-    expression = call.specialised(scalars)
 
     def kernel(layout: Layout) -> Callable[..., None]:
         return axis_kernel(call.definition.identifier, expression, tuple(given), work, layout)
@@ -59,25 +76,26 @@ def evaluate_axis(call: Call) -> Any:
         else:
             layout = Layout.COLUMNS if views[0].ndim == Layout.COLUMNS.ndim else Layout.ROWS
             kernel(layout)(*views)
-            if layout is Layout.ROWS and len(inputs) == 1 and axes == (len(shape) - 1,):
-                call.kernel = _along_last_axis(kernel(layout), call, len(shape))
+            if layout is Layout.ROWS and len(inputs) == 1 and call.keywords.get("axis", -1) == -1:
+                call.kernel = _along_last_axis(kernel(layout), call)
     return wrap(call, list(given.values()), result) if out is None else out
 
 
-def _along_last_axis(kernel: Callable[..., None], call: Call, ndim: int) -> Callable[..., Any]:
-    """Return what serves contiguous arrays of this dtype and number of dimensions without looking at all else."""
-    function, operands, options = call.function, call.operands, call.options
+def _along_last_axis(kernel: Callable[..., None], call: Call) -> Callable[..., Any]:
+    """Return what serves contiguous arrays of this dtype without looking at all else."""
+    function, options = call.function, call.options
+    hyperparameters = {key: value for key, value in call.operands.items() if key != "x"}
     keywords = {key: value for key, value in call.keywords.items() if key == "axis"}
 
     def compute(x: Array, out: Array | None = None) -> Any:
-        straight = x.ndim == ndim and x.shape[-1] >= _SHORT_ROWS and x.flags.c_contiguous and x.size
-        # NumPy resolves overlap for its ufuncs, but this is none.
-        if straight and (out is None or not np.may_share_memory(x, out)):
+        straight = x.ndim > 0 and x.shape[-1] >= _SHORT_ROWS and x.flags.c_contiguous and x.size
+        # NumPy resolves overlap for its ufuncs and checks that it may write, but this is none.
+        if straight and (out is None or (out.flags.writeable and not np.may_share_memory(x, out))):
             result = np.empty_like(x) if out is None else out
             rows = (-1, x.shape[-1])
             kernel(x.reshape(rows), result.reshape(rows))
             return result
-        return evaluate_axis(Call(function, operands | {"x": x}, options, keywords | {"out": out}))
+        return evaluate_axis(Call(function, {"x": x, **hyperparameters}, options, keywords | {"out": out}))
 
     return compute
 
@@ -136,7 +154,8 @@ def _block_by_block(
     for block in _blocks(out.shape[: out.ndim - len(axes)], max(1, _BLOCK // n)):
         rows = [np.array(i[block], work, order="C").reshape(-1, n) for i in inputs]
         if taken is not None:
-            rows[0][~taken[block].reshape(-1, n)] = -np.inf
+            for each, left_out in zip(rows, (-np.inf, *[0.0] * (len(rows) - 1)), strict=True):
+                each[~taken[block].reshape(-1, n)] = left_out
         if as_columns:
             columns = [np.ascontiguousarray(each.T)[np.newaxis] for each in rows]
             result = np.empty_like(columns[0])

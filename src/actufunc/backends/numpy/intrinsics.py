@@ -52,7 +52,8 @@ def _intrinsic(function: Callable[..., Any], result: str = "float", *, arity: in
                     lanes.append(Lane(builder, value, form))
             answer = function(*lanes)
             if len(builder.function.basic_blocks) <= _STRAIGHT:
-                builder.function.attributes.add("alwaysinline")
+                if "noinline" not in builder.function.attributes:  # as in Numba's debug mode
+                    builder.function.attributes.add("alwaysinline")
             else:
                 prefer_wide(builder.function)
             if result == "wide":
@@ -119,6 +120,7 @@ NAMES: dict[str, Any] = {
     "order_key": _intrinsic(elementary.order_key, "integer"),
     "load": _load,
     "store": _store,
+    "low_word": _intrinsic(double_word.low_word),
     "two_sum": _intrinsic(double_word.two_sum_words, "wide"),
 }
 """What generated code may call, by name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .lower_axis import Layout, axis_source
-from .writer import INTEGER_TEXT, Writer
+from .writer import INTEGER_TEXT, Writer, identifier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from actufunc.formula.expression import Expression
 
-_ON_INTEGERS = frozenset({"add", "subtract", "multiply", "negative", *INTEGER_TEXT})
+# Those that cannot overflow.
+_ON_INTEGERS = frozenset(INTEGER_TEXT)
 
 
 def keeps_integers(expression: Expression) -> bool:
@@ -46,7 +47,9 @@ def elementwise_source(name: str, expression: Expression, arguments: Sequence[st
     str
         Python source of one function.
     """
-    writer = Writer(dtype, {node: node.value for node in expression.nodes() if node.operation == "argument"})
+    arguments = list(map(identifier, arguments))
+    known = {node: identifier(node.value) for node in expression.nodes() if node.operation == "argument"}
+    writer = Writer(dtype, known)
     result = writer.value(expression)
     body = "".join(f"    {line}\n" for line in [*writer.lines, f"return {result}"])
     return f"def {name}({', '.join(arguments)}):\n{body}"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .writer import AMPLIFIERS, Writer
+from .writer import AMPLIFIERS, Writer, identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -106,7 +106,7 @@ class _AxisWriter:
         keeping = [number for number, loop in enumerate(self.loops) if self.kept in _union(map(_in_loop, loop))]
         self.kept_by = keeping[0] if keeping else -1
         self.names = {node: f"r{number}" for number, node in enumerate(reductions)}
-        self.arguments, self.dtype, self.layout = arguments, dtype, layout
+        self.arguments, self.dtype, self.layout = list(map(identifier, arguments)), dtype, layout
         self.of_row: dict[Expression, str] = {}  # text of what is constant along the row
         self.cells: list[str] = []
         self.lines: list[str] = []
@@ -173,8 +173,9 @@ class _AxisWriter:
             nodes = _union(_in_loop(root, without=self.kept) for root in self.loops[number])
         for node in nodes:
             if node.operation == "argument":
-                in_out = self.layout.in_place and node.value == self.arguments[0]
-                writer.declare(node, f"load({'out' if in_out else node.value}, at + c)")
+                name = identifier(node.value)
+                in_out = self.layout.in_place and name == self.arguments[0]
+                writer.declare(node, f"load({'out' if in_out else name}, at + c)")
         return writer
 
     def write_stage(self, number: int) -> None:
@@ -225,8 +226,8 @@ class _AxisWriter:
             if node.operation == "axis_max":
                 writer.know(node, f"float64({self.cell(name) if columns else f'from_order_key({name})'})")
             else:
-                high, low = (f"float64({self.cell(each, cell)})" for each in (name, f"low_{name}"))
-                writer.know(node, f"({high} + {low})")
+                high, low = (self.cell(each, cell) for each in (name, f"low_{name}"))
+                writer.know(node, f"(float64({high}) + float64(low_word({high}, {low})))")
         lines: list[str] = []
         in_loop = _union(_in_loop(root) for root in self.loops[number])
         wanted = [*self.loops[number], *(operand for node in in_loop for operand in node.operands)]
@@ -234,8 +235,8 @@ class _AxisWriter:
             if not _depends_on_element(node) and node.operation != "constant" and node not in self.of_row:
                 name = self.of_row[node] = f"s{len(self.of_row)}"
                 if node.operation == "axis_sum":
-                    words = ", ".join(self.cell(each, cell) for each in (self.names[node], f"low_{self.names[node]}"))
-                    lines.append(f"total, error = two_sum({words})")
+                    high, low = (self.cell(each, cell) for each in (self.names[node], f"low_{self.names[node]}"))
+                    lines.append(f"total, error = two_sum({high}, low_word({high}, {low}))")
                     values = {name: "total", f"{name}_low": "error", f"{name}_inverse": f"{number_type}(1.0) / total"}
                 else:
                     values = {name: f"{number_type}({writer.value(node)})"}

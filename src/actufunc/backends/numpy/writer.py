@@ -10,9 +10,12 @@ exponential turns its absolute error into a relative one; and a product with a f
 
 from __future__ import annotations
 
+import decimal
 import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+
+from actufunc.formula.expression import DIGITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +32,6 @@ TAKING_FACTOR = frozenset({"exp", "logistic", "normal_cdf", "normal_pdf"})
 
 # Operations that map integers to integers, exactly, as Numba writes them; the intrinsics are for floats.
 INTEGER_TEXT = {
-    "absolute": "abs({})",
     "maximum": "max({}, {})",
     "minimum": "min({}, {})",
     "where": "{1} if {0} else {2}",
@@ -38,6 +40,11 @@ INTEGER_TEXT = {
     "equal": "{} == {}",
     "not_equal": "{} != {}",
 }
+
+
+def identifier(name: str) -> str:
+    """Return what an argument is called in generated text: x and g as ever, others so that no other name is hidden."""
+    return name if name in {"x", "g"} else f"{name.encode('ascii', 'backslashreplace').decode().replace(chr(92), '')}_"
 
 
 class Writer:
@@ -79,7 +86,8 @@ class Writer:
         if not math.isfinite(value):
             return self.literal(value)
         high = float(self.dtype.type(float(value)))
-        low = float(Decimal(value) - Decimal(high))
+        with decimal.localcontext(DIGITS):
+            low = float(Decimal(value) - Decimal(high))
         return f"({self.literal(high)}, {self.literal(low)})" if low else self.literal(high)
 
     def _assign(self, node: Expression, text: str, *, wide: bool) -> str:

@@ -72,6 +72,11 @@ def wide_subtract(a: Argument, b: Argument) -> DoubleWord:
     return wide_add(a, wide_negative(b))
 
 
+def low_word(total: Lane, low: Lane) -> Lane:
+    """Return the rounding error of a sum, which is none (but was computed as NaN) where the sum is not finite."""
+    return select(total.is_finite(), low, 0.0)
+
+
 def two_sum_words(a: Lane, b: Lane) -> DoubleWord:
     """Sum of two floats and its rounding error."""
     return DoubleWord(*two_sum(a, b))
