@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc.formula.expression import Expression
+from actufunc.formula.expression import REDUCTIONS, Expression
 
 from .formats import FORMATS, Format, working_dtype
 
@@ -122,7 +122,7 @@ class _Evaluator:
         return values * n if len(values) == 1 else values
 
     def _combine(self, operation: str, rows: list[list[Any]], n: int) -> list[Any]:
-        if operation in {"axis_sum", "axis_max"}:
+        if operation in REDUCTIONS:
             row = rows[0] * n if len(rows[0]) == 1 else rows[0]
             total = row[0]
             for value in row[1:]:

@@ -9,14 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .derivative import derivative, with_nan
-from .expression import COMPARISONS, Expression, argument, constant
+from .expression import COMPARISONS, REDUCTIONS, Expression, argument, constant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _KEPT_EXPRESSIONS = 256
-
-REDUCTIONS = frozenset({"axis_sum", "axis_max"})
 
 
 @dataclass(frozen=True, eq=False)

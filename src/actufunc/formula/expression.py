@@ -324,6 +324,7 @@ def _is_ordinary(node: Expression) -> bool:
 _SCALAR_OPERATORS = frozenset({"add", "subtract", "multiply", "divide"})
 
 COMPARISONS = frozenset({"less", "less_equal", "equal", "not_equal"})
+REDUCTIONS = frozenset({"axis_sum", "axis_max"})
 
 _INFIX = {
     "add": (" + ", 10),

@@ -16,8 +16,7 @@ import numpy as np
 
 from actufunc.backends.numpy.lower import keeps_integers
 from actufunc.backends.numpy.writer import Writer, identifier
-from actufunc.formula.definition import REDUCTIONS
-from actufunc.formula.expression import argument
+from actufunc.formula.expression import REDUCTIONS, argument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

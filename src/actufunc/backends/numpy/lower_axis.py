@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actufunc.formula.expression import REDUCTIONS
+
 from .writer import AMPLIFIERS, Writer, identifier
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
     from actufunc.formula.expression import Expression
 
-REDUCTIONS = frozenset({"axis_sum", "axis_max"})
 _DEAR = AMPLIFIERS | {"log", "log1p", "tanh"}
 
 
