@@ -314,10 +314,11 @@ def _key(dtype: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     if not args and not keywords:
         return dtype
     values = (*args, *keywords.values())
-    if not all(type(value) in _SCALARS for value in values):
-        return None
-    # Numbers that are equal need not be the same to a kernel: 1 and 1.0, 0.0 and -0.0.
-    return (dtype, len(args), *keywords, repr(values))
+    for value in values:
+        # Two zeros are equal but not the same to a kernel, and NaN would never be found again.
+        if type(value) not in _SCALARS or value == 0 or value != value:  # noqa: PLR0124
+            return None
+    return (dtype, len(args), *keywords, *values, *map(type, values))  # 1 and 1.0 differ by their types
 
 
 _SCALARS = frozenset({bool, int, float, str})

@@ -88,7 +88,7 @@ def _along_last_axis(kernel: Callable[..., None], call: Call) -> Callable[..., A
     keywords = {key: value for key, value in call.keywords.items() if key == "axis"}
 
     def compute(x: Array, out: Array | None = None) -> Any:
-        straight = x.ndim > 0 and x.shape[-1] >= _SHORT_ROWS and x.flags.c_contiguous and x.size
+        straight = x.ndim > 0 and x.size and x.flags.c_contiguous and _pays_along_rows(x.shape[-1], x.size)
         # NumPy resolves overlap for its ufuncs and checks that it may write, but this is none.
         if straight and (out is None or (out.flags.writeable and not np.may_share_memory(x, out))):
             result = np.empty_like(x) if out is None else out
@@ -98,6 +98,11 @@ def _along_last_axis(kernel: Callable[..., None], call: Call) -> Callable[..., A
         return evaluate_axis(Call(function, {"x": x, **hyperparameters}, options, keywords | {"out": out}))
 
     return compute
+
+
+def _pays_along_rows(n: int, size: int) -> bool:
+    """Tell whether rows are long enough to work along, or too few for anything else."""
+    return n >= _SHORT_ROWS or size < _SHORT_ROWS * _FEW_COLUMNS
 
 
 def _broadcast(name: str, key: str, array: Array, shape: tuple[int, ...]) -> Array:
@@ -129,7 +134,7 @@ def _views(operands: list[Array], axes: tuple[int, ...], work: np.dtype[Any]) ->
     shape = operands[0].shape
     before, n, after = (math.prod(part) for part in (shape[:first], shape[first : last + 1], shape[last + 1 :]))
     if after == 1:
-        return [o.reshape(before, n) for o in operands] if n >= _SHORT_ROWS or before == 1 else None
+        return [o.reshape(before, n) for o in operands] if _pays_along_rows(n, out.size) else None
     return [o.reshape(before, n, after) for o in operands] if after >= _FEW_COLUMNS else None
 
 
@@ -146,7 +151,7 @@ def _block_by_block(
     A mask comes with the value that excluded elements get.
     """
     n = math.prod(out.shape[axis] for axis in axes)
-    as_columns = n < _SHORT_ROWS and out.size // n >= _FEW_COLUMNS
+    as_columns = not _pays_along_rows(n, out.size)
     compute = kernel(Layout.COLUMNS if as_columns else Layout.ROWS_IN_PLACE)
     last = range(-len(axes), 0)
     *inputs, out = (np.moveaxis(o, axes, last) for o in (*inputs, out))
