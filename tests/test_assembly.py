@@ -56,7 +56,7 @@ def test_elementwise(case: Case, dtype: np.dtype[Any]) -> None:
     scalars = {name: scalars[name] for name in definition.hyperparameters}
     expression = definition.expression(options).substitute(scalars)
     names = tuple(name for name in definition.arguments if name not in scalars)
-    function = kernels._function("probe", lambda name: kernels.source(name, expression, names, dtype))
+    function = kernels._function("probe", kernels.source("probe", expression, names, dtype))
     ir, assembly = loop_of(function, dtype, len(names))
     assert CALLS.findall(assembly) == []
     assert re.search(rf"store {VECTORS[dtype.name]}", ir), "the loop is not vectorised"
@@ -73,7 +73,7 @@ def test_over_axis(case: Case, dtype: np.dtype[Any], layout: Layout) -> None:
     definition = case.function.definition
     expression, names = definition.expression(definition.options), definition.arguments
     source, cells = kernels.axis_source("probe", expression, names, dtype, layout)
-    function = kernels._function("probe", lambda name: kernels.source(name, expression, names, dtype, layout))
+    function = kernels._function("probe", source)
     number = getattr(types, dtype.name)
     arrays = [types.Array(number, layout.ndim, "C")] * (len(names) - layout.in_place)
     signature = types.void(*arrays, *[types.Array(number, 1, "C")] * cells, types.Array(number, layout.ndim, "C"))

@@ -64,6 +64,7 @@ class _Namespace:
         self.xp, self.call = xp, call
         self.name = call.definition.name
         self.operands = self._as_floats(operands)
+        self.like = self.operands["x"]  # what constants are made like
         axes = normalise_axis(self.name, call.keywords.get("axis", -1), self.operands["x"].ndim)
         self.axis = axes[0] if len(axes) == 1 else axes
 
@@ -108,7 +109,10 @@ class _Namespace:
             operands = operands | {k: xp.where(mask, v, self._constant(left_out[k])) for k, v in arrays.items()}
         function = native(xp, self.call, operands, self.axis)
         result = self._formula(operands) if function is None else function()
-        return result if mask is True else xp.where(mask, result, self._constant(self.call.excluded()))
+        if mask is True:
+            return result
+        self.like = result
+        return xp.where(mask, result, self._constant(self.call.excluded()))
 
     def _without_axis(self) -> Any:
         """Reduce over the axis of an empty array, or over that which a 0-d array lacks."""
@@ -126,7 +130,7 @@ class _Namespace:
         xp = self.xp
         if half := str(self.dtype).rpartition(".")[2] in _HALF:
             operands = {k: v if _is_number(v) else xp.astype(v, xp.float32) for k, v in operands.items()}
-        self.like = next(v for v in operands.values() if not _is_number(v))
+        self.like = operands["x"]
         values = {key: value for key, value in operands.items() if _is_number(value)}
         expression = self.call.specialised(values)
         if expression.operation == "constant":
@@ -149,8 +153,7 @@ class _Namespace:
         return getattr(self.xp, node.operation)(*arrays)
 
     def _constant(self, value: float) -> Any:
-        like = getattr(self, "like", self.operands["x"])
-        return self.xp.asarray(value, dtype=like.dtype, device=compat.device(like))
+        return self.xp.asarray(value, dtype=self.like.dtype, device=compat.device(self.like))
 
 
 def _python(value: Any) -> bool | int | float:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from actufunc.formula.definition import Definition
+    from actufunc.formula.expression import Expression
     from actufunc.protocol import Call
 
 _CHUNK = 16384  # elements: small enough for the second-level cache, large enough to make the loop in Python cheap
@@ -96,10 +97,7 @@ def result_dtype(call: Call, arrays: Mapping[str, Any]) -> np.dtype[Any]:
 
 def _keeps_integers(call: Call, dtype: np.dtype[Any]) -> bool:
     """Tell whether a formula is exact on integers of a dtype, which must hold its constants."""
-    scalars = {
-        key: _python(v) for key, v in call.operands.items() if is_scalar(v) and key not in call.definition.arrays
-    }
-    expression = call.specialised(scalars)
+    expression = call.specialised({key: _python(value) for key, value in scalars_of(call).items()})
     limits = np.iinfo(dtype)
     return keeps_integers(expression) and all(
         limits.min <= node.value <= limits.max for node in expression.nodes() if node.operation == "constant"
@@ -136,13 +134,27 @@ def check_where(name: str, where: Any) -> np.ndarray[Any, Any] | None:
     return mask
 
 
-def may_specialise(call: Call, scalars: dict[str, Any], work: np.dtype[Any]) -> bool:
-    """Tell whether these values of scalar hyperparameters get a kernel of their own."""
+def scalars_of(call: Call) -> dict[str, Any]:
+    """Return the hyperparameters that are scalars."""
+    return {key: v for key, v in call.operands.items() if is_scalar(v) and key not in call.definition.arrays}
+
+
+def put_scalars_in(
+    call: Call, arrays: dict[str, np.ndarray[Any, Any]], work: np.dtype[Any]
+) -> tuple[Expression, dict[str, np.ndarray[Any, Any]]]:
+    """Return the expression with scalar hyperparameters put in, and the arrays that its kernel takes.
+
+    Values past the number that get a kernel of their own become arrays instead.
+    """
+    scalars = scalars_of(call)
+    values = {key: _rounded(value, work) for key, value in scalars.items()}
     seen = _specialised.setdefault((call.definition, tuple(call.options.items()), work), set())
-    key = repr(scalars)
     if len(seen) < _SPECIALISATIONS or scalars == call.definition.hyperparameters:
-        seen.add(key)
-    return key in seen
+        seen.add(repr(values))
+    if repr(values) in seen:
+        return call.specialised(values), arrays
+    spread = {key: arrays[key] if key in arrays else np.asarray(values[key], work) for key in call.operands}
+    return call.expression, spread
 
 
 class _Elementwise:
@@ -155,9 +167,7 @@ class _Elementwise:
         self.order = call.keywords.get("order", "K")
         if self.order not in _ORDERS:
             raise ValueError(f"order must be one of {', '.join(map(repr, _ORDERS))}, not {self.order!r}")
-        scalars = {
-            key: value for key, value in call.operands.items() if key not in call.definition.arrays and is_scalar(value)
-        }
+        scalars = scalars_of(call)
         arrays = {key: as_array(name, key, v) for key, v in call.operands.items() if key not in scalars}
         self.dtype = result_dtype(call, arrays)
         self.work = working_dtype(self.dtype) or self.dtype
@@ -173,7 +183,12 @@ class _Elementwise:
             self.shape = self.out.shape
         self.inputs = list(arrays.values())
         arrays = {key: np.asarray(array) for key, array in arrays.items()}
-        self.kernel, self.operands = self._kernel(arrays, scalars)
+        expression, arrays = put_scalars_in(call, arrays, self.work)
+        self.operands = list(arrays.values())
+        self.kernel = elementwise(call.definition.identifier, expression, tuple(arrays), self.work)
+        alone = len(arrays) == 1 and call.keywords.keys() <= {"out"}
+        if alone and arrays["x"].dtype == self.work == self.dtype:
+            call.kernel = self.kernel
 
     def _broadcast(self, arrays: dict[str, np.ndarray[Any, Any]]) -> tuple[int, ...]:
         shapes = {key: array.shape for key, array in arrays.items()}
@@ -184,22 +199,6 @@ class _Elementwise:
         except ValueError:
             text = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
             raise ValueError(f"{self.name} cannot broadcast these shapes together: {text}") from None
-
-    def _kernel(
-        self, arrays: dict[str, np.ndarray[Any, Any]], scalars: dict[str, Any]
-    ) -> tuple[np.ufunc, list[np.ndarray[Any, Any]]]:
-        """Return the kernel, with scalar hyperparameters compiled in, and the arrays it takes."""
-        values = {key: _rounded(value, self.work) for key, value in scalars.items()}
-        if may_specialise(self.call, values, self.work):
-            expression = self.call.specialised(values)
-        else:
-            expression = self.call.expression
-            arrays = {key: arrays[key] if key in arrays else np.asarray(values[key]) for key in self.call.operands}
-        kernel = elementwise(self.call.definition.identifier, expression, tuple(arrays), self.work)
-        alone = len(arrays) == 1 and self.call.keywords.keys() <= {"out"}
-        if alone and arrays["x"].dtype == self.work == self.dtype:
-            self.call.kernel = kernel
-        return kernel, list(arrays.values())
 
     def result(self) -> Any:
         """Compute."""

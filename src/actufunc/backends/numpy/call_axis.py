@@ -19,9 +19,9 @@ from .call import (
     check_cast,
     check_out,
     check_where,
-    is_scalar,
-    may_specialise,
+    put_scalars_in,
     result_dtype,
+    scalars_of,
     working_dtype,
     wrap,
 )
@@ -42,16 +42,12 @@ def evaluate_axis(call: Call) -> Any:
     """Compute an activation over an axis of NumPy arrays."""
     name = call.definition.name
     mask = check_where(name, call.keywords.get("where", True))
-    scalars = {key: float(v) for key, v in call.operands.items() if is_scalar(v) and key not in call.definition.arrays}
+    scalars = scalars_of(call)
     given = {key: as_array(name, key, v) for key, v in call.operands.items() if key not in scalars}
     dtype = result_dtype(call, given)
     work = working_dtype(dtype) or dtype
     shape = given["x"].shape
-    if may_specialise(call, scalars, work):
-        expression = call.specialised(scalars)
-    else:
-        expression = call.expression
-        given = {key: given[key] if key in given else np.asarray(scalars[key], work) for key in call.operands}
+    expression, given = put_scalars_in(call, given, work)
     masks = [np.ma.getmaskarray(array) for array in given.values() if isinstance(array, np.ma.MaskedArray)]
     inputs = [_broadcast(name, key, np.asarray(array), shape) for key, array in given.items()]
     axes = normalise_axis(name, call.keywords.get("axis", -1), len(shape))

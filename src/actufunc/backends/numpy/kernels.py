@@ -38,20 +38,19 @@ def _digest_of_simd() -> bytes:
     return digest.digest()
 
 
-def _function(name: str, write: Callable[[str], str]) -> Any:
-    """Execute generated source in the namespace of the intrinsics.
+def _function(name: str, text: str) -> Any:
+    """Execute the generated source of a function in the namespace of the intrinsics.
 
     Numba's cache on disk knows a function by its file, line and name, and looks neither at its constants nor at what it
-    calls. Hence the name says which text and which SIMD layer it stands for. The file must exist; it is this one.
+    calls. Hence it gets a name that says which text and SIMD layer it stands for. The file must exist; it is this one.
     """
     from .intrinsics import NAMES  # noqa: PLC0415
 
-    text = write(name)
     digest = hashlib.blake2b(text.encode(), key=_digest_of_simd(), digest_size=6).hexdigest()
-    name = f"{name}_{digest}"
+    text = text.replace(f"def {name}(", f"def {name}_{digest}(", 1)
     namespace = NAMES | {dtype: np.dtype(dtype).type for dtype in _DTYPES} | {"np": np, "__name__": __name__}
-    exec(compile(write(name), __file__, "exec"), namespace)  # noqa: S102
-    return namespace[name]
+    exec(compile(text, __file__, "exec"), namespace)  # noqa: S102
+    return namespace[f"{name}_{digest}"]
 
 
 _DTYPES = ("float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
@@ -99,7 +98,8 @@ def elementwise(name: str, expression: Expression, arguments: tuple[str, ...], d
 
             from .vectors import wide_ufuncs  # noqa: PLC0415
 
-            function = _function(f"{name}_{dtype.name}", lambda name: source(name, expression, arguments, dtype))
+            name = f"{name}_{dtype.name}"
+            function = _function(name, source(name, expression, arguments, dtype))
             number = getattr(numba.types, dtype.name)
             signature = number(*[number] * len(arguments))
             with wide_ufuncs():
@@ -140,10 +140,10 @@ def axis(
             import numba  # noqa: PLC0415
 
             name = f"{name}_{dtype.name}_{layout.value}"
-            function = _function(name, lambda name: source(name, expression, arguments, dtype, layout))
+            text, count = axis_source(name, expression, arguments, dtype, layout)
+            function = _function(name, text)
             number = getattr(numba.types, dtype.name)
             array, cells = (numba.types.Array(number, ndim, "C") for ndim in (layout.ndim, 1))
-            count = axis_source(name, expression, arguments, dtype, layout)[1]
             inputs = [array.copy(readonly=True)] * (len(arguments) - layout.in_place)
             signature = numba.void(*inputs, *[cells] * count, array)
             built = _compiled(
