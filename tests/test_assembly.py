@@ -16,8 +16,8 @@ from numba import njit, types, vectorize
 from numba.core.compiler_lock import global_compiler_lock
 from numba.np.ufunc.wrappers import build_ufunc_wrapper
 
-from actufunc.backends.numpy import kernels
-from actufunc.backends.numpy.lower_axis import Layout
+from actufunc.backends.numpy import compiling, lower
+from actufunc.backends.numpy.lower_axis import Layout, axis_source
 from actufunc.backends.numpy.writer import AMPLIFIERS
 
 pytestmark = pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="reads x86-64 assembly")
@@ -56,7 +56,7 @@ def test_elementwise(case: Case, dtype: np.dtype[Any]) -> None:
     scalars = {name: scalars[name] for name in definition.hyperparameters}
     expression = definition.expression(options).substitute(scalars)
     names = tuple(name for name in definition.arguments if name not in scalars)
-    function = kernels._function("probe", kernels.source("probe", expression, names, dtype))
+    function = compiling.function("probe", lower.source("probe", expression, names, dtype))
     ir, assembly = loop_of(function, dtype, len(names))
     assert CALLS.findall(assembly) == []
     assert re.search(rf"store {VECTORS[dtype.name]}", ir), "the loop is not vectorised"
@@ -72,11 +72,12 @@ def test_elementwise(case: Case, dtype: np.dtype[Any]) -> None:
 def test_over_axis(case: Case, dtype: np.dtype[Any], layout: Layout) -> None:
     definition = case.function.definition
     expression, names = definition.expression(definition.options), definition.arguments
-    source, cells = kernels.axis_source("probe", expression, names, dtype, layout)
-    function = kernels._function("probe", source)
+    source, cells = axis_source("probe", expression, names, dtype, layout)
+    function = compiling.function("probe", source)
     number = getattr(types, dtype.name)
     arrays = [types.Array(number, layout.ndim, "C")] * (len(names) - layout.in_place)
-    signature = types.void(*arrays, *[types.Array(number, 1, "C")] * cells, types.Array(number, layout.ndim, "C"))
+    scratch, out = [types.Array(number, 1, "C")] * cells, types.Array(number, layout.ndim, "C")
+    signature = types.void(*arrays, *scratch, out, types.intp, types.intp)
     compiled = njit([signature], error_model="numpy")(function)
     (assembly,) = compiled.inspect_asm().values()
     (ir,) = compiled.inspect_llvm().values()

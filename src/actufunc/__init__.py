@@ -15,10 +15,21 @@ from typing import TYPE_CHECKING
 from . import activations as _activations
 from .activations import *
 from .namespace import array_namespace as array_namespace
+from .threads import get_num_threads as get_num_threads
+from .threads import num_threads as num_threads
+from .threads import set_num_threads as set_num_threads
 from .ufunc import Activation as Activation
 from .ufunc import activation as activation
 
 __version__ = "0.1.0"
 
 if not TYPE_CHECKING:  # type checkers follow the star import, and could not follow this
-    __all__ = ["Activation", "activation", "array_namespace", *_activations.__all__]
+    __all__ = [
+        "Activation",
+        "activation",
+        "array_namespace",
+        "get_num_threads",
+        "num_threads",
+        "set_num_threads",
+        *_activations.__all__,
+    ]

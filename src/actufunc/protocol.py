@@ -28,15 +28,15 @@ class Call:
         Values of the definition's options.
     keywords : dict
         Those of `out`, `where`, `dtype`, `casting`, `order`, `subok` and `axis` that were given.
-    kernel : callable or None
-        Set by the NumPy backend: what gives the same result for any contiguous `x` of this dtype.
+    kernels : tuple of callable, or None
+        Set by the NumPy backend: what gives the same result for any contiguous `x` of this dtype, small or large.
     """
 
     function: Any
     operands: dict[str, Any]
     options: dict[str, Any]
     keywords: Mapping[str, Any]
-    kernel: Callable[..., Any] | None = None
+    kernels: tuple[Callable[..., Any], Callable[..., Any]] | None = None
 
     @property
     def definition(self) -> Definition:

@@ -57,6 +57,7 @@ class Activation:
         "__dict__",
         "__weakref__",
         "_fast",
+        "_large",
         "definition",
     )
 
@@ -66,8 +67,10 @@ class Activation:
 
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
-        # Kernels that take a contiguous NumPy array as it is, by its dtype and the other arguments as they were given.
+        # Kernels that take a contiguous NumPy array as it is, by its dtype and the other arguments as they were given;
+        # those for large arrays look for threads to share the work.
         self._fast: dict[Any, Callable[..., Any]] = {}
+        self._large: dict[Any, Callable[..., Any]] = {}
         self.__name__ = self.__qualname__ = definition.name
         self._parent: tuple[Activation, str] | None = None
         self._overrides: dict[str, Callable[..., Any]] = {}
@@ -79,7 +82,7 @@ class Activation:
         # One element costs 0.25 us in the kernel, so that every attribute looked up here shows.
         if type(x) is _ndarray and not args:
             kernel = self._fast.get(x.dtype)
-            if kernel is not None:
+            if kernel is not None and x.size < _LARGE:
                 if not keywords:
                     if x.flags.forc:
                         return kernel(x)
@@ -96,7 +99,7 @@ class Activation:
                 return kernel(x)
         if type(x) is _ndarray:
             key = _key(x.dtype, args, keywords)
-            kernel = None if key is None else self._fast.get(key)
+            kernel = None if key is None else (self._fast if x.size < _LARGE else self._large).get(key)
             if kernel is not None:
                 if out is None:
                     if x.flags.forc:
@@ -109,8 +112,8 @@ class Activation:
             return self._inline(x, *args, **keywords)
         call = self._bind(x, *args, **keywords)
         result = evaluate(call)
-        if key is not None and call.kernel is not None:
-            self._fast[key] = call.kernel
+        if key is not None and call.kernels is not None:
+            self._fast[key], self._large[key] = call.kernels
         return result
 
     def _bind(self, *args: Any, **keywords: Any) -> Call:
@@ -330,6 +333,9 @@ _EMPTY = inspect.Parameter.empty
 # Overlap costs a ufunc only speed (NumPy makes a copy, or LLVM's vectorised loop steps aside), and looking for it costs
 # as much as 1000 elements.
 _SMALL = 4096
+
+# Elements below which no array is worth a second thread; from there on the kernels for large arrays decide.
+_LARGE = 16384
 
 
 def _goes_straight(x: np.ndarray[Any, Any], out: Any) -> bool:

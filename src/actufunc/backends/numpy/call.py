@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import parallel
 from .kernels import elementwise
 from .lower import keeps_integers
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from actufunc.formula.expression import Expression
     from actufunc.protocol import Call
 
-_CHUNK = 16384  # elements: small enough for the second-level cache, large enough to make the loop in Python cheap
+    from .kernels import Elementwise
+
 _CASTINGS = ("no", "equiv", "safe", "same_kind", "unsafe")
 _ORDERS = ("K", "A", "C", "F")
 
@@ -188,7 +190,7 @@ class _Elementwise:
         self.kernel = elementwise(call.definition.identifier, expression, tuple(arrays), self.work)
         alone = len(arrays) == 1 and call.keywords.keys() <= {"out"}
         if alone and arrays["x"].dtype == self.work == self.dtype:
-            call.kernel = self.kernel
+            call.kernels = self.kernel.serial, _large(self.kernel)
 
     def _broadcast(self, arrays: dict[str, np.ndarray[Any, Any]]) -> tuple[int, ...]:
         shapes = {key: array.shape for key, array in arrays.items()}
@@ -203,20 +205,24 @@ class _Elementwise:
     def result(self) -> Any:
         """Compute."""
         result = self._allocate() if self.out is None else self.out
-        if self._goes_straight([*self.operands, result]):
-            self.kernel(*self.operands, result)
+        operands = [*self.operands, result]
+        sharing = [o for o in self.operands if np.may_share_memory(o, result)]
+        if not self._are_contiguous(operands):
+            self._chunk_by_chunk(result)
+        elif not sharing:
+            parallel.elementwise(self.kernel, operands)
+        elif all(same_memory(o, result) for o in sharing):
+            parallel.elementwise_in_place(self.kernel, operands)
         else:
             self._chunk_by_chunk(result)
         return wrap(self.call, self.inputs, result) if self.out is None else self.out
 
-    def _goes_straight(self, operands: list[np.ndarray[Any, Any]]) -> bool:
-        """Tell whether all operands are contiguous, alike, of the kernel's dtype, and apart in memory."""
-        *inputs, output = operands
+    def _are_contiguous(self, operands: list[np.ndarray[Any, Any]]) -> bool:
+        """Tell whether all operands are contiguous, alike and of the kernel's dtype, and no mask selects elements."""
         return (
             self.mask is None
             and all(o.dtype == self.work and o.shape == self.shape and o.flags.aligned for o in operands)
             and (all(o.flags.c_contiguous for o in operands) or all(o.flags.f_contiguous for o in operands))
-            and not any(np.may_share_memory(o, output) for o in inputs)
         )
 
     def _allocate(self) -> np.ndarray[Any, Any]:
@@ -250,16 +256,32 @@ class _Elementwise:
             op_dtypes=dtypes,
             order="K",
             casting="unsafe",  # checked before
-            buffersize=_CHUNK,
+            buffersize=parallel.CHUNK,
         )
         with iterator:
             for chunk in iterator:
                 *inputs, output = chunk[: len(self.operands) + 1]
                 if aside:
                     selected = True if self.mask is None else chunk[-1]
-                    np.copyto(output, self.kernel(*inputs), where=selected, casting="unsafe")
+                    np.copyto(output, self.kernel.serial(*inputs), where=selected, casting="unsafe")
                 else:
-                    self.kernel(*inputs, output)
+                    self.kernel.serial(*inputs, output)
+
+
+def _large(kernel: Elementwise) -> Any:
+    """Return what serves large contiguous arrays of the kernel's dtype."""
+
+    def compute(x: np.ndarray[Any, Any], out: np.ndarray[Any, Any] | None = None) -> np.ndarray[Any, Any]:
+        result = np.empty_like(x) if out is None else out
+        parallel.elementwise(kernel, (x, result))
+        return result
+
+    return compute
+
+
+def same_memory(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
+    """Tell whether two arrays of one shape and dtype are the same elements in the same places."""
+    return a.__array_interface__["data"][0] == b.__array_interface__["data"][0] and a.strides == b.strides
 
 
 def wrap(call: Call, inputs: Sequence[np.ndarray[Any, Any]], result: np.ndarray[Any, Any]) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 
 from actufunc.protocol import Call, normalise_axis
 
+from . import parallel
 from .call import (
     as_array,
     check_cast,
@@ -21,6 +22,7 @@ from .call import (
     check_where,
     put_scalars_in,
     result_dtype,
+    same_memory,
     scalars_of,
     working_dtype,
     wrap,
@@ -30,6 +32,8 @@ from .lower_axis import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from .kernels import OverAxis
 
     Array = np.ndarray[Any, Any]
 
@@ -61,7 +65,7 @@ def evaluate_axis(call: Call) -> Any:
         check_cast(name, "its result", dtype, out.dtype, "same_kind")
         inputs = [np.array(i) if _overlaps(i, out) else i for i in inputs]
 
-    def kernel(layout: Layout) -> Callable[..., None]:
+    def kernel(layout: Layout) -> OverAxis:
         return axis_kernel(call.definition.identifier, expression, tuple(given), work, layout)
 
     result = np.empty_like(inputs[0], dtype=dtype, subok=False) if out is None else out
@@ -71,13 +75,14 @@ def evaluate_axis(call: Call) -> Any:
             _block_by_block(kernel, inputs, None if mask is None else (mask, call.excluded()), result, axes, work)
         else:
             layout = Layout.COLUMNS if views[0].ndim == Layout.COLUMNS.ndim else Layout.ROWS
-            kernel(layout)(*views)
+            parallel.over_axis(kernel(layout), views)
             if layout is Layout.ROWS and len(inputs) == 1 and call.keywords.get("axis", -1) == -1:
-                call.kernel = _along_last_axis(kernel(layout), call)
+                along = _along_last_axis(kernel(layout), call)
+                call.kernels = along, along
     return wrap(call, list(given.values()), result) if out is None else out
 
 
-def _along_last_axis(kernel: Callable[..., None], call: Call) -> Callable[..., Any]:
+def _along_last_axis(kernel: OverAxis, call: Call) -> Callable[..., Any]:
     """Return what serves contiguous arrays of this dtype without looking at all else."""
     function, options = call.function, call.options
     hyperparameters = {key: value for key, value in call.operands.items() if key != "x"}
@@ -89,7 +94,7 @@ def _along_last_axis(kernel: Callable[..., None], call: Call) -> Callable[..., A
         if straight and (out is None or (out.flags.writeable and not np.may_share_memory(x, out))):
             result = np.empty_like(x) if out is None else out
             rows = (-1, x.shape[-1])
-            kernel(x.reshape(rows), result.reshape(rows))
+            parallel.over_axis(kernel, (x.reshape(rows), result.reshape(rows)))
             return result
         return evaluate_axis(Call(function, {"x": x, **hyperparameters}, options, keywords | {"out": out}))
 
@@ -110,8 +115,7 @@ def _broadcast(name: str, key: str, array: Array, shape: tuple[int, ...]) -> Arr
 
 def _overlaps(array: Array, out: Array) -> bool:
     """Tell whether writing to `out` could change elements of `array` that are still to be read."""
-    same = array.__array_interface__["data"] == out.__array_interface__["data"] and array.strides == out.strides
-    return not same and bool(np.may_share_memory(array, out))
+    return not same_memory(array, out) and bool(np.may_share_memory(array, out))
 
 
 def _views(operands: list[Array], axes: tuple[int, ...], work: np.dtype[Any]) -> list[Array] | None:
@@ -135,7 +139,7 @@ def _views(operands: list[Array], axes: tuple[int, ...], work: np.dtype[Any]) ->
 
 
 def _block_by_block(
-    kernel: Callable[[Layout], Callable[..., None]],
+    kernel: Callable[[Layout], OverAxis],
     inputs: list[Array],
     mask: tuple[Array, float] | None,
     out: Array,
@@ -148,11 +152,12 @@ def _block_by_block(
     """
     n = math.prod(out.shape[axis] for axis in axes)
     as_columns = not _pays_along_rows(n, out.size)
-    compute = kernel(Layout.COLUMNS if as_columns else Layout.ROWS_IN_PLACE)
+    transform = kernel(Layout.COLUMNS if as_columns else Layout.ROWS_IN_PLACE)
     last = range(-len(axes), 0)
     *inputs, out = (np.moveaxis(o, axes, last) for o in (*inputs, out))
     taken = None if mask is None else np.moveaxis(mask[0], axes, last)
-    for block in _blocks(out.shape[: out.ndim - len(axes)], max(1, _BLOCK // n)):
+
+    def compute(block: tuple[Any, ...]) -> None:
         rows = [np.array(i[block], work, order="C").reshape(-1, n) for i in inputs]
         if taken is not None:
             for each, left_out in zip(rows, (-np.inf, *[0.0] * (len(rows) - 1)), strict=True):
@@ -160,13 +165,15 @@ def _block_by_block(
         if as_columns:
             columns = [np.ascontiguousarray(each.T)[np.newaxis] for each in rows]
             result = np.empty_like(columns[0])
-            compute(*columns, result)
+            transform(*columns, result, begin=0, end=transform.layout.tasks(result.shape))
             rows[0][:] = result[0].T
         else:
-            compute(*rows[1:], rows[0])
+            transform(*rows[1:], rows[0], begin=0, end=len(rows[0]))
         if mask is not None and taken is not None:
             rows[0][~taken[block].reshape(-1, n)] = mask[1]
         np.copyto(out[block], rows[0].reshape(out[block].shape), casting="unsafe")
+
+    parallel.blocks(compute, _blocks(out.shape[: out.ndim - len(axes)], max(1, _BLOCK // n)), out.nbytes)
 
 
 def _blocks(shape: tuple[int, ...], rows: int) -> Iterator[tuple[Any, ...]]:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from actufunc.formula.expression import Expression
 
-_DEAR = AMPLIFIERS | {"log", "log1p", "tanh"}
+DEAR = AMPLIFIERS | {"log", "log1p", "tanh"}
+"""Operations that take longer than loading and storing an element."""
 
 
 class Layout(enum.Enum):
@@ -54,6 +55,10 @@ class Layout(enum.Enum):
     def ndim(self) -> int:
         """Dimensions of every operand."""
         return 3 if self.columns else 2
+
+    def tasks(self, shape: tuple[int, ...]) -> int:
+        """Count what a kernel can do independently: rows, or in each block some columns at a time."""
+        return shape[0] * -(-shape[2] // self.cells) if self.columns else shape[0]
 
 
 def _depends_on_element(node: Expression) -> bool:
@@ -86,7 +91,7 @@ def _kept(loops: list[list[Expression]]) -> Expression | None:
     """Return the node that is kept in the output between the loops, if one is worth it."""
     per_loop = [_union(map(_in_loop, roots)) for roots in loops]
     for node in loops[-1][0].nodes():
-        if node.operation in _DEAR and sum(node in nodes for nodes in per_loop) > 1:
+        if node.operation in DEAR and sum(node in nodes for nodes in per_loop) > 1:
             return node
     return None
 
@@ -133,9 +138,9 @@ class _AxisWriter:
     def per_element(self, lines: list[str], *, in_lanes: bool = False) -> None:
         """Do something for each element, in the lanes of a row where there are sums to take."""
         if self.layout.columns:
-            self.put(3, "for i in range(n):")
-            self.put(4, "at = (block * n + i) * columns + first", "for c in range(width):")
-            self.put(5, *lines)
+            self.put(2, "for i in range(n):")
+            self.put(3, "at = (block * n + i) * columns + first", "for c in range(width):")
+            self.put(4, *lines)
         elif in_lanes:
             self.put(2, f"for first in range(0, n, {self.layout.cells}):")
             self.put(3, "at = row * n + first", f"for c in range(min({self.layout.cells}, n - first)):")
@@ -153,7 +158,7 @@ class _AxisWriter:
     def per_row(self, lines: list[str]) -> None:
         """Do something once per row or column."""
         if self.layout.columns:
-            self.per_cell(3, "width", lines)
+            self.per_cell(2, "width", lines)
         else:
             self.put(2, *lines)
 
@@ -201,7 +206,7 @@ class _AxisWriter:
         if number == self.kept_by and self.kept is not None:
             writer.lines.append(f"store(out, at + c, {writer.value(self.kept)})")
         self.put(2, *start_row)
-        self.per_cell(*((3, "width") if self.layout.columns else (2, str(self.layout.cells))), start)
+        self.per_cell(2, "width" if self.layout.columns else str(self.layout.cells), start)
         self.per_element(writer.lines, in_lanes=bool(start))
         if fold and not self.layout.columns:
             self.put(2, f"half = {self.layout.cells // 2}", "while half:")
@@ -251,11 +256,13 @@ class _AxisWriter:
         """Write the whole kernel."""
         if self.layout.columns:
             self.put(1, "columns = out.shape[2]")
-            self.put(1, "for block in range(out.shape[0]):")
-            self.put(2, f"for first in range(0, columns, {self.layout.cells}):")
-            self.put(3, f"width = min({self.layout.cells}, columns - first)")
+            self.put(1, f"tiles = (columns + {self.layout.cells - 1}) // {self.layout.cells}")
+            self.put(1, "for task in range(begin, end):")
+            self.put(2, "block = task // tiles")
+            self.put(2, f"first = task % tiles * {self.layout.cells}")
+            self.put(2, f"width = min({self.layout.cells}, columns - first)")
         else:
-            self.put(1, "for row in range(out.shape[0]):")
+            self.put(1, "for row in range(begin, end):")
         for number in range(len(self.stages)):
             self.write_row_values(number)
             self.write_stage(number)
@@ -263,7 +270,7 @@ class _AxisWriter:
         writer = self.element_writer(len(self.stages))
         result = writer.value(self.loops[-1][0])
         self.per_element([*writer.lines, f"store(out, at + c, {result})"])
-        parameters = ", ".join([*self.arguments[self.layout.in_place :], *self.cells, "out"])
+        parameters = ", ".join([*self.arguments[self.layout.in_place :], *self.cells, "out", "begin", "end"])
         return "\n".join([f"def {name}({parameters}):", "    n = out.shape[1]", *self.lines]) + "\n"
 
 
@@ -293,7 +300,8 @@ def axis_source(
     Returns
     -------
     source : str
-        Python source of one function of the arrays, some arrays of ``layout.cells`` cells, and the output.
+        Python source of one function of the arrays, some arrays of ``layout.cells`` cells, the output, and the first
+        task and the last (exclusive) to do.
     cells : int
         Number of the arrays of cells.
     """

@@ -33,8 +33,9 @@ def wide_ufuncs() -> Iterator[None]:
     """
     build: Any = getattr(ufuncbuilder, "build_ufunc_wrapper", None)
 
-    def build_wide(library: Any, context: Any, *arguments: Any) -> Any:
-        return build(library, _Substitute(context, codegen=lambda: _codegen(context.codegen())), *arguments)
+    def build_wide(library: Any, context: Any, *arguments: Any, **keywords: Any) -> Any:
+        wide = _Substitute(context, codegen=lambda: _codegen(context.codegen()))
+        return build(library, wide, *arguments, **keywords)
 
     if build is None:
         yield

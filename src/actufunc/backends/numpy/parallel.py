@@ -1,0 +1,132 @@
+"""Who computes a call on large arrays: the calling thread, a parallel kernel on TBB, or threads that share pieces.
+
+A thread costs time to wake, so each must have enough to do. How many bytes of output that is was measured by
+``benchmarks/thresholds.py``, which times one thread against two over all sizes: `GRAINS` has, rounded up, half the size
+from which two threads are never slower. It depends on whether a kernel computes or only moves data, and on who wakes
+the threads. In bytes it is about the same for float32 and float64, whose vectors take as long for half the elements.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actufunc.threads import get_num_threads
+
+from . import layer
+from .pool import share
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from .kernels import Elementwise, OverAxis
+
+    Array = np.ndarray[Any, Any]
+
+GRAINS = {
+    ("TBB", "cheap"): 1 << 19,
+    ("TBB", "costly"): 1 << 17,
+    ("pool", "cheap"): 1 << 23,
+    ("pool", "costly"): 1 << 20,
+}
+"""Bytes of output for each thread, at least, by who runs the threads and kind of kernel."""
+
+CHUNK = 16384  # elements: small enough for the second-level cache, large enough to make a loop in Python cheap
+
+_PIECES = 4  # per thread, so that a thread that the system delays leaves its share to the others
+
+
+def _threads(runner: str, kind: str, size: int) -> int:
+    """Return how many threads an output of so many bytes is worth."""
+    worth = size // GRAINS[runner, kind]
+    return min(worth, get_num_threads()) if worth > 1 else 1
+
+
+def elementwise(kernel: Elementwise, operands: Sequence[Array]) -> None:
+    """Apply an elementwise kernel.
+
+    Parameters
+    ----------
+    kernel : Elementwise
+        What to compute.
+    operands : sequence of array
+        Inputs and, last, the output: contiguous, alike, and the output apart from the inputs in memory.
+    """
+    kind, size = "costly" if kernel.is_costly else "cheap", operands[-1].nbytes
+    threads = _threads("TBB", kind, size)
+    if threads > 1 and layer.is_usable():
+        with layer.limited(threads):
+            kernel.parallel(*map(_flat, operands))
+        return
+    threads = _threads("pool", kind, size)
+    if threads < 2:  # noqa: PLR2004 -- one does it itself
+        kernel.serial(*operands)
+        return
+    flat = list(map(_flat, operands))
+    share(lambda piece: kernel.serial(*(o[piece] for o in flat)), _pieces(flat[-1].size, threads), threads)
+
+
+def elementwise_in_place(kernel: Elementwise, operands: Sequence[Array]) -> None:
+    """Apply an elementwise kernel where an input may be the output.
+
+    Parameters
+    ----------
+    kernel : Elementwise
+        What to compute.
+    operands : sequence of array
+        Inputs and, last, the output: contiguous, alike, and each input either the output or apart from it.
+    """
+    *inputs, out = map(_flat, operands)
+    threads = _threads("pool", "costly" if kernel.is_costly else "cheap", out.nbytes)
+
+    def compute(piece: slice) -> None:
+        # LLVM's vectorised loop steps aside where input and output are the same memory, hence the detour.
+        scratch = np.empty(min(CHUNK, piece.stop - piece.start), out.dtype)
+        for start in range(piece.start, piece.stop, CHUNK):
+            part = slice(start, min(start + CHUNK, piece.stop))
+            result = scratch[: part.stop - part.start]
+            kernel.serial(*(i[part] for i in inputs), result)
+            out[part] = result
+
+    share(compute, _pieces(out.size, threads), threads)
+
+
+def over_axis(kernel: OverAxis, operands: Sequence[Array]) -> None:
+    """Apply a kernel over an axis.
+
+    Parameters
+    ----------
+    kernel : OverAxis
+        What to compute.
+    operands : sequence of array
+        Inputs and, last, the output, as the kernel's layout demands.
+    """
+    out = operands[-1]
+    tasks = kernel.layout.tasks(out.shape)
+    threads = min(tasks, _threads("pool", "costly", out.nbytes))
+    if threads < 2:  # noqa: PLR2004
+        kernel(*operands, begin=0, end=tasks)
+        return
+    pieces = _cut(tasks, math.ceil(tasks / (threads * _PIECES)))
+    share(lambda piece: kernel(*operands, begin=piece.start, end=piece.stop), pieces, threads)
+
+
+def blocks(compute: Callable[[Any], object], places: Iterator[Any], size: int) -> None:
+    """Call a function for each block of an output of so many bytes, in several threads where that pays."""
+    share(compute, places, _threads("pool", "costly", size))
+
+
+def _flat(array: Array) -> Array:
+    """See a contiguous array as one dimension, in the order of its memory."""
+    return (array if array.flags.c_contiguous else array.T).reshape(-1)
+
+
+def _pieces(size: int, threads: int) -> Iterator[slice]:
+    """Cut some elements into pieces that fill cache lines."""
+    return _cut(size, math.ceil(size / (threads * _PIECES * 64)) * 64)
+
+
+def _cut(size: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(start + step, size)) for start in range(0, size, max(1, step)))

@@ -1,0 +1,181 @@
+"""How many threads a call on large NumPy arrays may use.
+
+The number is that of `num_threads` around the call, else that of `set_num_threads`, else that of the environment
+variable ``ACTUFUNC_NUM_THREADS``, else as many as there are; and never more than the processors that this process may
+use (its CPU affinity and the limit of its container) nor than ``NUMBA_NUM_THREADS``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import os
+import sys
+from contextvars import ContextVar
+from operator import index
+from pathlib import Path
+from typing import TYPE_CHECKING, SupportsIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["get_num_threads", "num_threads", "set_num_threads"]
+
+
+def _positive(value: SupportsIndex, what: str) -> int:
+    try:
+        number = index(value)
+    except TypeError:
+        raise TypeError(f"{what} must be an integer, not {value!r}") from None
+    if number < 1:
+        raise ValueError(f"{what} must be a positive integer, not {value!r}")
+    return number
+
+
+def _of_environment(name: str) -> int | None:
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        return _positive(int(text), name)
+    except ValueError:
+        raise ValueError(f"the environment variable {name} must be a positive integer, not {text!r}") from None
+
+
+_asked: int | None = _of_environment("ACTUFUNC_NUM_THREADS")
+_asked_in_context: ContextVar[int | None] = ContextVar("actufunc.num_threads", default=None)
+
+
+def get_num_threads() -> int:
+    """Return the number of threads that a call on a large NumPy array may use here and now.
+
+    Returns
+    -------
+    int
+        At least 1. Small arrays take one thread, whatever it is.
+
+    See Also
+    --------
+    set_num_threads : Change it for the process.
+    num_threads : Change it for a block of code.
+
+    Examples
+    --------
+    >>> import actufunc
+    >>> with actufunc.num_threads(1):
+    ...     actufunc.get_num_threads()
+    1
+    """
+    asked = _asked_in_context.get() or _asked
+    available = processors()
+    numba = _of_numba()
+    return min(number for number in (asked, available, numba) if number is not None)
+
+
+def set_num_threads(n: SupportsIndex, /) -> None:
+    """Let calls on large NumPy arrays use at most `n` threads, in the whole process.
+
+    With ``set_num_threads(1)`` no thread is ever started and nothing of Numba's parallel machinery is touched.
+
+    Parameters
+    ----------
+    n : int
+        Positive. More than there are processors is the same as all of them.
+
+    Raises
+    ------
+    TypeError
+        If `n` is no integer.
+    ValueError
+        If `n` is not positive.
+
+    See Also
+    --------
+    num_threads : The same for a block of code.
+
+    Examples
+    --------
+    >>> import actufunc
+    >>> before = actufunc.get_num_threads()
+    >>> actufunc.set_num_threads(1)
+    >>> actufunc.get_num_threads()
+    1
+    >>> actufunc.set_num_threads(before)
+    """
+    global _asked  # noqa: PLW0603 -- a setting of the process
+    _asked = _positive(n, "the number of threads")
+
+
+@contextlib.contextmanager
+def num_threads(n: SupportsIndex, /) -> Iterator[None]:
+    """Let calls on large NumPy arrays use at most `n` threads, in a ``with`` block or a decorated function.
+
+    It holds in the thread (or asyncio task) that runs the block and in nothing else, so that several threads may each
+    have their own.
+
+    Parameters
+    ----------
+    n : int
+        Positive. More than there are processors is the same as all of them.
+
+    Raises
+    ------
+    TypeError
+        If `n` is no integer.
+    ValueError
+        If `n` is not positive.
+
+    See Also
+    --------
+    set_num_threads : The same for the process.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import actufunc
+    >>> with actufunc.num_threads(1):
+    ...     y = actufunc.sigmoid(np.zeros((1000, 1000)))
+    """
+    token = _asked_in_context.set(_positive(n, "the number of threads"))
+    try:
+        yield
+    finally:
+        _asked_in_context.reset(token)
+
+
+def processors() -> int:
+    """Return how many processors this process may use: its CPU affinity and the limit of its container."""
+    try:
+        count = len(os.sched_getaffinity(0))  # it may change while the process runs
+    except AttributeError:  # only Linux and FreeBSD tell
+        count = os.cpu_count() or 1
+    return max(1, min(count, _limit_of_container()))
+
+
+@functools.cache
+def _limit_of_container(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the share of processors that a control group grants, rounded up; a huge number if it sets no limit.
+
+    A container sees its own control group as the root. The files are those of version 2 ("quota period", in
+    microseconds, or "max period") and of version 1 (-1 for no limit).
+    """
+    for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join((root / file).read_text(encoding="ascii") for file in files).split()
+            if quota != "max" and int(quota) > 0 and int(period) > 0:
+                return math.ceil(int(quota) / int(period))
+        except (OSError, ValueError):
+            continue
+    return sys.maxsize
+
+
+def _of_numba() -> int | None:
+    """Return ``NUMBA_NUM_THREADS`` as Numba has read it, or as it would."""
+    numba = sys.modules.get("numba")
+    config = getattr(numba, "config", None)
+    if config is not None:
+        return int(config.NUMBA_NUM_THREADS)
+    with contextlib.suppress(ValueError):  # Numba itself will complain
+        return _of_environment("NUMBA_NUM_THREADS")
+    return None
