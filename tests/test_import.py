@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-import textwrap
 from typing import Any
 
 import pytest
+from programs import run
 
 HEAVY = ("numba", "llvmlite", "cupy", "torch", "jax", "dask", "scipy", "mpmath", "rich", "matplotlib", "ml_dtypes")
-
-
-def run(code: str, *options: str, **environment: str) -> str:
-    """Run code in a fresh interpreter that treats warnings as errors, and return what it prints."""
-    result = subprocess.run(  # noqa: S603
-        [sys.executable, "-W", "error", *options, "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env={**os.environ, **environment},
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
 
 
 def test_import_is_light() -> None:

@@ -84,7 +84,7 @@ class Activation:
             kernel = self._fast.get(x.dtype)
             if kernel is not None and x.size < _LARGE:
                 if not keywords:
-                    if x.flags.forc:
+                    if x.size < _TINY or x.flags.forc:
                         return kernel(x)
                 elif len(keywords) == 1 and "out" in keywords and _goes_straight(x, out := keywords["out"]):
                     return kernel(x, out)
@@ -102,7 +102,7 @@ class Activation:
             kernel = None if key is None else (self._fast if x.size < _LARGE else self._large).get(key)
             if kernel is not None:
                 if out is None:
-                    if x.flags.forc:
+                    if x.size < _TINY or x.flags.forc:
                         return kernel(x)
                 elif _goes_straight(x, out):
                     return kernel(x, out)
@@ -333,6 +333,10 @@ _EMPTY = inspect.Parameter.empty
 # Overlap costs a ufunc only speed (NumPy makes a copy, or LLVM's vectorised loop steps aside), and looking for it costs
 # as much as 1000 elements.
 _SMALL = 4096
+
+# Elements of a strided array that Numba's loop for strides, which is not vectorised, computes before the guard has
+# found contiguous chunks. With an output of its own it is as safe as the other.
+_TINY = 512
 
 # Elements below which no array is worth a second thread; from there on the kernels for large arrays decide.
 _LARGE = 16384

@@ -36,6 +36,7 @@ GRAINS = {
 CHUNK = 16384  # elements: small enough for the second-level cache, large enough to make a loop in Python cheap
 
 _PIECES = 4  # per thread, so that a thread that the system delays leaves its share to the others
+_LINE = 64  # elements that pieces are multiples of, so that no two threads write to one cache line
 
 
 def _threads(runner: str, kind: str, size: int) -> int:
@@ -125,7 +126,7 @@ def _flat(array: Array) -> Array:
 
 def _pieces(size: int, threads: int) -> Iterator[slice]:
     """Cut some elements into pieces that fill cache lines."""
-    return _cut(size, math.ceil(size / (threads * _PIECES * 64)) * 64)
+    return _cut(size, math.ceil(size / (threads * _PIECES * _LINE)) * _LINE)
 
 
 def _cut(size: int, step: int) -> Iterator[slice]:
