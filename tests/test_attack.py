@@ -30,7 +30,7 @@ from memory import Array, Memory, owned
 
 import actufunc
 from actufunc import ufunc
-from actufunc.backends.numpy import layer, parallel
+from actufunc.backends.numpy import call_axis, layer, parallel
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="mprotect")
 
@@ -295,10 +295,12 @@ THREADS = ThreadPoolExecutor(AT_ONCE)
 
 @pytest.fixture
 def lowered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lower all thresholds, so that threads share even a few elements."""
+    """Lower all thresholds, so that threads share even a few elements and loops over parts have several."""
     for key in parallel.GRAINS:
         monkeypatch.setitem(parallel.GRAINS, key, 8)
     monkeypatch.setattr(parallel, "_LINE", 2)
+    monkeypatch.setattr(parallel, "CHUNK", 8)
+    monkeypatch.setattr(call_axis, "_BLOCK", 16)
     monkeypatch.setattr(ufunc, "_LARGE", 4)
     monkeypatch.setattr(ufunc, "_TINY", 2)
 

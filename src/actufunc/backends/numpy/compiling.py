@@ -8,23 +8,75 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import threading
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from .forks import hold
+from .interrupts import uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Hashable, Iterator
 
-lock = threading.RLock()
-"""Held while a kernel is looked for and compiled: many threads that want the same compile it once."""
+_Key = TypeVar("_Key", bound="Hashable")
+_Made = TypeVar("_Made")
 
 _DTYPES = ("float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 
 _cache_works = True
+
+
+def once(table: dict[_Key, _Made], key: _Key, make: Callable[[], _Made]) -> _Made:
+    """Return what a table has for a key; make it if it has nothing yet, one thread for all that ask at once.
+
+    The lock is Numba's own, so that there is no second one to be taken in the wrong order, and it is held at forks: a
+    child of a process in which another thread was compiling could compile nothing any more. An interrupt waits, for it
+    would leave Numba's registries half filled.
+
+    Parameters
+    ----------
+    table : dict
+        Where to look and where to put.
+    key : hashable
+        In the table.
+    make : callable
+        Compiles.
+
+    Returns
+    -------
+    object
+        The entry.
+    """
+
+    def look_up_or_make() -> _Made:
+        from numba.core.compiler_lock import global_compiler_lock  # noqa: PLC0415
+
+        _hold_at_forks()
+        with global_compiler_lock:
+            if key not in table:
+                table[key] = make()
+            return table[key]
+
+    if key in table:
+        return table[key]
+    # Who compiles already, and calls us in between, holds the lock; another thread would wait for it for ever.
+    return look_up_or_make() if _is_compiling() else uninterrupted(look_up_or_make)
+
+
+def _is_compiling() -> bool:
+    """Tell whether this thread holds Numba's lock."""
+    module = sys.modules.get("numba.core.compiler_lock")
+    lock = getattr(getattr(module, "global_compiler_lock", None), "_lock", None)
+    return lock is not None and bool(lock._is_owned())  # noqa: SLF001 -- as of threading.Condition
+
+
+@functools.cache
+def _hold_at_forks() -> None:
+    from numba.core.compiler_lock import global_compiler_lock  # noqa: PLC0415
+
+    hold(global_compiler_lock)
 
 
 def function(name: str, text: str) -> Any:
@@ -120,12 +172,3 @@ def _jit_enabled() -> Iterator[None]:
         yield
     finally:
         config.DISABLE_JIT = before
-
-
-@functools.cache
-def hold_at_fork() -> None:
-    """Let forks wait for compilations to end, those of others too: a child could compile nothing any more."""
-    from numba.core.compiler_lock import global_compiler_lock  # noqa: PLC0415
-
-    hold(global_compiler_lock)
-    hold(lock)  # taken before Numba's, as everywhere

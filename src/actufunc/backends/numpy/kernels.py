@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .compiling import compiled, function, hold_at_fork, lock
+from .compiling import compiled, function, once
 from .lower import source
 from .lower_axis import DEAR, axis_source
 
@@ -47,9 +47,9 @@ class Elementwise:
     def __init__(self, name: str, expression: Expression, arguments: tuple[str, ...], dtype: np.dtype[Any]) -> None:
         self._name, self._dtype, self._arity = f"{name}_{dtype.name}", dtype, len(arguments)
         self._function = function(self._name, source(self._name, expression, arguments, dtype))
-        self._parallel: np.ufunc | None = None
+        self._parallel: dict[str, np.ufunc] = {}
         self.is_costly = any(node.operation in DEAR for node in expression.nodes())
-        self.serial = self._compile("cpu").ufunc
+        self.serial: np.ufunc = self._compile("cpu").ufunc
 
     @property
     def parallel(self) -> np.ufunc:
@@ -58,10 +58,7 @@ class Elementwise:
         To be called only where :func:`layer.is_usable <actufunc.backends.numpy.layer.is_usable>`, and only with
         one-dimensional operands: NumPy would walk others row by row, and each row would launch threads.
         """
-        if self._parallel is None:
-            with lock:
-                self._parallel = self._parallel or self._compile("parallel")
-        return self._parallel
+        return once(self._parallel, "parallel", lambda: self._compile("parallel"))
 
     def _compile(self, target: str) -> Any:
         import numba  # noqa: PLC0415
@@ -81,14 +78,7 @@ class Elementwise:
 def elementwise(name: str, expression: Expression, arguments: tuple[str, ...], dtype: np.dtype[Any]) -> Elementwise:
     """Return the kernels of an elementwise expression; see `Elementwise`."""
     key = (expression, arguments, dtype)
-    kernel = _elementwise.get(key)
-    if kernel is None:
-        with lock:
-            hold_at_fork()
-            kernel = _elementwise.get(key)
-            if kernel is None:
-                kernel = _elementwise[key] = Elementwise(name, expression, arguments, dtype)
-    return kernel
+    return once(_elementwise, key, lambda: Elementwise(name, expression, arguments, dtype))
 
 
 class OverAxis:
@@ -142,11 +132,4 @@ def axis(
 ) -> OverAxis:
     """Return the kernel of an expression that reduces over an axis; see `OverAxis`."""
     key = (expression, arguments, dtype, layout)
-    kernel = _axis.get(key)
-    if kernel is None:
-        with lock:
-            hold_at_fork()
-            kernel = _axis.get(key)
-            if kernel is None:
-                kernel = _axis[key] = OverAxis(name, expression, arguments, dtype, layout)
-    return kernel
+    return once(_axis, key, lambda: OverAxis(name, expression, arguments, dtype, layout))

@@ -3,24 +3,26 @@
 They serve where :mod:`~actufunc.backends.numpy.layer` has nothing to offer, and kernels that are no ufuncs. Kernels
 release the GIL, so that plain threads are enough, and they are safe in every situation: any number of callers at once,
 after a fork, beside any threading layer of Numba.
+
+Not `concurrent.futures`: there an interrupt of the main thread may leave a lock locked for good, since the `Event`,
+`Condition` and `Semaphore` of `threading` are written in Python. What is used here, locks, `SimpleQueue` and `deque`,
+is written in C; it also hands over sooner.
 """
 
 from __future__ import annotations
 
+import _thread
 import contextvars
-import os
+import functools
 import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from .forks import hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-_lock = threading.RLock()
-_executor: ThreadPoolExecutor | None = None
 
 
 def share(compute: Callable[[Any], object], pieces: Iterable[Any], threads: int) -> None:
@@ -48,39 +50,37 @@ def share(compute: Callable[[Any], object], pieces: Iterable[Any], threads: int)
             compute(piece)
         return
     work = _Work(compute, pieces)
-    failure: BaseException | None = None
+    failures: list[BaseException] = []
     try:
-        for _ in range(min(threads, len(work.pieces)) - 1):
-            _submit(contextvars.copy_context(), work.help)
+        _pool.submit([contextvars.copy_context() for _ in range(min(threads, len(work.pieces)) - 1)], work.help)
         work.take_pieces()
     except BaseException as error:  # noqa: BLE001 -- raised again when all threads have let go
-        failure = error
+        failures.append(error)
     while True:
         try:
             work.wait_for_helpers()
             break
         except BaseException as error:  # noqa: BLE001 -- as above: Ctrl-C while waiting
             work.pieces.clear()
-            failure = failure or error
-    failure = failure or work.failure
-    if failure is not None:
+            failures.append(error)
+    failures += work.failures
+    if failures:
         try:
-            raise failure
+            raise failures[0]
         finally:
-            del failure, work  # tracebacks hold arrays
+            del failures, work  # tracebacks hold arrays
 
 
 class _Work:
-    """Pieces that several threads take from.
-
-    Futures do not tell enough: an executor that fails to start a thread has put the work in its queue already.
-    """
+    """Pieces that several threads take from."""
 
     def __init__(self, compute: Callable[[Any], object], pieces: Iterable[Any]) -> None:
         self.compute, self.pieces = compute, deque(pieces)
-        self.failure: BaseException | None = None
-        self._helpers, self._is_open = 0, True
-        self._changed = threading.Condition()
+        self.failures: list[BaseException] = []
+        self._is_open, self._lock = True, _thread.allocate_lock()
+        self._begun: list[None] = []
+        self._ended: list[None] = []
+        self._woken: SimpleQueue[None] = SimpleQueue()
 
     def take_pieces(self) -> None:
         """Work on pieces until none is left."""
@@ -97,45 +97,71 @@ class _Work:
 
     def help(self) -> None:
         """Do the same in another thread, unless the call is over."""
-        with self._changed:
+        with self._lock:
             if not self._is_open:
                 return
-            self._helpers += 1
+            self._begun.append(None)
         try:
             self.take_pieces()
         except BaseException as error:  # noqa: BLE001 -- raised in the thread that waits
-            self.failure = error
+            self.failures.append(error)
         finally:
-            with self._changed:
-                self._helpers -= 1
-                self._changed.notify_all()
+            self._ended.append(None)
+            self._woken.put(None)
 
     def wait_for_helpers(self) -> None:
         """Let no more threads help, and return when those that do have finished."""
-        with self._changed:
+        with self._lock:
             self._is_open = False
-            self._changed.wait_for(lambda: self._helpers == 0)
+        while len(self._ended) < len(self._begun):
+            self._woken.get()
+        self.compute = _nothing  # a helper that has yet to let go of this keeps no array alive
 
 
-def _submit(context: contextvars.Context, function: Callable[[], None]) -> None:
-    """Let a thread of the pool call a function, if one can be started."""
-    global _executor  # noqa: PLW0603 -- the process has one pool
-    with _lock:
-        if _executor is None:
-            _executor = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), "actufunc")
-        try:
-            _executor.submit(context.run, function)
-        except RuntimeError:
-            # No thread can be started: the interpreter is shutting down, or the system sets a limit.
-            return
+def _nothing(_: object) -> None:
+    pass
 
 
-def _shut_down() -> None:
-    """Let all threads end, so that a forked child misses none."""
-    global _executor  # noqa: PLW0603
-    if _executor is not None:
-        _executor.shutdown(wait=True)
-        _executor = None
+class _Pool:
+    """Threads that wait for something to call. They start when they are needed and end at a fork."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()  # the handler of a signal may come back here
+        self._empty()
+
+    def _empty(self) -> None:
+        self._size = 0
+        self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._ended: SimpleQueue[None] = SimpleQueue()
+
+    def submit(self, contexts: list[contextvars.Context], function: Callable[[], None]) -> None:
+        """Call a function once in each context, in threads of the pool as soon as they have time."""
+        with self.lock:
+            while self._size < len(contexts):
+                try:
+                    _thread.start_new_thread(self._serve, (self._calls, self._ended))
+                except RuntimeError:  # the interpreter is shutting down, or the system sets a limit
+                    break
+                self._size += 1
+            if self._size:
+                for context in contexts:
+                    self._calls.put(functools.partial(context.run, function))
+
+    @staticmethod
+    def _serve(calls: SimpleQueue[Callable[[], object] | None], ended: SimpleQueue[None]) -> None:
+        while (call := calls.get()) is not None:
+            call()
+            del call
+        ended.put(None)
+
+    def shut_down(self) -> None:
+        """Let all threads finish what they do, and end; the lock is held."""
+        for _ in range(self._size):
+            self._calls.put(None)
+        for _ in range(self._size):
+            self._ended.get()
+        self._empty()
 
 
-hold(_lock, before=_shut_down)
+_pool = _Pool()
+hold(_pool.lock, before=_pool.shut_down)

@@ -1,0 +1,219 @@
+"""Compilation: once, by whoever comes first; and a cache on disk that may be shared, broken, read-only or full."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from programs import run
+
+import actufunc
+from actufunc import activation
+from actufunc.backends.numpy import compiling
+from actufunc.formula import exp, sqrt, tanh
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+X = np.linspace(-3, 3, 1000)
+
+# Counts what is compiled and what is taken from the cache on disk. Prints both.
+COUNTED = """
+    import atexit
+    import numba.core.caching as caching
+    counts = {"saved": 0, "loaded": 0}
+    save, load = caching.FunctionCache.save_overload, caching.FunctionCache.load_overload
+    def counted_save(*arguments):
+        save(*arguments)
+        counts["saved"] += 1
+    def counted_load(*arguments):
+        found = load(*arguments)
+        counts["loaded"] += found is not None
+        return found
+    caching.FunctionCache.save_overload, caching.FunctionCache.load_overload = counted_save, counted_load
+    atexit.register(lambda: print(counts["saved"], counts["loaded"]))
+"""
+
+USE = """
+    import numpy, actufunc
+    x = numpy.linspace(-5, 5, 1000)
+    for function, reference in (
+        (actufunc.sigmoid, lambda x: 1 / (1 + numpy.exp(-x))),
+        (actufunc.tanh, numpy.tanh),
+        (actufunc.softmax, lambda x: numpy.exp(x) / numpy.exp(x).sum()),
+    ):
+        numpy.testing.assert_allclose(function(x), reference(x), rtol=1e-13)
+"""
+KERNELS = "3"  # in the program above
+
+
+def use(directory: Path, *before: str, **environment: str) -> list[str]:
+    """Run a program with a cache directory; return how many kernels it saved there and how many it loaded."""
+    return run(COUNTED, *before, USE, NUMBA_CACHE_DIR=str(directory), **environment).split()
+
+
+def files(directory: Path, suffix: str) -> list[Path]:
+    """Return the files of a cache directory."""
+    return sorted(directory.rglob(f"*{suffix}"))
+
+
+def test_many_threads_compile_each_kernel_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[str] = []
+    really = compiling.compiled
+    monkeypatch.setattr(
+        "actufunc.backends.numpy.kernels.compiled",
+        lambda build, source: (compiled.append(source.__name__), really(build, source))[1],
+    )
+    functions = [activation(lambda x, n=n: tanh(x * n) * exp(-x * x)) for n in (2.25, 3.25, 4.25, 5.25)]
+    start = threading.Barrier(12)
+    results: list[list[Any]] = []
+
+    def work(first: int) -> None:
+        start.wait()
+        order = [*functions[first:], *functions[:first]]
+        found = {id(f): (f(X), f.grad(X.astype(np.float32)), f.vjp(X, X)) for f in order}
+        results.append([found[id(f)] for f in functions])
+
+    threads = [threading.Thread(target=work, args=(n % 4,)) for n in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(compiled) == len(set(compiled)) == 4 * 3
+    assert len(results) == 12
+    for result in results:
+        for some, first in zip(result, results[0], strict=True):
+            for value, expected in zip(some, first, strict=True):
+                np.testing.assert_array_equal(value, expected)
+
+
+def test_processes_that_start_together_share_a_cache(tmp_path: Path) -> None:
+    code = "\n".join([USE.replace("\n    ", "\n"), "print('done')"])
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-W", "error", "-c", code]
+    pipe = subprocess.PIPE
+    programs = [subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) for _ in range(6)]  # noqa: S603
+    for program in programs:
+        assert program.communicate(timeout=120) == ("done\n", "")
+    assert use(tmp_path) == ["0", KERNELS]
+    assert not list(tmp_path.rglob("*.tmp.*"))
+
+
+def test_a_broken_cache_is_mended(tmp_path: Path) -> None:
+    assert use(tmp_path) == [KERNELS, "0"]
+    for suffix in (".nbi", ".nbc"):
+        broken = files(tmp_path, suffix)
+        assert broken
+        for size in (0, 10, 500):
+            for path in broken:
+                content = path.read_bytes()
+                path.write_bytes(content[: min(size, len(content) // 2)])
+            assert use(tmp_path) == [KERNELS, "0"]
+            assert use(tmp_path) == ["0", KERNELS]
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """Files may not grow: what is compiled stays in memory, and nothing is left behind."""
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))"
+    pytest.importorskip("resource")
+    assert use(tmp_path, full) == ["0", "0"]
+    assert not files(tmp_path, ".nbc")
+    assert not list(tmp_path.rglob("*.tmp.*"))
+    assert use(tmp_path) == [KERNELS, "0"]
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="users are those of a POSIX system")
+def test_a_directory_that_must_not_be_written(tmp_path: Path) -> None:
+    assert use(tmp_path) == [KERNELS, "0"]
+    names = [path.name for path in files(tmp_path, "")]
+    code = """
+        import os, stat, numpy, actufunc
+        actufunc.sigmoid(numpy.ones(3))  # imports what the user below may not be able to read
+        for folder, _, _ in os.walk(os.environ["NUMBA_CACHE_DIR"]):
+            os.chmod(folder, 0o555)
+        if os.geteuid() == 0:
+            os.seteuid(65534)
+        try:
+            assert abs(actufunc.elu(numpy.ones(3))[0] - 1) == 0
+            assert abs(actufunc.log_softmax(numpy.zeros(2))[0] + numpy.log(2)) < 1e-15
+        finally:
+            os.seteuid(os.getuid())
+            for folder, _, _ in os.walk(os.environ["NUMBA_CACHE_DIR"]):
+                os.chmod(folder, 0o755)
+    """
+    assert run(COUNTED, code, NUMBA_CACHE_DIR=str(tmp_path)).split() == ["0", "1"]
+    assert [path.name for path in files(tmp_path, "")] == names
+
+
+def test_no_directory_at_all(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
+    saved, loaded = map(int, use(tmp_path / "file" / "below"))  # in the directories that Numba tries next
+    assert saved + loaded == int(KERNELS)
+
+
+def test_kernels_of_another_processor_are_not_used(tmp_path: Path) -> None:
+    assert use(tmp_path, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == [KERNELS, "0"]
+    others = set(files(tmp_path, ""))
+    assert use(tmp_path) == [KERNELS, "0"]
+    assert use(tmp_path) == ["0", KERNELS]
+    assert use(tmp_path, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == ["0", KERNELS]
+    ours = {path.name.partition(".")[0] + path.suffix for path in set(files(tmp_path, ".nbc")) - others}
+    assert len(ours) == 1  # all in files of their own
+
+
+def test_numba_without_jit(tmp_path: Path) -> None:
+    """``NUMBA_DISABLE_JIT`` is for debugging one's own functions."""
+    assert use(tmp_path, NUMBA_DISABLE_JIT="1")
+
+
+def test_a_fork_while_threads_compile() -> None:
+    """A lock that another thread held would stay locked in the child."""
+    code = """
+        import os, signal, threading, numpy, actufunc
+        from actufunc import activation
+        from actufunc.formula import tanh
+        x = numpy.linspace(-3, 3, 100)
+        def new(n):
+            function = activation(eval(f"lambda x: tanh(x * {n}) * {n + 0.5}", {"tanh": tanh}))
+            numpy.testing.assert_allclose(function(x), numpy.tanh(x * n) * (n + 0.5), rtol=1e-14)
+        new(0)
+        stop = threading.Event()
+        def work(first):
+            n = first
+            while not stop.is_set():
+                new(n)
+                n += 3
+        threads = [threading.Thread(target=work, args=(n,)) for n in (1000, 1001, 1002)]
+        [thread.start() for thread in threads]
+        for n in range(1, 6):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(30)
+                status = 1
+                try:
+                    new(n)
+                    status = 0
+                finally:
+                    os._exit(status)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        stop.set()
+        [thread.join() for thread in threads]
+        new(n)
+    """
+    if sys.platform == "win32":
+        pytest.skip("forks")
+    run(code, options=("-X", "dev"))
+
+
+def test_user_errors_are_not_hidden_by_the_cache() -> None:
+    @activation
+    def root(x: Any) -> Any:
+        return sqrt(x)
+
+    np.testing.assert_array_equal(root(np.array([4.0])), [2.0])
+    assert actufunc.sigmoid(0.0) == 0.5
