@@ -36,8 +36,9 @@ def facts() -> dict[str, str]:
         "actufunc": actufunc.__version__,
         "Python": platform.python_version(),
         "NumPy": np.__version__,
-        "Numba": f"{numba.__version__}, up to {_plural(numba.config.NUMBA_NUM_THREADS, 'thread')}",
+        "Numba": numba.__version__,
         "CPU": processor(),
+        "Threads": threads(),
         "GPU": accelerator(),
     }
 
@@ -55,6 +56,20 @@ def processor() -> str:
         if present.get(feature):
             return f"{name}, vectors of {bits} bits ({title})"
     return f"{name}, no vectors that are known here"
+
+
+def threads() -> str:
+    """Say how many threads serve large arrays, who runs them, and from which size of the result on."""
+    from actufunc.backends.numpy import layer, parallel  # noqa: PLC0415
+
+    count = actufunc.get_num_threads()
+    if count == 1:
+        return "1"
+    sizes = {kind: f"{size >> 10:,} KiB" for kind, size in parallel.thresholds().items()}
+    return (
+        f"{count}, by {layer.description()}, from {sizes['costly']} of output on"
+        f" ({sizes['cheap']} for relu and the like, {sizes['over an axis']} over an axis)"
+    )
 
 
 def accelerator() -> str:
@@ -75,7 +90,3 @@ def accelerator() -> str:
 def _device_name(cupy: Any, index: int) -> str:
     name: str = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
     return name
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

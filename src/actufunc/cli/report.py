@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+import actufunc
 from actufunc import accuracy, catalogue
 
 from .machine import facts
@@ -57,8 +58,10 @@ def run() -> int:
         Exit status.
     """
     console = Console(highlight=False)
+    about = Table.grid(padding=(0, 2))
     for heading, text in facts().items():
-        console.print(Text.assemble((f"{heading:<10}", "bold"), text))
+        about.add_row(Text(heading, "bold"), text)
+    console.print(about)
     functions = list(catalogue.ACTIVATIONS.values())
     pairs = [(function, dtype) for function in functions for dtype in _DTYPES]
     errors = Console(stderr=True)
@@ -100,7 +103,7 @@ def _ours(function: Activation, dtype: str) -> tuple[Callable[[], Any], Array, A
 def _measure(function: Activation, dtype: str) -> _Measured:
     ours, x, out = _ours(function, dtype)
     typed, scipy = textbook(function, **_required(function)), from_scipy(function)
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), actufunc.num_threads(1):  # as NumPy and SciPy
         seconds = _interleaved(
             ours,
             None if typed is None else lambda: typed(x),
@@ -168,7 +171,7 @@ def _speedup(theirs: float, ours: float) -> Text:
 
 def _legend(functions: Sequence[Activation]) -> str:
     lines = [
-        f"ns per element: {_ELEMENTS:,} elements, output preallocated, best of many runs.",
+        f"ns per element: {_ELEMENTS:,} elements, output preallocated, one thread, best of many runs.",
         "over NumPy: speed relative to the same formula typed in plain NumPy.",
         "over SciPy: speed relative to SciPy's function, where there is one.",
         f"error in ulp: the largest at {_POINTS:,} points; 0.5 is correct rounding.",

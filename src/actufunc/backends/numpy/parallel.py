@@ -45,6 +45,13 @@ def _threads(runner: str, kind: str, size: int) -> int:
     return min(worth, get_num_threads()) if worth > 1 else 1
 
 
+def thresholds() -> dict[str, int]:
+    """Return the bytes of output from which on two threads work, by kind of function, in the main thread."""
+    runner = "TBB" if layer.is_usable() else "pool"
+    kinds = {"costly": (runner, "costly"), "cheap": (runner, "cheap"), "over an axis": ("pool", "costly")}
+    return {kind: 2 * GRAINS[key] for kind, key in kinds.items()}
+
+
 def elementwise(kernel: Elementwise, operands: Sequence[Array]) -> None:
     """Apply an elementwise kernel.
 
