@@ -1,9 +1,10 @@
 """Who computes a call on large arrays: the calling thread, a parallel kernel on TBB, or threads that share pieces.
 
 A thread costs time to wake, so each must have enough to do. How many bytes of output that is was measured by
-``benchmarks/thresholds.py``, which times one thread against two over all sizes: `GRAINS` has, rounded up, half the size
-from which two threads are never slower. It depends on whether a kernel computes or only moves data, and on who wakes
-the threads. In bytes it is about the same for float32 and float64, whose vectors take as long for half the elements.
+``benchmarks/threads.py --thresholds``, which times one thread against two at all sizes: `GRAINS` has, rounded up, half
+the size from which two threads are never slower. It depends on whether a kernel computes or only moves data, and on who
+wakes the threads. In bytes it is about the same for float32 and float64, whose vectors take as long for half the
+elements.
 """
 
 from __future__ import annotations
