@@ -2,7 +2,8 @@
 
 ``python benchmarks/threads.py`` calls each function as a user does, output given, with one thread and with two in
 turns, and prints the ratio of the median times, above 1 where the second thread pays. A call below the thresholds takes
-one thread either way; there the ratio shows the noise.
+one thread either way; there the ratio shows the noise. All is measured in several turns, and the median of them counts:
+a machine of its own core for each thread is a virtual one's promise that is not always kept.
 
 ``python benchmarks/threads.py --thresholds`` is where the numbers in `actufunc.backends.numpy.parallel.GRAINS` come
 from. It makes two threads work at every size, once by parallel kernels on TBB and once by the pool of Python threads,
@@ -12,6 +13,7 @@ and prints, per kind of function and dtype, the bytes of output from which on no
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import sys
 import time
@@ -34,7 +36,8 @@ Call = Callable[[], object]
 SIZES = (1_000, 10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
 DTYPES = ("float32", "float64")
 _ROW = 1000  # elements, of a function over an axis
-_ROUNDS = 15
+_ROUNDS = 7
+_TURNS = 3
 _ROUND = 1e-3  # seconds that one round takes at least
 _CHEAP = ("relu", "leaky_relu", "prelu")
 _REQUIRED = {"alpha": 0.25}
@@ -73,8 +76,8 @@ def prepared(function: Function, dtype: str, size: int) -> Call:
     return partial(function.call, *arrays, out=out)
 
 
-def ratio(call: Call) -> tuple[float, float]:
-    """Return the time of one thread over that of two, and the time of one in seconds."""
+def ratio(call: Call) -> float:
+    """Return the time of one thread over that of two."""
     times: dict[int, list[float]] = {1: [], 2: []}
     for threads in times:  # compiles, and finds the way that later calls take
         with actufunc.num_threads(threads):
@@ -89,9 +92,8 @@ def ratio(call: Call) -> tuple[float, float]:
                 start = time.perf_counter()
                 for _ in range(calls):
                     call()
-                taken.append((time.perf_counter() - start) / calls)
-    one, two = map(statistics.median, times.values())
-    return one / two, one
+                taken.append(time.perf_counter() - start)
+    return statistics.median(times[1]) / statistics.median(times[2])
 
 
 def measure(console: Console, title: str, sizes: tuple[int, ...], chosen: list[Function]) -> dict[Any, float]:
@@ -99,12 +101,13 @@ def measure(console: Console, title: str, sizes: tuple[int, ...], chosen: list[F
     table = Table(box=box.SIMPLE_HEAD, title=title)
     for heading in ("function", "dtype", *(f"{size:,}" for size in sizes)):
         table.add_column(heading, justify="right")
-    ratios: dict[Any, float] = {}
-    for function in track(chosen, title, console=Console(stderr=True), transient=True):
-        for dtype in DTYPES:
-            for size in sizes:
-                ratios[function, dtype, size] = ratio(prepared(function, dtype, size))[0]
-            table.add_row(function.name, dtype, *(f"{ratios[function, dtype, size]:.2f}" for size in sizes))
+    cells = list(itertools.product(chosen, DTYPES, sizes))
+    measured: dict[Any, list[float]] = {cell: [] for cell in cells}
+    for cell in track(cells * _TURNS, title, console=Console(stderr=True), transient=True):
+        measured[cell].append(ratio(prepared(*cell)))
+    ratios = {cell: statistics.median(found) for cell, found in measured.items()}
+    for function, dtype in itertools.product(chosen, DTYPES):
+        table.add_row(function.name, dtype, *(f"{ratios[function, dtype, size]:.2f}" for size in sizes))
     console.print(table)
     return ratios
 

@@ -21,6 +21,7 @@ import ctypes
 import os
 import sys
 import threading
+import warnings
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -33,18 +34,18 @@ _LIBRARIES = {"linux": "libtbb.so.12", "win32": "tbb12.dll", "darwin": "libtbb.1
 _CHOICES = {"default", "safe", "threadsafe", "forksafe", "tbb"}  # settings of Numba under which it would take TBB
 _UNKNOWN = "not launched yet"
 
-_lock = threading.Lock()
 _obstacle: str | None = _UNKNOWN  # None: TBB is there
 
 
 def is_usable() -> bool:
     """Tell whether a parallel kernel may run now and here; the first time, launch TBB's threads."""
+    global _obstacle  # noqa: PLW0603 -- a process has one layer
     if _obstacle is not None and _obstacle is not _UNKNOWN:
         return False
     if threading.get_ident() != threading.main_thread().ident or not _errors_may_pass():
         return False
     if _obstacle is _UNKNOWN:
-        _launch()
+        _obstacle = _launch()
     return _obstacle is None
 
 
@@ -71,20 +72,11 @@ def limited(threads: int) -> Iterator[None]:
 
 def description() -> str:
     """Say in one line which layer serves large arrays, and why not TBB where it does not."""
-    if _obstacle is _UNKNOWN:
-        _launch()
-    return "TBB" if _obstacle is None else f"threads of Python ({_obstacle})"
+    return "TBB" if is_usable() else f"threads of Python ({_obstacle or 'TBB is for the main thread'})"
 
 
-def _launch() -> None:
+def _launch() -> str | None:
     """Launch TBB, or find out what is in the way."""
-    global _obstacle  # noqa: PLW0603 -- a process has one layer
-    with _lock:
-        if _obstacle is _UNKNOWN:
-            _obstacle = _try_to_launch()
-
-
-def _try_to_launch() -> str | None:
     import numba  # noqa: PLC0415
     from numba.np.ufunc import parallel  # noqa: PLC0415
 
@@ -97,7 +89,8 @@ def _try_to_launch() -> str | None:
         return "Numba is set to another layer than TBB"
     if not _load_library():
         return "TBB is not installed"
-    with _without_process_lock(parallel), _layer_set(numba.config, "tbb"):
+    with warnings.catch_warnings(), _without_process_lock(parallel), _layer_set(numba.config, "tbb"):
+        warnings.simplefilter("ignore")  # Numba warns of a TBB that is too old
         try:
             numba.get_num_threads()  # launches
         except ValueError:  # no layer of that name
@@ -117,11 +110,11 @@ def _launched() -> str | None:
 def _load_library() -> bool:
     """Load TBB where Numba, which asks for it by its bare name, would not find it: in a wheel."""
     name = _LIBRARIES.get(sys.platform, "")
-    candidates = [name]
+    candidates: list[str] = []
     with contextlib.suppress(metadata.PackageNotFoundError):
         files = metadata.files("tbb") or []
         candidates += [os.path.realpath(file.locate()) for file in files if file.name.lower() == name]
-    for candidate in filter(None, candidates):
+    for candidate in filter(None, [*candidates, name]):
         with contextlib.suppress(OSError):
             ctypes.CDLL(candidate)
             return True
@@ -159,8 +152,7 @@ def _without_process_lock(parallel: Any) -> Iterator[None]:
 
 
 def _forget_in_child() -> None:
-    global _obstacle, _lock  # noqa: PLW0603
-    _lock = threading.Lock()
+    global _obstacle  # noqa: PLW0603
     if _launched() == "tbb":
         _obstacle = "this process is forked from one that runs TBB"
 

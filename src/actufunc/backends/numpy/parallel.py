@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 GRAINS = {
-    ("TBB", "cheap"): 1 << 19,
+    ("TBB", "cheap"): 1 << 20,
     ("TBB", "costly"): 1 << 17,
-    ("pool", "cheap"): 1 << 23,
-    ("pool", "costly"): 1 << 20,
+    ("pool", "cheap"): 1 << 22,
+    ("pool", "costly"): 1 << 19,
 }
 """Bytes of output for each thread, at least, by who runs the threads and kind of kernel."""
 
