@@ -302,6 +302,7 @@ def lowered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "CHUNK", 8)
     monkeypatch.setattr(call_axis, "_BLOCK", 16)
     monkeypatch.setattr(ufunc, "_LARGE", 4)
+    monkeypatch.setattr(ufunc, "_SMALL", 4)
     monkeypatch.setattr(ufunc, "_TINY", 2)
 
 

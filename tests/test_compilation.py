@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from numba.core.errors import NumbaError
 from programs import run
 
-import actufunc
 from actufunc import activation
 from actufunc.backends.numpy import compiling
-from actufunc.formula import exp, sqrt, tanh
+from actufunc.formula import exp, tanh
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -168,7 +169,8 @@ def test_kernels_of_another_processor_are_not_used(tmp_path: Path) -> None:
 
 def test_numba_without_jit(tmp_path: Path) -> None:
     """``NUMBA_DISABLE_JIT`` is for debugging one's own functions."""
-    assert use(tmp_path, NUMBA_DISABLE_JIT="1")
+    assert use(tmp_path, NUMBA_DISABLE_JIT="1") == [KERNELS, "0"]
+    assert use(tmp_path, NUMBA_DISABLE_JIT="1") == ["0", KERNELS]
 
 
 def test_a_fork_while_threads_compile() -> None:
@@ -210,10 +212,30 @@ def test_a_fork_while_threads_compile() -> None:
     run(code, options=("-X", "dev"))
 
 
-def test_user_errors_are_not_hidden_by_the_cache() -> None:
-    @activation
-    def root(x: Any) -> Any:
-        return sqrt(x)
+@pytest.mark.parametrize("error", [MemoryError, NumbaError])
+def test_what_is_no_fault_of_the_cache_is_raised(error: type[Exception]) -> None:
+    tried = []
 
-    np.testing.assert_array_equal(root(np.array([4.0])), [2.0])
-    assert actufunc.sigmoid(0.0) == 0.5
+    def build(*, cache: bool) -> None:
+        tried.append(cache)
+        raise error("no fault of the cache")
+
+    with pytest.raises(error, match="no fault"):
+        compiling.compiled(build, lambda: None)
+    assert tried == [True]
+    assert compiling._cache_works
+
+
+def test_one_file_that_cannot_be_written_stops_no_other() -> None:
+    """A name that is too long, say."""
+
+    def build(*, cache: bool) -> str:
+        if cache:
+            raise OSError(errno.ENAMETOOLONG, "File name too long")
+        return "compiled"
+
+    assert compiling.compiled(build, lambda: None) == "compiled"
+    assert compiling._cache_works
+    long = activation(type(lambda: 0)((lambda x: x * 3).__code__, {}, "f" * 300))
+    np.testing.assert_array_equal(long(X), X * 3)
+    assert compiling._cache_works

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .backends.forks import starting
 from .protocol import overrides_ufuncs, owner
 
 if TYPE_CHECKING:
@@ -45,16 +48,15 @@ def evaluate(call: Call) -> Any:
         names = " and ".join(sorted(owners))
         raise TypeError(f"{call.definition.name} got arrays of {names}; convert them to one library first")
     if "numpy" in owners or not owners:
-        from .backends.numpy.call import evaluate as evaluate_numpy  # noqa: PLC0415
+        return _backend("numpy.call").evaluate(call)
+    return _backend("dask" if "dask" in owners else "array_api").evaluate(call)
 
-        return evaluate_numpy(call)
-    if "dask" in owners:
-        from .backends.dask import evaluate as evaluate_dask  # noqa: PLC0415
 
-        return evaluate_dask(call)
-    from .backends.array_api import evaluate as evaluate_array_api  # noqa: PLC0415
-
-    return evaluate_array_api(call)
+@functools.cache
+def _backend(name: str) -> Any:
+    """Import a backend at its first use."""
+    with starting:
+        return importlib.import_module(f".backends.{name}", __package__)
 
 
 def _hand_over(call: Call, overriding: list[Any]) -> Any:

@@ -109,7 +109,7 @@ def set_num_threads(n: SupportsIndex, /) -> None:
 
 @contextlib.contextmanager
 def num_threads(n: SupportsIndex, /) -> Iterator[None]:
-    """Let calls on large NumPy arrays use at most `n` threads, in a ``with`` block or a decorated function.
+    """Let calls on large NumPy arrays use at most `n` threads, in a ``with`` block or a decorated plain function.
 
     It holds in the thread (or asyncio task) that runs the block and in nothing else, so that several threads may each
     have their own.

@@ -205,16 +205,17 @@ class _Elementwise:
     def result(self) -> Any:
         """Compute."""
         result = self._allocate() if self.out is None else self.out
-        operands = [*self.operands, result]
-        sharing = [o for o in self.operands if np.may_share_memory(o, result)]
+        target = np.asarray(result)  # matrices and masked arrays have ideas of their own about assignment
+        operands = [*self.operands, target]
+        sharing = [o for o in self.operands if np.may_share_memory(o, target)]
         if not self._are_contiguous(operands):
-            self._chunk_by_chunk(result)
+            self._chunk_by_chunk(target)
         elif not sharing:
             parallel.elementwise(self.kernel, operands)
-        elif all(same_memory(o, result) for o in sharing):
+        elif all(same_memory(o, target) for o in sharing):
             parallel.elementwise_in_place(self.kernel, operands)
         else:
-            self._chunk_by_chunk(result)
+            self._chunk_by_chunk(target)
         return wrap(self.call, self.inputs, result) if self.out is None else self.out
 
     def _are_contiguous(self, operands: list[np.ndarray[Any, Any]]) -> bool:

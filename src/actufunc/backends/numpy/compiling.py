@@ -6,15 +6,16 @@ Numba is imported here, inside the functions, and nowhere at ``import actufunc``
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from .forks import hold
+from actufunc.backends.forks import starting
+
 from .interrupts import uninterrupted
 
 if TYPE_CHECKING:
@@ -25,15 +26,21 @@ _Made = TypeVar("_Made")
 
 _DTYPES = ("float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 
+_CODE = ("intrinsics", "vectors", "kernels")  # modules, besides those of `simd`, that make machine code what it is
+
+_LONGEST_NAME = 100  # characters of a name in a cache: file systems have limits
+
+# What a whole directory suffers from, not a file.
+_OF_DIRECTORIES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+
 _cache_works = True
 
 
 def once(table: dict[_Key, _Made], key: _Key, make: Callable[[], _Made]) -> _Made:
     """Return what a table has for a key; make it if it has nothing yet, one thread for all that ask at once.
 
-    The lock is Numba's own, so that there is no second one to be taken in the wrong order, and it is held at forks: a
-    child of a process in which another thread was compiling could compile nothing any more. An interrupt waits, for it
-    would leave Numba's registries half filled.
+    The lock is Numba's own, so that there is no second one to be taken in the wrong order; forks take it as well.
+    Interrupts wait, for they would leave Numba's registries half filled.
 
     Parameters
     ----------
@@ -49,34 +56,24 @@ def once(table: dict[_Key, _Made], key: _Key, make: Callable[[], _Made]) -> _Mad
     object
         The entry.
     """
+    if key in table:
+        return table[key]
 
     def look_up_or_make() -> _Made:
-        from numba.core.compiler_lock import global_compiler_lock  # noqa: PLC0415
-
-        _hold_at_forks()
-        with global_compiler_lock:
+        with _compiler_lock():
             if key not in table:
                 table[key] = make()
             return table[key]
 
-    if key in table:
-        return table[key]
-    # Who compiles already, and calls us in between, holds the lock; another thread would wait for it for ever.
-    return look_up_or_make() if _is_compiling() else uninterrupted(look_up_or_make)
-
-
-def _is_compiling() -> bool:
-    """Tell whether this thread holds Numba's lock."""
-    module = sys.modules.get("numba.core.compiler_lock")
-    lock = getattr(getattr(module, "global_compiler_lock", None), "_lock", None)
-    return lock is not None and bool(lock._is_owned())  # noqa: SLF001 -- as of threading.Condition
+    return uninterrupted(look_up_or_make)
 
 
 @functools.cache
-def _hold_at_forks() -> None:
-    from numba.core.compiler_lock import global_compiler_lock  # noqa: PLC0415
+def _compiler_lock() -> Any:
+    with starting:
+        from numba.core.compiler_lock import global_compiler_lock  # noqa: PLC0415
 
-    hold(global_compiler_lock)
+        return global_compiler_lock
 
 
 def function(name: str, text: str) -> Any:
@@ -100,10 +97,11 @@ def function(name: str, text: str) -> Any:
     from .intrinsics import NAMES  # noqa: PLC0415
 
     digest = hashlib.blake2b(text.encode(), key=_digest_of_surroundings(), digest_size=6).hexdigest()
-    text = text.replace(f"def {name}(", f"def {name}_{digest}(", 1)
+    unique = f"{name[:_LONGEST_NAME]}_{digest}"
+    text = text.replace(f"def {name}(", f"def {unique}(", 1)
     namespace = NAMES | {dtype: np.dtype(dtype).type for dtype in _DTYPES} | {"np": np, "__name__": __name__}
     exec(compile(text, __file__, "exec"), namespace)  # noqa: S102
-    return namespace[f"{name}_{digest}"]
+    return namespace[unique]
 
 
 @functools.cache
@@ -119,7 +117,7 @@ def _digest_of_surroundings() -> bytes:
 
     here = Path(__file__).parent
     digest = hashlib.blake2b(digest_size=16)
-    for path in sorted([*here.glob("simd/*.py"), here / "intrinsics.py", here / "vectors.py"]):
+    for path in sorted([*here.glob("simd/*.py"), *(here / f"{name}.py" for name in _CODE)]):
         digest.update(path.read_bytes())
     features = numba.config.CPU_FEATURES
     if features is None:
@@ -145,20 +143,27 @@ def compiled(build: Callable[..., Any], source: Any) -> Any:
         What `build` returns.
     """
     global _cache_works  # noqa: PLW0603 -- a directory that is full for one kernel is full for the next
+    from numba.core.errors import NumbaError  # noqa: PLC0415
+
     with _jit_enabled():
         if _cache_works:
-            # Numba raises OSError for a full directory, RuntimeError for none, and what unpickling raises, which may
-            # be anything, for a file that is cut short. A mistake of ours fails without the cache as well.
-            with contextlib.suppress(Exception):
+            try:
                 return build(cache=True)
-            with contextlib.suppress(Exception):
+            except (NumbaError, MemoryError):  # not of the cache
+                raise
+            except OSError as error:
+                _cache_works = error.errno not in _OF_DIRECTORIES
+            except RuntimeError as error:
+                if "locator" not in str(error):  # for a directory that could be written
+                    raise
+                _cache_works = False
+            except Exception:  # noqa: BLE001 -- unpickling a file that is cut short raises whatever it likes
                 from numba.core.caching import FunctionCache  # noqa: PLC0415
 
-                FunctionCache(source).flush()
-                return build(cache=True)
-        result = build(cache=False)
-        _cache_works = False
-    return result
+                with contextlib.suppress(OSError):
+                    FunctionCache(source).flush()
+                    return build(cache=True)
+        return build(cache=False)
 
 
 @contextlib.contextmanager

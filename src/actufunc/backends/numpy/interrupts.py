@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import _thread
-import contextvars
+import signal
 import threading
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,15 +13,15 @@ _Result = TypeVar("_Result")
 
 
 def uninterrupted(function: Callable[[], _Result]) -> _Result:
-    """Call a function, and raise what interrupts it when it has returned.
+    """Call a function, and let the handlers of signals wait until it has returned.
 
-    Python runs the handlers of signals in the main thread, between any two instructions, and what they raise
-    (KeyboardInterrupt, the exception of a timeout) is raised there. So the function runs in another thread.
+    Python runs them in the main thread, between any two instructions, and what they raise (KeyboardInterrupt, the
+    exception of a timeout) is raised there.
 
     Parameters
     ----------
     function : callable
-        Takes nothing; must not need to be in the main thread, nor a lock that the caller holds.
+        Takes nothing.
 
     Returns
     -------
@@ -32,33 +30,30 @@ def uninterrupted(function: Callable[[], _Result]) -> _Result:
     """
     if threading.get_ident() != threading.main_thread().ident:
         return function()
-    results: list[_Result] = []
-    failures: list[BaseException] = []
-    # No primitive of `threading` but those that are written in C: the others can be interrupted with a lock held.
-    woken: SimpleQueue[None] = SimpleQueue()
-
-    def run() -> None:
-        try:
-            results.append(function())
-        except BaseException as error:  # noqa: BLE001 -- raised in the thread that waits
-            failures.append(error)
-        finally:
-            woken.put(None)
-
+    received: list[tuple[int, Any]] = []
+    handlers: dict[int, Any] = {}
     try:
-        _thread.start_new_thread(contextvars.copy_context().run, (run,))
-    except RuntimeError:  # no thread can be started
-        return function()
+        for number in signal.valid_signals():
+            handler = signal.getsignal(number)
+            if callable(handler):
+                handlers[number] = handler
+                signal.signal(number, lambda *arguments: received.append(arguments))
+        result = function()
+    finally:
+        _restore(dict(handlers))
+        for arguments in received:
+            handlers[arguments[0]](*arguments)
+    return result
+
+
+def _restore(handlers: dict[int, Any]) -> None:
     interruption: BaseException | None = None
-    while not results and not failures:
+    while handlers:
+        number = next(iter(handlers))
         try:
-            woken.get()
-        except BaseException as error:  # noqa: BLE001 -- raised below
-            interruption = interruption or error
-    failure = interruption or (failures.pop() if failures else None)
-    if failure is not None:
-        try:
-            raise failure
-        finally:
-            failure = interruption = None  # tracebacks hold all that is in them
-    return results[0]
+            signal.signal(number, handlers[number])
+            del handlers[number]
+        except BaseException as error:  # noqa: BLE001 -- of a handler that is back already
+            interruption = error
+    if interruption is not None:
+        raise interruption

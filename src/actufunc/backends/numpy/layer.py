@@ -8,8 +8,9 @@ whoever launched Numba's threads first. So the parallel kernels run only
   (``NUMBA_THREADING_LAYER``) leave it the choice;
 - in the main thread, because at a fork Numba shuts TBB down and up again, which works for the thread that launched it
   and only if no other has used it (else it prints to stdout that children may break);
-- in a process that is not forked from one that had launched it;
-- while floating-point errors are at most to be warned of. What the threads of TBB raise NumPy never sees.
+- in a process that is not forked from one in which TBB ran when this module was there to see it;
+- while floating-point errors are at most to be warned of. What the threads of TBB raise NumPy never sees, so that the
+  warnings would depend on who computed what; under TBB there are none.
 
 Everywhere else :mod:`~actufunc.backends.numpy.pool` does the work, with the same bits.
 """
@@ -21,20 +22,23 @@ import ctypes
 import os
 import sys
 import threading
-import warnings
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actufunc.backends.forks import starting
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _LIBRARIES = {"linux": "libtbb.so.12", "win32": "tbb12.dll", "darwin": "libtbb.12.dylib"}
 _CHOICES = {"default", "safe", "threadsafe", "forksafe", "tbb"}  # settings of Numba under which it would take TBB
+_LEAST_INTERFACE = 12060  # of TBB 2021.6; Numba warns of an earlier one
 _UNKNOWN = "not launched yet"
 
 _obstacle: str | None = _UNKNOWN  # None: TBB is there
+_numba: Any = None
 
 
 def is_usable() -> bool:
@@ -54,20 +58,17 @@ def _errors_may_pass() -> bool:
     return settings["under"] == "ignore" and all(action in {"ignore", "warn"} for action in settings.values())
 
 
-@contextlib.contextmanager
-def limited(threads: int) -> Iterator[None]:
-    """Let parallel kernels use so many threads, or fewer where ``numba.set_num_threads`` has said so."""
-    import numba  # noqa: PLC0415
-
-    before = numba.get_num_threads()
-    if threads >= before:
-        yield
-        return
-    numba.set_num_threads(threads)
+def run(kernel: np.ufunc, operands: Sequence[np.ndarray[Any, Any]], threads: int) -> None:
+    """Call a parallel kernel with so many threads, or fewer where ``numba.set_num_threads`` has said so."""
+    before = _numba.get_num_threads()
     try:
-        yield
+        if threads < before:
+            _numba.set_num_threads(threads)
+        with np.errstate(all="ignore"):
+            kernel(*operands)
     finally:
-        numba.set_num_threads(before)
+        if threads < before:
+            _numba.set_num_threads(before)
 
 
 def description() -> str:
@@ -77,9 +78,11 @@ def description() -> str:
 
 def _launch() -> str | None:
     """Launch TBB, or find out what is in the way."""
+    global _numba  # noqa: PLW0603 -- for calls while the interpreter shuts down, which can import nothing
     import numba  # noqa: PLC0415
     from numba.np.ufunc import parallel  # noqa: PLC0415
 
+    _numba = numba
     layer = _launched()
     if layer is not None:
         return None if layer == "tbb" else f"Numba already runs on {layer}"
@@ -89,8 +92,7 @@ def _launch() -> str | None:
         return "Numba is set to another layer than TBB"
     if not _load_library():
         return "TBB is not installed"
-    with warnings.catch_warnings(), _without_process_lock(parallel), _layer_set(numba.config, "tbb"):
-        warnings.simplefilter("ignore")  # Numba warns of a TBB that is too old
+    with starting, _without_process_lock(parallel), _layer_set(numba.config, "tbb"):
         try:
             numba.get_num_threads()  # launches
         except ValueError:  # no layer of that name
@@ -103,7 +105,7 @@ def _launched() -> str | None:
     numba = sys.modules.get("numba")
     try:
         return None if numba is None else str(numba.threading_layer())
-    except ValueError:
+    except (ValueError, AttributeError):  # none; or another thread is importing Numba
         return None
 
 
@@ -115,9 +117,8 @@ def _load_library() -> bool:
         files = metadata.files("tbb") or []
         candidates += [os.path.realpath(file.locate()) for file in files if file.name.lower() == name]
     for candidate in filter(None, [*candidates, name]):
-        with contextlib.suppress(OSError):
-            ctypes.CDLL(candidate)
-            return True
+        with contextlib.suppress(OSError, AttributeError):
+            return int(ctypes.CDLL(candidate).TBB_runtime_interface_version()) >= _LEAST_INTERFACE
     return False
 
 

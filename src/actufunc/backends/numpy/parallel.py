@@ -37,7 +37,7 @@ GRAINS = {
 CHUNK = 16384  # elements: small enough for the second-level cache, large enough to make a loop in Python cheap
 
 _PIECES = 4  # per thread, so that a thread that the system delays leaves its share to the others
-_LINE = 64  # elements that pieces are multiples of, so that no two threads write to one cache line
+_LINE = 64  # elements that pieces are multiples of, so that few cache lines are written to by two threads
 
 
 def _threads(runner: str, kind: str, size: int) -> int:
@@ -66,8 +66,7 @@ def elementwise(kernel: Elementwise, operands: Sequence[Array]) -> None:
     kind, size = "costly" if kernel.is_costly else "cheap", operands[-1].nbytes
     threads = _threads("TBB", kind, size)
     if threads > 1 and layer.is_usable():
-        with layer.limited(threads):
-            kernel.parallel(*map(_flat, operands))
+        layer.run(kernel.parallel, list(map(_flat, operands)), threads)
         return
     threads = _threads("pool", kind, size)
     if threads < 2:  # noqa: PLR2004 -- one does it itself
