@@ -141,9 +141,10 @@ def find_thresholds(console: Console) -> None:
             for dtype in DTYPES:
                 found = [(key[2], value) for key, value in ratios.items() if key[0].kind == kind and key[1] == dtype]
                 losses = [size for size, value in found if value < _NOISE]
+                pays = [size for size in sizes if size > max(losses, default=0)]
                 if found:
-                    size = 2 * max(losses, default=sizes[0]) * np.dtype(dtype).itemsize >> 10
-                    console.print(f"{runner}, {kind}, {dtype}: two threads are never slower from {size:,} KiB on")
+                    least = f"from {pays[0] * np.dtype(dtype).itemsize >> 10:,} KiB on" if pays else "nowhere"
+                    console.print(f"{runner}, {kind}, {dtype}: two threads are never slower {least}")
 
 
 def main() -> int:
