@@ -44,13 +44,15 @@ def test_setting() -> None:
     assert actufunc.get_num_threads() == available
 
 
-@pytest.mark.parametrize(("wrong", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), ("2", TypeError)])
+@pytest.mark.parametrize(
+    ("wrong", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), ("2", TypeError), (True, TypeError)]
+)
 def test_wrong_settings(wrong: Any, error: type[Exception]) -> None:
     before = actufunc.get_num_threads()
     with pytest.raises(error, match="the number of threads must be"):
         actufunc.set_num_threads(wrong)
-    with pytest.raises(error, match="the number of threads must be"), actufunc.num_threads(wrong):
-        pass
+    with pytest.raises(error, match="the number of threads must be"):
+        actufunc.num_threads(wrong)
     assert actufunc.get_num_threads() == before
 
 
@@ -65,6 +67,13 @@ def test_a_context_is_of_one_thread_and_one_task() -> None:
         return actufunc.get_num_threads()
 
     assert (decorated(), actufunc.get_num_threads(), decorated()) == (1, many, 1)
+
+    block = actufunc.num_threads(1)  # may be used again, also within itself
+    with block:
+        with block:
+            assert actufunc.get_num_threads() == 1
+        assert actufunc.get_num_threads() == 1
+    assert actufunc.get_num_threads() == many
 
     async def task(n: int) -> int:
         with actufunc.num_threads(n):

@@ -15,10 +15,7 @@ import sys
 from contextvars import ContextVar
 from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, SupportsIndex
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Any, SupportsIndex
 
 __all__ = ["get_num_threads", "num_threads", "set_num_threads"]
 
@@ -27,7 +24,9 @@ def _positive(value: SupportsIndex, what: str) -> int:
     try:
         number = index(value)
     except TypeError:
-        raise TypeError(f"{what} must be an integer, not {value!r}") from None
+        number = None
+    if number is None or isinstance(value, bool):
+        raise TypeError(f"{what} must be an integer, not {value!r}")
     if number < 1:
         raise ValueError(f"{what} must be a positive integer, not {value!r}")
     return number
@@ -44,7 +43,8 @@ def _of_environment(name: str) -> int | None:
 
 
 _asked: int | None = _of_environment("ACTUFUNC_NUM_THREADS")
-_asked_in_context: ContextVar[int | None] = ContextVar("actufunc.num_threads", default=None)
+# The number of the innermost block, and the same of the blocks around it.
+_asked_in_context: ContextVar[tuple[int, Any] | None] = ContextVar("actufunc.num_threads", default=None)
 
 
 def get_num_threads() -> int:
@@ -67,10 +67,9 @@ def get_num_threads() -> int:
     ...     actufunc.get_num_threads()
     1
     """
-    asked = _asked_in_context.get() or _asked
-    available = processors()
-    numba = _of_numba()
-    return min(number for number in (asked, available, numba) if number is not None)
+    block = _asked_in_context.get()
+    limits = (_asked if block is None else block[0], processors(), _of_numba())
+    return min(limit for limit in limits if limit is not None)
 
 
 def set_num_threads(n: SupportsIndex, /) -> None:
@@ -107,8 +106,7 @@ def set_num_threads(n: SupportsIndex, /) -> None:
     _asked = _positive(n, "the number of threads")
 
 
-@contextlib.contextmanager
-def num_threads(n: SupportsIndex, /) -> Iterator[None]:
+class num_threads(contextlib.ContextDecorator):  # noqa: N801 -- used as a function
     """Let calls on large NumPy arrays use at most `n` threads, in a ``with`` block or a decorated plain function.
 
     It holds in the thread (or asyncio task) that runs the block and in nothing else, so that several threads may each
@@ -137,11 +135,16 @@ def num_threads(n: SupportsIndex, /) -> Iterator[None]:
     >>> with actufunc.num_threads(1):
     ...     y = actufunc.sigmoid(np.zeros((1000, 1000)))
     """
-    token = _asked_in_context.set(_positive(n, "the number of threads"))
-    try:
-        yield
-    finally:
-        _asked_in_context.reset(token)
+
+    def __init__(self, n: SupportsIndex, /) -> None:
+        self._number = _positive(n, "the number of threads")
+
+    def __enter__(self) -> None:
+        _asked_in_context.set((self._number, _asked_in_context.get()))
+
+    def __exit__(self, *_: object) -> None:
+        block = _asked_in_context.get()
+        _asked_in_context.set(None if block is None else block[1])
 
 
 def processors() -> int:
