@@ -208,14 +208,13 @@ class _Elementwise:
         target = np.asarray(result)  # matrices and masked arrays have ideas of their own about assignment
         operands = [*self.operands, target]
         sharing = [o for o in self.operands if np.may_share_memory(o, target)]
-        if not self._are_contiguous(operands):
-            self._chunk_by_chunk(target)
-        elif not sharing:
-            parallel.elementwise(self.kernel, operands)
-        elif all(same_memory(o, target) for o in sharing):
+        if not self._are_contiguous(operands) or not all(same_memory(o, target) for o in sharing):
+            # A scratch chunk where the output cannot be written to directly: masked, or also an input.
+            self._chunk_by_chunk(target, aside=self.mask is not None or bool(sharing))
+        elif sharing:
             parallel.elementwise_in_place(self.kernel, operands)
         else:
-            self._chunk_by_chunk(target)
+            parallel.elementwise(self.kernel, operands)
         return wrap(self.call, self.inputs, result) if self.out is None else self.out
 
     def _are_contiguous(self, operands: list[np.ndarray[Any, Any]]) -> bool:
@@ -234,15 +233,13 @@ class _Elementwise:
             order = "C" if order in {"K", "A"} else order
         return make(x, dtype=self.dtype, order=order, subok=False, shape=self.shape)
 
-    def _chunk_by_chunk(self, out: np.ndarray[Any, Any]) -> None:
+    def _chunk_by_chunk(self, out: np.ndarray[Any, Any], *, aside: bool) -> None:
         """Run the kernel over chunks in which every operand is contiguous."""
         operands: list[Any] = [*self.operands, out]
         access = "writeonly" if self.mask is None else "readwrite"
         contiguous = ["contig", "aligned", "nbo", "overlap_assume_elementwise"]
         flags = [["readonly", *contiguous]] * len(self.operands) + [[access, "no_broadcast", *contiguous]]
         dtypes = [self.work] * len(operands)
-        # A scratch chunk where the output cannot be written to directly: a masked one, and one that is also an input.
-        aside = self.mask is not None or any(np.may_share_memory(o, out) for o in self.operands)
         if aside:  # what is not selected must not even be cast to and fro
             dtypes[-1] = out.dtype
         if self.mask is not None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _elementwise: dict[tuple[Expression, tuple[str, ...], np.dtype[Any]], Elementwise] = {}
+_parallel: dict[Elementwise, np.ufunc] = {}
 _axis: dict[tuple[Expression, tuple[str, ...], np.dtype[Any], Layout], OverAxis] = {}
 
 
@@ -47,7 +48,6 @@ class Elementwise:
     def __init__(self, name: str, expression: Expression, arguments: tuple[str, ...], dtype: np.dtype[Any]) -> None:
         self._name, self._dtype, self._arity = f"{name}_{dtype.name}", dtype, len(arguments)
         self._function = function(self._name, source(self._name, expression, arguments, dtype))
-        self._parallel: dict[str, np.ufunc] = {}
         self.is_costly = any(node.operation in DEAR for node in expression.nodes())
         self.serial: np.ufunc = self._compile("cpu").ufunc
 
@@ -58,7 +58,7 @@ class Elementwise:
         To be called only where :func:`layer.is_usable <actufunc.backends.numpy.layer.is_usable>`, and only with
         one-dimensional operands: NumPy would walk others row by row, and each row would launch threads.
         """
-        return once(self._parallel, "parallel", lambda: self._compile("parallel"))
+        return once(_parallel, self, lambda: self._compile("parallel"))
 
     def _compile(self, target: str) -> Any:
         import numba  # noqa: PLC0415
