@@ -18,7 +18,7 @@ from numba.np.ufunc.wrappers import build_ufunc_wrapper
 
 from actufunc.backends.numpy import compiling, lower
 from actufunc.backends.numpy.lower_axis import Layout, axis_source
-from actufunc.backends.numpy.writer import AMPLIFIERS
+from actufunc.backends.writer import AMPLIFIERS
 
 pytestmark = pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="reads x86-64 assembly")
 

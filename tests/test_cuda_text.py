@@ -17,7 +17,7 @@ from conftest import _OTHER_OPTIONS, ELEMENTWISE, OVER_AXIS
 
 from actufunc import activation, formula, gelu, relu
 from actufunc.backends.cupy.lower import body, identifier, preamble
-from actufunc.backends.numpy.writer import TAKING_FACTOR
+from actufunc.backends.writer import TAKING_FACTOR
 from actufunc.formula.expression import COMPARISONS, Expression
 
 if TYPE_CHECKING:

@@ -13,7 +13,9 @@ import numpy as np
 from actufunc.formula.expression import Expression
 from actufunc.protocol import normalise_axis, owner
 
+from .coefficients import NORMAL_P, NORMAL_S
 from .native import native
+from .rules import keeps_integers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,8 +92,6 @@ class _Namespace:
         return {key: xp.astype(value, dtype, copy=False) if key in arrays else value for key, value in operands.items()}
 
     def _keeps_integers(self, operands: dict[str, Any], dtype: Any) -> bool:
-        from .numpy.lower import keeps_integers  # noqa: PLC0415
-
         scalars = {key: value for key, value in operands.items() if _is_number(value)}
         return self.xp.isdtype(dtype, "integral") and keeps_integers(self.call.specialised(scalars))
 
@@ -211,8 +211,6 @@ _FAR = 40.0  # exp(-x*x/2) is zero from here on, in float64 and float32
 
 def _normal_cdf(xp: Any, x: Any) -> Any:
     """Tail by the rational approximation of the NumPy backend, which see."""
-    from .numpy.simd.coefficients import NORMAL_P, NORMAL_S  # noqa: PLC0415
-
     a = xp.clip(_magnitude(xp, x), 0.0, _FAR)
     s, p = (_polynomial(a, table["float64"]) for table in (NORMAL_S, NORMAL_P))
     tail = _exp_of_half_square(xp, x) * (s / (math.sqrt(2 * math.pi) * a * s + p))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from actufunc.protocol import normalise_axis
 
-from .numpy.call import is_scalar, result_dtype
+from .rules import is_scalar, result_dtype
 
 if TYPE_CHECKING:
     from actufunc.protocol import Call

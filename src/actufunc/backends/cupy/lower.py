@@ -1,6 +1,6 @@
 """From an elementwise expression to CUDA C.
 
-The statements are those of :mod:`actufunc.backends.numpy.writer`, double words for the arguments of exponentials
+The statements are those of :mod:`actufunc.backends.writer`, double words for the arguments of exponentials
 included; the functions that they call and CUDA lacks stand in a preamble. With the exponentials of a C library the
 functions of the catalogue are within 3 ulp, also where factors are subnormal, and their derivatives within 4 ulp of the
 largest term. On a device CUDA's own errors take the place of the library's.
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc.backends.numpy.lower import keeps_integers
-from actufunc.backends.numpy.writer import Writer, identifier
+from actufunc.backends.rules import keeps_integers
+from actufunc.backends.writer import Writer, identifier
 from actufunc.formula.expression import REDUCTIONS, argument
 
 if TYPE_CHECKING:

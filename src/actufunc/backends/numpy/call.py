@@ -8,17 +8,27 @@ through `numpy.nditer`, which hands out contiguous chunks, casting, broadcasting
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actufunc.backends.rules import (
+    broadcast_shape,
+    check_cast,
+    check_fits,
+    check_order,
+    result_dtype,
+    rounded,
+    scalars_of,
+    unsupported,
+    working_dtype,
+)
+
 from . import parallel
 from .kernels import elementwise
-from .lower import keeps_integers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from actufunc.formula.definition import Definition
     from actufunc.formula.expression import Expression
@@ -26,8 +36,6 @@ if TYPE_CHECKING:
 
     from .kernels import Elementwise
 
-_CASTINGS = ("no", "equiv", "safe", "same_kind", "unsafe")
-_ORDERS = ("K", "A", "C", "F")
 
 # Different values of a hyperparameter that a function gets a kernel of its own for. Any further value is spread over an
 # array and goes through the general kernel: no endless compilation where a hyperparameter is trained.
@@ -44,15 +52,6 @@ def evaluate(call: Call) -> Any:
     return _Elementwise(call).result()
 
 
-def is_scalar(value: object) -> bool:
-    """Tell whether a hyperparameter is a scalar, which never promotes the dtype of the arrays."""
-    return isinstance(value, _SCALARS)
-
-
-_PYTHON = (bool, int, float)
-_SCALARS = (bool, int, float, np.bool_, np.integer, np.floating)
-
-
 def as_array(name: str, key: str, value: Any) -> np.ndarray[Any, Any]:
     """Make an array of the argument `key`, of anything that NumPy can."""
     array: np.ndarray[Any, Any] = np.asanyarray(value)
@@ -61,66 +60,11 @@ def as_array(name: str, key: str, value: Any) -> np.ndarray[Any, Any]:
     return array
 
 
-def unsupported(name: str, dtype: np.dtype[Any], key: str) -> TypeError:
-    """Return the error for a dtype that no kernel serves."""
-    supported = "float16, bfloat16, float32, float64, integers and booleans"
-    return TypeError(f"{name} does not support {dtype.name} for {key}; it takes {supported}")
-
-
-@functools.cache
-def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
-    """Return the dtype in which `dtype` is computed, float32 for the half types; None if it is not supported."""
-    if dtype.name in {"float16", "bfloat16"}:
-        return np.dtype(np.float32)
-    return dtype.newbyteorder("=") if dtype.name in {"float32", "float64"} or dtype.kind in "iub" else None
-
-
-def result_dtype(call: Call, arrays: Mapping[str, Any]) -> np.dtype[Any]:
-    """Return the dtype of the result: that of the arrays, unless the call asks for one.
-
-    Booleans become float64, and so do integers, except where the formula is exact on them.
-    """
-    name = call.definition.name
-    # Python scalars are weak: they take the dtype of the arrays beside them.
-    given = call.operands
-    common = np.result_type(*(given[k] if type(given[k]) in _PYTHON else a.dtype for k, a in arrays.items()))
-    asked = call.keywords.get("dtype")
-    dtype = common if asked is None else np.dtype(asked)
-    if dtype.kind in "iu" and not _keeps_integers(call, dtype):
-        if asked is not None:
-            raise TypeError(f"{name} has no integer results; ask for dtype float16, bfloat16, float32 or float64")
-        dtype = np.dtype(np.float64)
-    if dtype.kind == "b" and asked is None:
-        dtype = np.dtype(np.float64)
-    if dtype.kind == "b" or working_dtype(dtype) is None:
-        raise unsupported(name, dtype, "dtype")
-    return dtype if dtype.isnative else dtype.newbyteorder("=")
-
-
-def _keeps_integers(call: Call, dtype: np.dtype[Any]) -> bool:
-    """Tell whether a formula is exact on integers of a dtype, which must hold its constants."""
-    expression = call.specialised({key: _python(value) for key, value in scalars_of(call).items()})
-    limits = np.iinfo(dtype)
-    return keeps_integers(expression) and all(
-        limits.min <= node.value <= limits.max for node in expression.nodes() if node.operation == "constant"
-    )
-
-
-def check_cast(name: str, what: str, source: np.dtype[Any], target: np.dtype[Any], casting: str) -> None:
-    """Raise TypeError unless `casting` permits the conversion."""
-    if casting not in _CASTINGS:
-        raise ValueError(f"casting must be one of {', '.join(map(repr, _CASTINGS))}, not {casting!r}")
-    is_number = target.kind in "biufc" or target.name == "bfloat16"
-    if not is_number or not np.can_cast(source, target, casting=casting):  # type: ignore[arg-type]
-        raise TypeError(f"{name} cannot cast {what} from {source} to {target} with casting={casting!r}")
-
-
 def check_out(name: str, out: Any, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
     """Return `out` if a result of this shape may be written to it."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{name} can write its output to a NumPy array only, not to {type(out).__name__}")
-    if not _fits(shape, out.shape):
-        raise ValueError(f"{name} has a result of shape {shape}, which does not fit out of shape {out.shape}")
+    check_fits(name, shape, out.shape)
     if not out.flags.writeable:
         raise ValueError(f"{name} cannot write to out, which is read-only")
     return out
@@ -136,11 +80,6 @@ def check_where(name: str, where: Any) -> np.ndarray[Any, Any] | None:
     return mask
 
 
-def scalars_of(call: Call) -> dict[str, Any]:
-    """Return the hyperparameters that are scalars."""
-    return {key: v for key, v in call.operands.items() if is_scalar(v) and key not in call.definition.arrays}
-
-
 def put_scalars_in(
     call: Call, arrays: dict[str, np.ndarray[Any, Any]], work: np.dtype[Any]
 ) -> tuple[Expression, dict[str, np.ndarray[Any, Any]]]:
@@ -149,7 +88,7 @@ def put_scalars_in(
     Values past the number that get a kernel of their own become arrays instead.
     """
     scalars = scalars_of(call)
-    values = {key: _rounded(value, work) for key, value in scalars.items()}
+    values = {key: rounded(value, work) for key, value in scalars.items()}
     seen = _specialised.setdefault((call.definition, tuple(call.options.items()), work), set())
     if len(seen) < _SPECIALISATIONS or scalars == call.definition.hyperparameters:
         seen.add(repr(values))
@@ -167,8 +106,7 @@ class _Elementwise:
         self.call, self.name = call, name
         self.mask = check_where(name, call.keywords.get("where", True))
         self.order = call.keywords.get("order", "K")
-        if self.order not in _ORDERS:
-            raise ValueError(f"order must be one of {', '.join(map(repr, _ORDERS))}, not {self.order!r}")
+        check_order(self.order)
         scalars = scalars_of(call)
         arrays = {key: as_array(name, key, v) for key, v in call.operands.items() if key not in scalars}
         self.dtype = result_dtype(call, arrays)
@@ -196,11 +134,7 @@ class _Elementwise:
         shapes = {key: array.shape for key, array in arrays.items()}
         if self.mask is not None:
             shapes["where"] = self.mask.shape
-        try:
-            return np.broadcast_shapes(*shapes.values())
-        except ValueError:
-            text = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
-            raise ValueError(f"{self.name} cannot broadcast these shapes together: {text}") from None
+        return broadcast_shape(self.name, shapes)
 
     def result(self) -> Any:
         """Compute."""
@@ -290,30 +224,3 @@ def wrap(call: Call, inputs: Sequence[np.ndarray[Any, Any]], result: np.ndarray[
         first = max(subclasses, key=lambda a: getattr(a, "__array_priority__", 0.0))
         return first.__array_wrap__(result, (call.function, tuple(inputs), 0), to_scalar)
     return result[()] if to_scalar else result
-
-
-def _fits(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
-    """Tell whether `shape` broadcasts to `into` without changing it."""
-    try:
-        return np.broadcast_shapes(shape, into) == into
-    except ValueError:
-        return False
-
-
-def _python(value: Any) -> int | float:
-    """Return a scalar hyperparameter as a Python number."""
-    number: int | float = value.item() if isinstance(value, np.generic) else value
-    return int(number) if isinstance(number, bool) else number
-
-
-def _rounded(value: Any, dtype: np.dtype[Any]) -> float | int:
-    """Round a scalar hyperparameter to the dtype of the kernel, as an array of that dtype would hold it."""
-    number = _python(value)
-    if dtype.kind != "f":
-        return int(number)
-    with np.errstate(over="ignore"):
-        try:
-            rounded: float = dtype.type(number).item()
-        except OverflowError:
-            raise ValueError("a hyperparameter is an integer too large for a float; write it as a float") from None
-    return rounded

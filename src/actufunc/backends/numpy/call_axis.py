@@ -12,19 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actufunc.backends.rules import check_cast, result_dtype, scalars_of, working_dtype
 from actufunc.protocol import Call, normalise_axis
 
 from . import parallel
 from .call import (
     as_array,
-    check_cast,
     check_out,
     check_where,
     put_scalars_in,
-    result_dtype,
     same_memory,
-    scalars_of,
-    working_dtype,
     wrap,
 )
 from .kernels import axis as axis_kernel

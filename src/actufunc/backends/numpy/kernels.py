@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actufunc.backends.passes import DEAR
+
 from .compiling import compiled, function, once
 from .lower import source
-from .lower_axis import DEAR, axis_source
+from .lower_axis import axis_source
 
 if TYPE_CHECKING:
     from actufunc.formula.expression import Expression

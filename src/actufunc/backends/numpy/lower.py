@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from actufunc.backends.writer import Writer, identifier
+
 from .lower_axis import Layout, axis_source
-from .writer import INTEGER_TEXT, Writer, identifier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,19 +14,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from actufunc.formula.expression import Expression
-
-# Those that cannot overflow.
-_ON_INTEGERS = frozenset(INTEGER_TEXT)
-
-
-def keeps_integers(expression: Expression) -> bool:
-    """Tell whether a formula is exact on integers, so that it can keep their dtype."""
-    return all(
-        node.operation == "argument"
-        or node.operation in _ON_INTEGERS
-        or (node.operation == "constant" and isinstance(node.value, int))
-        for node in expression.nodes()
-    )
 
 
 def elementwise_source(name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any]) -> str:

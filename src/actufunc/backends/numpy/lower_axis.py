@@ -1,8 +1,7 @@
 """From an expression that reduces over an axis to the text of a function over rows.
 
-The formula of softmax, ``exp(x - axis_max(x)) / axis_sum(exp(x - axis_max(x)))``, becomes one loop per reduction and
-one for the result. What two of the loops need and is dear to compute, here the exponential, is kept in the output array
-in between: a kernel needs no memory but its result.
+The loops are those of :mod:`~actufunc.backends.passes`; what is dear to compute is kept in the output array in between:
+a kernel needs no memory but its result.
 
 Sums keep their rounding errors in a second word (Neumaier 1974), so that a row of any length is summed to half an ulp,
 and hence to the same bits whatever its layout.
@@ -16,17 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc.formula.expression import REDUCTIONS
-
-from .writer import AMPLIFIERS, Writer, identifier
+from actufunc.backends.passes import Passes
+from actufunc.backends.writer import Writer, identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from actufunc.formula.expression import Expression
-
-DEAR = AMPLIFIERS | {"log", "log1p", "tanh"}
-"""Operations that take longer than loading and storing an element."""
 
 
 class Layout(enum.Enum):
@@ -61,41 +56,6 @@ class Layout(enum.Enum):
         return shape[0] * -(-shape[2] // self.cells) if self.columns else shape[0]
 
 
-def _depends_on_element(node: Expression) -> bool:
-    """Tell whether a node differs from element to element of a row."""
-    if node.operation in REDUCTIONS:
-        return False
-    return node.operation == "argument" or any(map(_depends_on_element, node.operands))
-
-
-def _depth(node: Expression) -> int:
-    """Count the loops over the row that must have ended before a node can be computed."""
-    below = max(map(_depth, node.operands), default=0)
-    return below + (node.operation in REDUCTIONS)
-
-
-def _in_loop(root: Expression, without: Expression | None = None) -> dict[Expression, None]:
-    """Nodes that the loop for `root` computes for each element, but not what only `without` needs."""
-    # Ordered sets, here and below; lists cannot be searched, for == on expressions makes an expression.
-    nodes: dict[Expression, None] = {}
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        if node not in nodes and node is not without and _depends_on_element(node):
-            nodes[node] = None
-            stack.extend(node.operands)
-    return nodes
-
-
-def _kept(loops: list[list[Expression]]) -> Expression | None:
-    """Return the node that is kept in the output between the loops, if one is worth it."""
-    per_loop = [_union(map(_in_loop, roots)) for roots in loops]
-    for node in loops[-1][0].nodes():
-        if node.operation in DEAR and sum(node in nodes for nodes in per_loop) > 1:
-            return node
-    return None
-
-
 class _AxisWriter:
     """Writes the loops of one kernel.
 
@@ -104,14 +64,8 @@ class _AxisWriter:
     """
 
     def __init__(self, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any], layout: Layout) -> None:
-        reductions = [node for node in expression.nodes() if node.operation in REDUCTIONS]
-        stages = range(1, max(map(_depth, reductions)) + 1)
-        self.stages = [[node for node in reductions if _depth(node) == depth] for depth in stages]
-        self.loops = [[node.operands[0] for node in stage] for stage in self.stages] + [[expression]]
-        self.kept = _kept(self.loops)
-        keeping = [number for number, loop in enumerate(self.loops) if self.kept in _union(map(_in_loop, loop))]
-        self.kept_by = keeping[0] if keeping else -1
-        self.names = {node: f"r{number}" for number, node in enumerate(reductions)}
+        self.passes = Passes(expression)
+        self.names = {node: f"r{number}" for number, node in enumerate(self.passes.reductions)}
         self.arguments, self.dtype, self.layout = list(map(identifier, arguments)), dtype, layout
         self.of_row: dict[Expression, str] = {}  # text of what is constant along the row
         self.cells: list[str] = []
@@ -173,10 +127,11 @@ class _AxisWriter:
             writer.know(node, texts[0])
             if node.operation == "axis_sum":
                 writer.know_divisor(node, ", ".join(texts))
-        nodes = _union(_in_loop(root) for root in self.loops[number])
-        if self.kept is not None and self.kept in nodes and number > self.kept_by:
-            writer.declare(self.kept, "load(out, at + c)")
-            nodes = _union(_in_loop(root, without=self.kept) for root in self.loops[number])
+        kept = self.passes.kept
+        nodes = self.passes.per_element(number)
+        if kept is not None and kept in nodes and number > self.passes.kept_by:
+            writer.declare(kept, "load(out, at + c)")
+            nodes = self.passes.per_element(number, without=kept)
         for node in nodes:
             if node.operation == "argument":
                 name = identifier(node.value)
@@ -190,7 +145,7 @@ class _AxisWriter:
         start: list[str] = []
         fold: list[str] = []
         writer = self.element_writer(number)
-        for node in self.stages[number]:
+        for node in self.passes.stages[number]:
             name, low = self.names[node], f"low_{self.names[node]}"
             operand = writer.value(node.operands[0])
             if node.operation == "axis_max" and not self.layout.columns:
@@ -203,8 +158,8 @@ class _AxisWriter:
                 start += [f"store({self.place(each)}, {writer.literal(0.0)})" for each in (name, low)]
                 writer.lines += self._add(name, operand, "")
                 fold += self._add(name, self.cell(name, "half + c"), f" + {self.cell(low, 'half + c')}")
-        if number == self.kept_by and self.kept is not None:
-            writer.lines.append(f"store(out, at + c, {writer.value(self.kept)})")
+        if number == self.passes.kept_by and self.passes.kept is not None:
+            writer.lines.append(f"store(out, at + c, {writer.value(self.passes.kept)})")
         self.put(2, *start_row)
         self.per_cell(2, "width" if self.layout.columns else str(self.layout.cells), start)
         self.per_element(writer.lines, in_lanes=bool(start))
@@ -227,7 +182,7 @@ class _AxisWriter:
         columns, number_type = self.layout.columns, self.dtype.name
         cell = "c" if self.layout.columns else "0"
         writer = Writer(np.dtype(np.float64), {})
-        for node in (node for stage in self.stages[:number] for node in stage):
+        for node in (node for stage in self.passes.stages[:number] for node in stage):
             name = self.names[node]
             if node.operation == "axis_max":
                 writer.know(node, f"float64({self.cell(name) if columns else f'from_order_key({name})'})")
@@ -235,10 +190,8 @@ class _AxisWriter:
                 high, low = (self.cell(each, cell) for each in (name, f"low_{name}"))
                 writer.know(node, f"(float64({high}) + float64(low_word({high}, {low})))")
         lines: list[str] = []
-        in_loop = _union(_in_loop(root) for root in self.loops[number])
-        wanted = [*self.loops[number], *(operand for node in in_loop for operand in node.operands)]
-        for node in dict.fromkeys(wanted):
-            if not _depends_on_element(node) and node.operation != "constant" and node not in self.of_row:
+        for node in self.passes.per_row(number):
+            if node not in self.of_row:
                 name = self.of_row[node] = f"s{len(self.of_row)}"
                 if node.operation == "axis_sum":
                     high, low = (self.cell(each, cell) for each in (self.names[node], f"low_{self.names[node]}"))
@@ -263,20 +216,15 @@ class _AxisWriter:
             self.put(2, f"width = min({self.layout.cells}, columns - first)")
         else:
             self.put(1, "for row in range(begin, end):")
-        for number in range(len(self.stages)):
+        for number in range(len(self.passes.stages)):
             self.write_row_values(number)
             self.write_stage(number)
-        self.write_row_values(len(self.stages))
-        writer = self.element_writer(len(self.stages))
-        result = writer.value(self.loops[-1][0])
+        self.write_row_values(len(self.passes.stages))
+        writer = self.element_writer(len(self.passes.stages))
+        result = writer.value(self.passes.loops[-1][0])
         self.per_element([*writer.lines, f"store(out, at + c, {result})"])
         parameters = ", ".join([*self.arguments[self.layout.in_place :], *self.cells, "out", "begin", "end"])
         return "\n".join([f"def {name}({parameters}):", "    n = out.shape[1]", *self.lines]) + "\n"
-
-
-def _union(sets: Iterable[dict[Expression, None]]) -> dict[Expression, None]:
-    """Return what is in any of some ordered sets."""
-    return dict.fromkeys(node for nodes in sets for node in nodes)
 
 
 def axis_source(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from .coefficients import NORMAL_P, NORMAL_S
+from actufunc.backends.coefficients import NORMAL_P, NORMAL_S
+
 from .exponential import exp_parts
 from .lanes import DoubleWord, fma, polynomial, power_of_two, scale, select, split, two_product, two_sum
 

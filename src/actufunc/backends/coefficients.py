@@ -1,4 +1,4 @@
-"""Coefficients that other backends use as well; this module imports nothing."""
+"""Coefficients that several backends use."""
 
 # The tail of `normal_cdf`: with R(a) = Phi(-a) * exp(a*a/2), P(a)/S(a) approximates 1/R(a) - sqrt(2*pi)*a on [0, 16]
 # and [0, 50]. The relative error of R is below 2**-29.8 and 2**-57.0; P(0) = 2 and S(0) = 1 make Phi(0) exactly 1/2.
