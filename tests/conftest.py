@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import host_gpu
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -55,8 +58,8 @@ class Library:
         return isinstance(value, type(example)) or (self.name == "numpy" and isinstance(value, np.generic))
 
 
-def load(name: str) -> Library:
-    """Import a library, or skip the test if it or its device is missing."""
+def load(name: str, *, whole: bool = False) -> Library:
+    """Import a library, or skip the test if it is missing; without a GPU only part of CuPy is there."""
     module = pytest.importorskip({"dask": "dask.array", "jax": "jax.numpy"}.get(name, name))
     if name == "numpy":
         return Library(name, module, np.asarray)
@@ -68,11 +71,21 @@ def load(name: str) -> Library:
     if name == "dask":
         return Library(name, module, lambda values: module.from_array(values, chunks=3))
     if name == "cupy":
-        try:
-            module.cuda.runtime.getDeviceCount()
-        except module.cuda.runtime.CUDARuntimeError as error:
-            pytest.skip(f"no GPU: {error}")
+        if whole and not host_gpu.has_gpu():
+            pytest.skip("no GPU")
+        _without_gpu_on_host()
     return Library(name, module, module.asarray)
+
+
+@functools.cache
+def _without_gpu_on_host() -> contextlib.ExitStack:
+    """Let CuPy compute on the host from now on, unless there is a GPU."""
+    stack = contextlib.ExitStack()
+    if not host_gpu.has_gpu():
+        if host_gpu.COMPILER is None:
+            pytest.skip("neither a GPU nor a C++ compiler")
+        stack.enter_context(host_gpu.gpu_on_host())
+    return stack
 
 
 @pytest.fixture(params=LIBRARIES)

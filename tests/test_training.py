@@ -236,7 +236,7 @@ def digits() -> tuple[Numbers, Numbers]:
 @functools.cache
 def trained(model: Model, name: str) -> tuple[list[Numbers], Numbers]:
     """Train with a library; return the weights and the probabilities of the held-out images."""
-    library = load(name)
+    library = load(name, whole=True)
     images, numbers = digits()
     x, truth = library.asarray(images), library.asarray(np.eye(CLASSES)[numbers])
     xp = actufunc.array_namespace(x)
@@ -268,7 +268,7 @@ def test_same_weights_as_with_numpy(model: Model, name: str) -> None:
 @pytest.mark.parametrize("model", MODELS, ids=str)
 @pytest.mark.parametrize("name", ["torch", "jax"])
 def test_gradient_by_hand_is_that_of_autograd(model: Model, name: str) -> None:
-    library = load(name)
+    library = load(name, whole=True)
     images, numbers = digits()
     x, truth = library.asarray(images[:BATCH]), library.asarray(np.eye(CLASSES)[numbers[:BATCH]])
     weights = [library.asarray(w) for w in model.weights(np.random.default_rng(1))]

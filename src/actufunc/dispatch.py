@@ -46,10 +46,12 @@ def evaluate(call: Call) -> Any:
         return _hand_over(call, overriding)
     if len(owners) > 1:
         names = " and ".join(sorted(owners))
-        raise TypeError(f"{call.definition.name} got arrays of {names}; convert them to one library first")
-    if "numpy" in owners or not owners:
-        return _backend("numpy.call").evaluate(call)
-    return _backend("dask" if "dask" in owners else "array_api").evaluate(call)
+        how = " (cupy.asarray brings one to the GPU, .get() back)" if owners.keys() == {"numpy", "cupy"} else ""
+        raise TypeError(f"{call.definition.name} got arrays of {names}; convert them to one library first{how}")
+    return _backend(_BACKENDS.get(next(iter(owners), "numpy"), "array_api")).evaluate(call)
+
+
+_BACKENDS = {"numpy": "numpy.call", "cupy": "cupy.call", "dask": "dask"}
 
 
 @functools.cache

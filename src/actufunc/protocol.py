@@ -29,7 +29,8 @@ class Call:
     keywords : dict
         Those of `out`, `where`, `dtype`, `casting`, `order`, `subok` and `axis` that were given.
     kernels : tuple of callable, or None
-        Set by the NumPy backend: what gives the same result for any contiguous `x` of this dtype, small or large.
+        Set by the backend: what gives the same result for any contiguous `x` of this dtype, small or large. Only for
+        exact arrays of the library; that of CuPy takes others as well.
     """
 
     function: Any

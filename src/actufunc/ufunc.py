@@ -56,6 +56,7 @@ class Activation:
     __slots__ = (
         "__dict__",
         "__weakref__",
+        "_elsewhere",
         "_fast",
         "_large",
         "definition",
@@ -71,6 +72,8 @@ class Activation:
         # those for large arrays look for threads to share the work.
         self._fast: dict[Any, Callable[..., Any]] = {}
         self._large: dict[Any, Callable[..., Any]] = {}
+        # The same for other libraries' arrays, by their type.
+        self._elsewhere: dict[type, dict[Any, Callable[..., Any]]] = {}
         self.__name__ = self.__qualname__ = definition.name
         self._parent: tuple[Activation, str] | None = None
         self._overrides: dict[str, Callable[..., Any]] = {}
@@ -92,7 +95,6 @@ class Activation:
 
     def _call(self, x: Any, *args: Any, out: Any = None, **keywords: Any) -> Any:
         """Compute by a kernel that has served the same arguments before, or bind the arguments and find a backend."""
-        key: Any = None
         if type(x) is float and not args and not keywords and out is None and not self.definition.over_axis:
             kernel = self._fast.get(_FLOAT64)
             if kernel is not None:
@@ -106,15 +108,24 @@ class Activation:
                         return kernel(x)
                 elif _goes_straight(x, out):
                     return kernel(x, out)
-        if out is not None:
-            keywords["out"] = out
+        elif (known := self._elsewhere.get(type(x))) is not None:
+            kernel = known.get(_key(x.dtype, args, keywords))
+            if kernel is not None:
+                return kernel(x, out)
+        given = keywords if out is None else {**keywords, "out": out}
         if isinstance(x, Expression):
-            return self._inline(x, *args, **keywords)
-        call = self._bind(x, *args, **keywords)
+            return self._inline(x, *args, **given)
+        call = self._bind(x, *args, **given)
         result = evaluate(call)
-        if key is not None and call.kernels is not None:
-            self._fast[key], self._large[key] = call.kernels
+        if call.kernels is not None and (key := _key(x.dtype, args, keywords)) is not None:
+            self._remember(type(x), key, *call.kernels)
         return result
+
+    def _remember(self, kind: type, key: Any, small: Callable[..., Any], large: Callable[..., Any]) -> None:
+        if kind is _ndarray:
+            self._fast[key], self._large[key] = small, large
+        else:
+            self._elsewhere.setdefault(kind, {})[key] = small
 
     def _bind(self, *args: Any, **keywords: Any) -> Call:
         definition = self.definition

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from .writer import INTEGER_TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from actufunc.formula.expression import Expression
     from actufunc.protocol import Call
@@ -115,25 +116,71 @@ def check_cast(name: str, what: str, source: np.dtype[Any], target: np.dtype[Any
         raise TypeError(f"{name} cannot cast {what} from {source} to {target} with casting={casting!r}")
 
 
-def check_order(order: str) -> None:
-    """Raise ValueError for an order that NumPy does not know."""
+@dataclass(frozen=True)
+class Settled:
+    """What the operands of an elementwise call settle.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        Of the result.
+    work : numpy.dtype
+        In which it is computed.
+    shape : tuple of int
+        Of the result.
+    order : {"K", "A", "C", "F"}
+        Of a fresh result.
+    """
+
+    dtype: np.dtype[Any]
+    work: np.dtype[Any]
+    shape: tuple[int, ...]
+    order: Any  # NumPy types it as a literal
+
+
+def settle(call: Call, arrays: Mapping[str, Any], mask: Any, check_out: Callable[[str, Any], None]) -> Settled:
+    """Check an elementwise call, and settle dtype and shape of its result.
+
+    Parameters
+    ----------
+    call : Call
+        What is called.
+    arrays : mapping
+        The operands that are arrays, by name.
+    mask : array or None
+        Which elements to compute.
+    check_out : callable
+        Raises unless the backend can write to an output.
+    """
+    name, keywords = call.definition.name, call.keywords
+    order = keywords.get("order", "K")
     if order not in ORDERS:
         raise ValueError(f"order must be one of {', '.join(map(repr, ORDERS))}, not {order!r}")
-
-
-def broadcast_shape(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """Return the shape of a result from those of its operands, by their names."""
+    dtype = result_dtype(call, arrays)
+    casting = keywords.get("casting", "same_kind")
+    for key, array in arrays.items():
+        if keywords.get("dtype") is not None or casting != "same_kind":
+            check_cast(name, key, array.dtype, dtype, casting)
+    shapes = {key: array.shape for key, array in arrays.items()}
+    if mask is not None:
+        shapes["where"] = mask.shape
     try:
-        return np.broadcast_shapes(*shapes.values())
+        shape = np.broadcast_shapes(*shapes.values())
     except ValueError:
         text = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
         raise ValueError(f"{name} cannot broadcast these shapes together: {text}") from None
+    if call.out is not None and call.out is not Ellipsis:
+        check_out(name, call.out)
+        check_fits(name, shape, call.out.shape)
+        check_cast(name, "its result", dtype, call.out.dtype, casting)
+        shape = call.out.shape
+    return Settled(dtype, working_dtype(dtype) or dtype, shape, order)
 
 
-def check_fits(name: str, shape: tuple[int, ...], into: tuple[int, ...]) -> None:
+def check_fits(name: str, shape: tuple[int, ...], into: tuple[int, ...], *, exactly: bool = False) -> None:
     """Raise ValueError unless a result of `shape` broadcasts to an output of shape `into` without changing it."""
     try:
-        fits = np.broadcast_shapes(shape, into) == into
+        fits = shape == into if exactly else np.broadcast_shapes(shape, into) == into
     except ValueError:
         fits = False
     if not fits:

@@ -12,17 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc.backends.rules import (
-    broadcast_shape,
-    check_cast,
-    check_fits,
-    check_order,
-    result_dtype,
-    rounded,
-    scalars_of,
-    unsupported,
-    working_dtype,
-)
+from actufunc.backends.rules import rounded, scalars_of, settle, unsupported, working_dtype
 
 from . import parallel
 from .kernels import elementwise
@@ -60,14 +50,12 @@ def as_array(name: str, key: str, value: Any) -> np.ndarray[Any, Any]:
     return array
 
 
-def check_out(name: str, out: Any, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    """Return `out` if a result of this shape may be written to it."""
+def check_out(name: str, out: Any) -> None:
+    """Raise unless a result may be written to `out`."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{name} can write its output to a NumPy array only, not to {type(out).__name__}")
-    check_fits(name, shape, out.shape)
     if not out.flags.writeable:
         raise ValueError(f"{name} cannot write to out, which is read-only")
-    return out
 
 
 def check_where(name: str, where: Any) -> np.ndarray[Any, Any] | None:
@@ -105,36 +93,19 @@ class _Elementwise:
         name = call.definition.name
         self.call, self.name = call, name
         self.mask = check_where(name, call.keywords.get("where", True))
-        self.order = call.keywords.get("order", "K")
-        check_order(self.order)
         scalars = scalars_of(call)
         arrays = {key: as_array(name, key, v) for key, v in call.operands.items() if key not in scalars}
-        self.dtype = result_dtype(call, arrays)
-        self.work = working_dtype(self.dtype) or self.dtype
-        casting = call.keywords.get("casting", "same_kind")
-        for key, array in arrays.items():
-            if call.keywords.get("dtype") is not None or casting != "same_kind":
-                check_cast(name, key, array.dtype, self.dtype, casting)
-        self.shape = self._broadcast(arrays)
+        self.settled = settle(call, arrays, self.mask, check_out)
+        self.dtype, self.work, self.shape = self.settled.dtype, self.settled.work, self.settled.shape
         self.out = call.out if call.out is not Ellipsis else None
-        if self.out is not None:
-            self.out = check_out(name, self.out, self.shape)
-            check_cast(name, "its result", self.dtype, self.out.dtype, casting)
-            self.shape = self.out.shape
         self.inputs = list(arrays.values())
         arrays = {key: np.asarray(array) for key, array in arrays.items()}
         expression, arrays = put_scalars_in(call, arrays, self.work)
         self.operands = list(arrays.values())
         self.kernel = elementwise(call.definition.identifier, expression, tuple(arrays), self.work)
-        alone = len(arrays) == 1 and call.keywords.keys() <= {"out"}
+        alone = len(arrays) == 1 and type(call.operands["x"]) is np.ndarray and call.keywords.keys() <= {"out"}
         if alone and arrays["x"].dtype == self.work == self.dtype:
             call.kernels = self.kernel.serial, _large(self.kernel)
-
-    def _broadcast(self, arrays: dict[str, np.ndarray[Any, Any]]) -> tuple[int, ...]:
-        shapes = {key: array.shape for key, array in arrays.items()}
-        if self.mask is not None:
-            shapes["where"] = self.mask.shape
-        return broadcast_shape(self.name, shapes)
 
     def result(self) -> Any:
         """Compute."""
@@ -162,7 +133,7 @@ class _Elementwise:
     def _allocate(self) -> np.ndarray[Any, Any]:
         make = np.empty_like if self.mask is None else np.zeros_like
         x = self.operands[0]
-        order = self.order
+        order = self.settled.order
         if x.shape != self.shape:
             order = "C" if order in {"K", "A"} else order
         return make(x, dtype=self.dtype, order=order, subok=False, shape=self.shape)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc.backends.rules import check_cast, result_dtype, scalars_of, working_dtype
+from actufunc.backends.rules import check_cast, check_fits, result_dtype, scalars_of, working_dtype
 from actufunc.protocol import Call, normalise_axis
 
 from . import parallel
@@ -57,8 +57,8 @@ def evaluate_axis(call: Call) -> Any:
     mask = None if mask is None else _broadcast(name, "where", mask, shape)
     out = None if call.out is Ellipsis else call.out
     if out is not None:
-        if check_out(name, out, shape).shape != shape:
-            raise ValueError(f"{name} has a result of shape {shape}, which does not fit out of shape {out.shape}")
+        check_out(name, out)
+        check_fits(name, shape, out.shape, exactly=True)
         check_cast(name, "its result", dtype, out.dtype, "same_kind")
         inputs = [np.array(i) if _overlaps(i, out) else i for i in inputs]
 
@@ -73,7 +73,8 @@ def evaluate_axis(call: Call) -> Any:
         else:
             layout = Layout.COLUMNS if views[0].ndim == Layout.COLUMNS.ndim else Layout.ROWS
             parallel.over_axis(kernel(layout), views)
-            if layout is Layout.ROWS and len(inputs) == 1 and call.keywords.get("axis", -1) == -1:
+            alone = len(inputs) == 1 and type(call.operands["x"]) is np.ndarray
+            if layout is Layout.ROWS and alone and call.keywords.get("axis", -1) == -1:
                 along = _along_last_axis(kernel(layout), call)
                 call.kernels = along, along
     return wrap(call, list(given.values()), result) if out is None else out

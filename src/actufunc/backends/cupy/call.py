@@ -1,0 +1,192 @@
+"""Calls on CuPy arrays.
+
+CuPy's own elementwise kernel takes what NumPy's ufuncs take: dtypes, strides and broadcasting are settled by it or in
+its text, without temporary arrays. Contiguous arrays of one dtype go through kernels that move 16 bytes at a time. All
+work is queued on the current stream of the current device, as CuPy does, and memory comes from CuPy's pool.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cupy
+import numpy as np
+
+from actufunc.backends.rules import is_scalar, rounded, scalars_of, settle, unsupported, working_dtype
+from actufunc.protocol import Call
+
+from . import kernels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from actufunc.backends.rules import Settled
+    from actufunc.formula.expression import Expression
+
+    Array = Any  # CuPy comes without types
+
+
+def evaluate(call: Call) -> Array:
+    """Compute an activation on CuPy arrays."""
+    if call.definition.over_axis:
+        from .call_axis import evaluate_axis  # noqa: PLC0415
+
+        return evaluate_axis(call)
+    return _elementwise(call)
+
+
+def operands_of(call: Call) -> dict[str, Array]:
+    """Return the operands that are arrays, or scalars in the place of arrays, after a check of their devices."""
+    name = call.definition.name
+    scalars = scalars_of(call)
+    operands = {}
+    for key, value in call.operands.items():
+        if key in scalars:
+            continue
+        if not isinstance(value, cupy.ndarray) and not is_scalar(value):
+            raise TypeError(f"{name} got {type(value).__name__} for {key} beside a CuPy array; convert it first")
+        operands[key] = value if isinstance(value, cupy.ndarray) else np.asarray(value)
+        if working_dtype(operands[key].dtype) is None:
+            raise unsupported(name, operands[key].dtype, key)
+    current = cupy.cuda.runtime.getDevice()
+    for value in call.values():
+        if isinstance(value, cupy.ndarray) and value.data.device_id != current:
+            raise TypeError(
+                f"{name} got an array on CUDA device {value.data.device_id} while device {current} is current; "
+                f"call it under `with cupy.cuda.Device({value.data.device_id}):`, or move the array"
+            )
+    return operands
+
+
+def check_out(name: str, out: Any) -> None:
+    """Raise unless a result may be written to `out`."""
+    if not isinstance(out, cupy.ndarray):
+        raise TypeError(f"{name} can write its output to a CuPy array only, not to {type(out).__name__}")
+    if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
+        raise ValueError(f"{name} cannot write to out, which is broadcast: its elements share memory")
+
+
+def check_where(name: str, where: Any) -> Array | None:
+    """Return the mask, an array of booleans, or None if all elements are selected."""
+    if where is True:
+        return None
+    mask = where if isinstance(where, cupy.ndarray) else np.asarray(where)
+    if mask.dtype.kind != "b" or (mask.ndim and not isinstance(mask, cupy.ndarray)):
+        raise TypeError(f"{name} takes where= as a CuPy array of booleans, not {type(where).__name__} of {mask.dtype}")
+    return mask
+
+
+def put_scalars_in(call: Call, work: np.dtype[Any]) -> tuple[Expression, dict[str, Any]]:
+    """Return the expression, and the scalar hyperparameters that its kernel takes.
+
+    The defaults have a kernel of their own, in which they cost nothing; other values are arguments of the kernel, so
+    that nothing is compiled where one is trained.
+    """
+    scalars = scalars_of(call)
+    values = {key: rounded(value, work) for key, value in scalars.items()}
+    defaults = {key: call.definition.hyperparameters[key] for key in scalars}
+    if scalars == defaults or work.kind != "f":
+        return call.specialised(values), {}
+    return call.expression, values
+
+
+def copy(array: Array, out: Array) -> Array:
+    """Copy an array to another, of any dtype and strides."""
+    kernels.copy()(array, out)
+    return out
+
+
+def is_apart(inputs: Iterable[Any], out: Array) -> bool:
+    """Tell whether no element of an array among the inputs can be written to before it is read."""
+    arrays = (value for value in inputs if isinstance(value, cupy.ndarray))
+    return all(same_memory(array, out) or not cupy.may_share_memory(array, out) for array in arrays)
+
+
+def same_memory(a: Array, b: Array) -> bool:
+    """Tell whether two arrays are the same elements in the same places."""
+    return bool(a.data.ptr == b.data.ptr and a.strides == b.strides and a.dtype == b.dtype and a.shape == b.shape)
+
+
+def _elementwise(call: Call) -> Array:
+    """Compute an elementwise activation."""
+    operands = operands_of(call)
+    mask = check_where(call.definition.name, call.keywords.get("where", True))
+    settled = settle(call, operands, mask, check_out)
+    dtype = settled.dtype
+    expression, scalars = put_scalars_in(call, settled.work)
+    arrays = {key: value for key, value in operands.items() if isinstance(value, cupy.ndarray)}
+    numbers = {key: rounded(v.item(), settled.work) for key, v in operands.items() if key not in arrays} | scalars
+    key = (call.definition.identifier, expression, tuple(arrays), tuple(numbers), dtype)
+    out = call.out
+    if out is None or out is Ellipsis:
+        out = _allocate(next(iter(arrays.values())), settled, zeros=mask is not None)
+    if out.size == 0:
+        return out
+    inputs = list(arrays.values())
+    target = out if is_apart([*inputs, mask], out) else cupy.empty_like(out)
+    if target is not out and mask is not None:
+        copy(out, target)
+    if mask is None and dtype == out.dtype and all(_goes_straight(value, target) for value in inputs):
+        _run_vectors(kernels.vectors(*key), inputs, numbers.values(), target)
+    else:
+        masks = [] if mask is None else [mask if isinstance(mask, cupy.ndarray) else bool(mask)]
+        kernels.elementwise(*key, masked=mask is not None)(*inputs, *numbers.values(), *masks, target)
+    x = call.operands["x"]
+    if type(x) is cupy.ndarray and x.dtype == dtype and len(inputs) == 1 and call.keywords.keys() <= {"out"}:
+        straight = _straight(call, kernels.vectors(*key), tuple(numbers.values()))
+        call.kernels = straight, straight
+    return out if target is out else copy(target, out)
+
+
+def _allocate(first: Array, settled: Settled, *, zeros: bool) -> Array:
+    """Make an array for a result, in the order of the first input where that has its shape."""
+    order = settled.order
+    if first.shape == settled.shape:
+        return (cupy.zeros_like if zeros else cupy.empty_like)(first, dtype=settled.dtype, order=order)
+    return (cupy.zeros if zeros else cupy.empty)(settled.shape, settled.dtype, order="F" if order == "F" else "C")
+
+
+def _goes_straight(array: Array, out: Array) -> bool:
+    """Tell whether a vector kernel may read `array` and write to `out`: alike, contiguous and aligned."""
+    return bool(
+        array.dtype == out.dtype
+        and array.shape == out.shape
+        and array.data.ptr % kernels.VECTOR == 0
+        and out.data.ptr % kernels.VECTOR == 0
+        and (
+            (array.flags.c_contiguous and out.flags.c_contiguous)
+            or (array.flags.f_contiguous and out.flags.f_contiguous)
+        )
+    )
+
+
+def _run_vectors(kernel: Any, inputs: Sequence[Array], scalars: Iterable[Any], out: Array) -> None:
+    """Run a vector kernel on arrays that go straight."""
+    operands = [*inputs, out]
+    if out.ndim != 1:  # CuPy compiles a kernel for each number of dimensions of a raw argument
+        operands = [(o if o.flags.c_contiguous else o.T).reshape(-1) for o in operands]
+    threads = kernels.vector_threads(out.size, out.dtype)
+    kernel(*operands[:-1], *scalars, operands[-1], size=threads, block_size=kernels.THREADS)
+
+
+def _straight(call: Call, kernel: Any, scalars: tuple[Any, ...]) -> Callable[..., Array]:
+    """Return what serves arrays of this dtype with the same arguments, and looks at little else."""
+    function, options = call.function, call.options
+    hyperparameters = {key: value for key, value in call.operands.items() if key != "x"}
+
+    def compute(x: Array, out: Any = None) -> Array:
+        result = out
+        if x.size and x.flags.c_contiguous and x.data.device_id == cupy.cuda.runtime.getDevice():
+            if out is None:
+                result = cupy.ndarray(x.shape, x.dtype)
+            if (
+                type(result) is cupy.ndarray
+                and _goes_straight(x, result)
+                and result.data.device_id == x.data.device_id
+                and (out is None or is_apart([x], out))
+            ):
+                _run_vectors(kernel, (x,), scalars, result)
+                return result
+        return evaluate(Call(function, {"x": x, **hyperparameters}, options, {} if out is None else {"out": out}))
+
+    return compute

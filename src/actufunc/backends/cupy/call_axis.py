@@ -1,0 +1,145 @@
+"""Calls over an axis on CuPy arrays.
+
+Kernels take arrays of one dtype that are seen as (blocks, n, inner) without a copy: contiguous ones, whatever axes they
+reduce over, as long as these lie side by side. Everything else is brought into that form by a copy, which casts too.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+import cupy
+import numpy as np
+
+from actufunc.backends.rules import check_cast, check_fits, result_dtype, working_dtype
+from actufunc.protocol import Call, normalise_axis
+
+from .call import check_out, check_where, copy, is_apart, operands_of, put_scalars_in
+from .lower import c_type
+from .lower_axis import WARP, axis_source, held_arrays, kernel_name, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actufunc.formula.expression import Expression
+
+    from .lower_axis import Plan
+
+    Array = Any  # CuPy comes without types
+
+_VECTOR = 16  # bytes of an access
+
+
+def evaluate_axis(call: Call) -> Array:
+    """Compute an activation over an axis of CuPy arrays."""
+    name = call.definition.name
+    given = operands_of(call)
+    mask = check_where(name, call.keywords.get("where", True))
+    dtype = result_dtype(call, given)
+    shape = given["x"].shape
+    axes = normalise_axis(name, call.keywords.get("axis", -1), len(shape))
+    expression, scalars = put_scalars_in(call, working_dtype(dtype) or dtype)
+    inputs = [_broadcast(name, key, value, shape) for key, value in given.items()]
+    left_out = None
+    if mask is not None:
+        mask, left_out = _broadcast(name, "where", mask, shape), call.excluded()
+    out = None if call.out is Ellipsis else call.out
+    if out is not None:
+        check_out(name, out)
+        check_fits(name, shape, out.shape, exactly=True)
+        check_cast(name, "its result", dtype, out.dtype, "same_kind")
+    kernel = _Kernel(call.definition.identifier, expression, tuple(given), scalars, dtype)
+    result = cupy.empty_like(inputs[0], dtype=dtype) if out is None else out
+    if not result.size:
+        return result
+    operands = [*inputs, result] if mask is None else [*inputs, result, mask]
+    right = all(each.dtype == dtype for each in (*inputs, result)) and is_apart([*inputs, mask], result)
+    views = _views(operands, axes) if right else None
+    if views is not None:
+        kernel(views[: len(inputs)], views[len(inputs)], *views[len(inputs) + 1 :], left_out=left_out)
+        return result
+    last = range(-len(axes), 0)
+    rows = [_as_rows(each, axes, dtype if each is not mask else mask.dtype) for each in operands if each is not result]
+    scratch = cupy.empty(rows[0].shape, dtype)
+    moved = cupy.moveaxis(result, axes, last)
+    kernel(rows[: len(inputs)], scratch, *rows[len(inputs) :], left_out=left_out)
+    copy(scratch.reshape(moved.shape), moved)
+    return result
+
+
+class _Kernel:
+    """What computes an expression along an axis, for rows of any length."""
+
+    def __init__(
+        self, name: str, expression: Expression, arrays: tuple[str, ...], scalars: dict[str, Any], dtype: np.dtype[Any]
+    ) -> None:
+        self.name, self.expression, self.arrays, self.scalars, self.dtype = name, expression, arrays, scalars, dtype
+
+    def __call__(self, inputs: Sequence[Array], out: Array, mask: Array = None, *, left_out: float | None) -> None:
+        """Compute on arrays of shape (blocks, n, inner)."""
+        blocks, n, inner = out.shape
+        columns, masked = inner > 1, mask is not None
+        lanes = _VECTOR // self.dtype.itemsize
+        operands = [*inputs, out]
+        if columns or masked or n % lanes or any(o.data.ptr % _VECTOR for o in operands):
+            lanes = 1
+        held = held_arrays(self.expression, self.arrays)
+        how = plan(n, self.dtype, held, columns=columns, lanes=lanes)
+        kernel = _compiled(self.name, self.expression, self.arrays, tuple(self.scalars), self.dtype, how, masked=masked)
+        number = np.float64 if c_type(self.dtype) == "double" else np.float32
+        counts = [np.int64(count) for count in (blocks * inner, n, inner)]
+        operands += [number(value) for value in self.scalars.values()] + counts
+        if masked:
+            operands += [mask, number(left_out)]
+        tiles = blocks * -(-inner // WARP) if columns else -(-blocks // how.rows)
+        kernel((tiles,), how.block, tuple(operands))
+
+
+@functools.cache
+def _compiled(
+    name: str,
+    expression: Expression,
+    arrays: tuple[str, ...],
+    scalars: tuple[str, ...],
+    dtype: np.dtype[Any],
+    how: Plan,
+    *,
+    masked: bool,
+) -> Any:
+    text = axis_source(name, expression, arrays, scalars, dtype, how, masked=masked)
+    return cupy.RawKernel(text, kernel_name(name))
+
+
+def _broadcast(name: str, key: str, value: Any, shape: tuple[int, ...]) -> Array:
+    """Return an operand in the shape of x; a scalar becomes an array."""
+    if not isinstance(value, cupy.ndarray):
+        value = cupy.full((), value.item(), value.dtype)
+    try:
+        return value if value.shape == shape else cupy.broadcast_to(value, shape)
+    except ValueError:
+        raise ValueError(f"{name} cannot broadcast {key} of shape {value.shape} to that of x, {shape}") from None
+
+
+def _views(operands: list[Array], axes: tuple[int, ...]) -> list[Array] | None:
+    """See contiguous arrays as (blocks, n, inner); None where they are not contiguous and alike."""
+    shape = operands[0].shape
+    if not all(o.flags.c_contiguous for o in operands):
+        if not all(o.flags.f_contiguous for o in operands):
+            return None
+        operands = [o.T for o in operands]
+        axes = tuple(len(shape) - 1 - axis for axis in axes)
+        shape = shape[::-1]
+    first, last = min(axes, default=0), max(axes, default=-1)
+    if last - first + 1 != len(axes):
+        return None
+    parts = (shape[:first], shape[first : last + 1], shape[last + 1 :])
+    return [o.reshape(tuple(map(math.prod, parts))) for o in operands]
+
+
+def _as_rows(array: Array, axes: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Copy an array so that it can be seen as (rows, n, 1)."""
+    moved = cupy.moveaxis(array, axes, range(-len(axes), 0))
+    n = math.prod(array.shape[axis] for axis in axes)
+    return copy(moved, cupy.empty(moved.shape, dtype)).reshape(-1, n, 1)

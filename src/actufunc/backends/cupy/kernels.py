@@ -1,0 +1,167 @@
+"""Elementwise kernels: one for arrays of any dtypes and strides, one that moves 16 bytes at a time."""
+
+from __future__ import annotations
+
+import functools
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+from actufunc.backends.rules import working_dtype
+from actufunc.backends.writer import identifier
+
+from .lower import c_type, source, symbol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from actufunc.formula.expression import Expression
+
+# What PyTorch settled on for its elementwise kernels: accesses of 16 bytes, blocks of 128 threads, 8 elements for each
+# (or as many as fit into one access). The accesses of a block lie side by side, so that they coalesce.
+THREADS = 128
+VECTOR = 16
+_ELEMENTS = 8
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSUVWXYZ"  # CuPy's names for dtypes that the arguments bring along; T is the result's
+
+
+@functools.cache
+def elementwise(
+    name: str,
+    expression: Expression,
+    arrays: tuple[str, ...],
+    scalars: tuple[str, ...],
+    dtype: np.dtype[Any],
+    *,
+    masked: bool = False,
+) -> Any:
+    """Make the kernel for arrays of any dtypes, shapes that broadcast, and strides.
+
+    Parameters
+    ----------
+    name : str
+        Of the function.
+    expression : Expression
+        What it computes.
+    arrays, scalars : tuple of str
+        Arguments of the kernel, in this order.
+    dtype : numpy.dtype
+        In which to compute; the output may have another.
+    masked : bool
+        Whether a last argument tells which elements to write.
+
+    Returns
+    -------
+    cupy.ElementwiseKernel
+        Takes the arguments and the output.
+    """
+    real, work = c_type(dtype), working_dtype(dtype)
+    parameters = [f"{letter} {identifier(key)}" for letter, key in zip(_LETTERS, arrays, strict=False)]
+    parameters += [f"{work} {identifier(key)}" for key in scalars] + ["bool where_"] * masked
+    values = ", ".join(f"static_cast<{real}>({identifier(key)})" for key in (*arrays, *scalars))
+    operation = f"y = static_cast<T>({symbol(name)}({values}));"
+    return _kernel(
+        ", ".join(parameters),
+        "T y",
+        f"if (where_) {operation}" if masked else operation,
+        f"{symbol(name)}_elementwise",
+        source(name, expression, (*arrays, *scalars), dtype),
+    )
+
+
+_PACK = """\
+template <typename T> struct alignas(16) actufunc_pack { T lanes[16 / sizeof(T)]; };
+"""
+
+_OPERATION = Template("""\
+const ptrdiff_t tile = i / $threads * $tile, first = tile + i % $threads * $lanes;
+if (tile + $tile <= y.size()) {
+    actufunc_pack<T> $packs, pack_of_y;
+    #pragma unroll
+    for (int p = 0; p < $count; p++) {
+        $loads
+    }
+    #pragma unroll
+    for (int p = 0; p < $count; p++) {
+        #pragma unroll
+        for (int k = 0; k < $lanes; k++) pack_of_y.lanes[k] = static_cast<T>($of_lanes);
+        reinterpret_cast<actufunc_pack<T>*>(&y[first])[p * $threads] = pack_of_y;
+    }
+} else {
+    #pragma unroll 1
+    for (int k = 0; k < $each; k++) {
+        const ptrdiff_t at = first + k / $lanes * ($threads * $lanes) + k % $lanes;
+        if (at < y.size()) y[at] = static_cast<T>($of_elements);
+    }
+}
+""")
+
+
+@functools.cache
+def vectors(
+    name: str, expression: Expression, arrays: tuple[str, ...], scalars: tuple[str, ...], dtype: np.dtype[Any]
+) -> Any:
+    """Make the kernel for arrays of one dtype that are contiguous, alike and aligned to `VECTOR` bytes.
+
+    Parameters
+    ----------
+    name : str
+        Of the function.
+    expression : Expression
+        What it computes.
+    arrays, scalars : tuple of str
+        Arguments of the kernel, in this order.
+    dtype : numpy.dtype
+        Of all arrays.
+
+    Returns
+    -------
+    cupy.ElementwiseKernel
+        Takes the arguments and the output, and the number of threads as `vector_threads` gives it.
+    """
+    real, work = c_type(dtype), working_dtype(dtype)
+    names, numbers = list(map(identifier, arrays)), list(map(identifier, scalars))
+    lanes, each = VECTOR // dtype.itemsize, _elements(dtype)
+    in_lanes = [f"static_cast<{real}>(pack_of_{key}[p].lanes[k])" for key in names]
+    in_elements = [f"static_cast<{real}>({key}[at])" for key in names]
+    loads = [f"pack_of_{k}[p] = reinterpret_cast<const actufunc_pack<T>*>(&{k}[first])[p * {THREADS}];" for k in names]
+    operation = _OPERATION.substitute(
+        threads=THREADS,
+        lanes=lanes,
+        each=each,
+        tile=THREADS * each,
+        count=each // lanes,
+        packs=", ".join(f"pack_of_{key}[{each // lanes}]" for key in names),
+        loads="\n        ".join(loads),
+        of_lanes=f"{symbol(name)}({', '.join(in_lanes + numbers)})",
+        of_elements=f"{symbol(name)}({', '.join(in_elements + numbers)})",
+    )
+    return _kernel(
+        ", ".join([f"raw T {key}" for key in names] + [f"{work} {key}" for key in numbers]),
+        "raw T y",
+        operation,
+        f"{symbol(name)}_vectors",
+        _PACK + source(name, expression, (*arrays, *scalars), dtype),
+    )
+
+
+def vector_threads(size: int, dtype: np.dtype[Any]) -> int:
+    """Return how many threads a vector kernel needs for so many elements, in whole blocks."""
+    return -(-size // (THREADS * _elements(dtype))) * THREADS
+
+
+def _elements(dtype: np.dtype[Any]) -> int:
+    """Return how many elements a thread of a vector kernel computes."""
+    return max(_ELEMENTS, VECTOR // dtype.itemsize)
+
+
+def _kernel(inputs: str, output: str, operation: str, name: str, preamble: str) -> Any:
+    import cupy  # noqa: PLC0415
+
+    return cupy.ElementwiseKernel(inputs, output, operation, name, preamble=preamble)
+
+
+@functools.cache
+def copy() -> Any:
+    """Make the kernel that copies an array to another, of any dtype and strides."""
+    return _kernel("X x", "T y", "y = static_cast<T>(x);", "actufunc_copy", "")

@@ -1,0 +1,402 @@
+"""From an expression that reduces over an axis to a CUDA kernel.
+
+The loops over a row are those of :mod:`~actufunc.backends.passes`. The threads that share a row hold its elements in
+registers from the first loop to the last, so that memory is read once and written once; rows that do not fit are read
+again in each loop, from the second-level cache where they fit there. Reductions go from thread to thread, and sums keep
+their rounding errors in a second word, so that the result hardly depends on how a row is shared.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+from actufunc.backends.passes import Passes
+from actufunc.backends.writer import identifier
+from actufunc.formula.expression import argument
+
+from .lower import CudaWriter, c_type, symbol, with_functions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from actufunc.formula.expression import Expression
+
+WARP = 32
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the threads of a block share the rows.
+
+    Attributes
+    ----------
+    columns : bool
+        Whether neighbouring threads belong to neighbouring rows, as is best where those lie side by side in memory; if
+        not, they share a row, whose elements then must be contiguous.
+    threads : int
+        That share a row, a power of two; in a warp, or in whole warps.
+    rows : int
+        In a block.
+    lanes : int
+        Elements of one access to memory.
+    accesses : int
+        Of a thread to each row; 0 for rows that do not fit into registers.
+    """
+
+    columns: bool
+    threads: int
+    rows: int
+    lanes: int
+    accesses: int
+
+    @property
+    def block(self) -> tuple[int, int]:
+        """Size of a block of threads."""
+        return (WARP, self.threads) if self.columns else (self.threads * self.rows, 1)
+
+
+def plan(n: int, dtype: np.dtype[Any], held: int, *, columns: bool, lanes: int) -> Plan:
+    """Choose how to share rows.
+
+    Parameters
+    ----------
+    n : int
+        Elements of a row.
+    dtype : numpy.dtype
+        In which to compute.
+    held : int
+        Arrays of which a thread holds elements.
+    columns : bool
+        Whether rows lie side by side in memory.
+    lanes : int
+        Elements that one access may take.
+
+    Returns
+    -------
+    Plan
+        For all rows of this length.
+    """
+    # A thread has up to 64 registers in blocks of 1024 threads, and 128 in those of 512; half may hold elements.
+    is_double = c_type(dtype) == "double"
+    most_items = max(lanes, (16 if is_double else 32) // held)
+    most_threads = 16 if columns else 512 if is_double else 1024
+
+    def threads_for(items: int) -> int:
+        return _power_of_two(-(-n // max(lanes, items)))
+
+    if columns:
+        threads = min(most_threads, threads_for(4))
+    elif n <= WARP * most_items:
+        threads = min(WARP, threads_for(lanes))  # then no thread waits for another warp
+    else:
+        threads = min(most_threads, max(2 * WARP, threads_for(most_items // 2)))
+    accesses = _power_of_two(-(-n // (threads * lanes)))
+    rows = WARP if columns else max(1, 4 * WARP // threads)
+    return Plan(columns, threads, rows, lanes, accesses if accesses * lanes <= most_items else 0)
+
+
+def _power_of_two(number: int) -> int:
+    """Return the least power of two that is not below a number."""
+    return 1 << max(0, number - 1).bit_length()
+
+
+_C_TYPES = {"float16": "__half", "bfloat16": "__nv_bfloat16", "float32": "float", "float64": "double", "bool": "bool"}
+_HEADERS = {"float16": "#include <cuda_fp16.h>\n", "bfloat16": "#include <cuda_bf16.h>\n"}
+
+
+def storage_type(dtype: np.dtype[Any]) -> str:
+    """Return the C type of the elements of an array."""
+    return _C_TYPES.get(dtype.name) or c_type(dtype)
+
+
+_KERNEL = Template("""\
+${headers}typedef $storage storage;
+template <int lanes> struct alignas(lanes * sizeof(storage)) actufunc_pack { storage lane[lanes]; };
+${functions}\
+extern "C" __global__ void __launch_bounds__($launch_bounds) $name($parameters) {
+    $position
+    const bool is_row = row < rows;
+$body}
+""")
+
+# `at` is a thread's place in the row, element `at` of it lies at `start + at*step`, and `row` is its number.
+_IN_ROW = Template("""\
+const int thread = threadIdx.x % $threads;
+    const long long row = (long long)blockIdx.x * $rows + threadIdx.x / $threads, start = row * n, step = 1;""")
+_IN_COLUMN = Template("""\
+const int thread = threadIdx.y;
+    const long long tiles = (inner + $warp - 1) / $warp, column = blockIdx.x % tiles * $warp + threadIdx.x;
+    const long long start = blockIdx.x / tiles * n * inner + column, step = inner;
+    const long long row = column < inner ? blockIdx.x / tiles * inner + column : rows;""")
+
+
+@functools.cache
+def axis_source(
+    name: str,
+    expression: Expression,
+    arrays: tuple[str, ...],
+    scalars: tuple[str, ...],
+    dtype: np.dtype[Any],
+    plan: Plan,
+    *,
+    masked: bool,
+) -> str:
+    """Write the kernel that applies an expression along an axis.
+
+    Parameters
+    ----------
+    name : str
+        Of the function.
+    expression : Expression
+        What it computes; at least one node reduces over the axis.
+    arrays, scalars : tuple of str
+        Its arguments.
+    dtype : numpy.dtype
+        Of all arrays.
+    plan : Plan
+        How threads share the rows.
+    masked : bool
+        Whether an array tells which elements take part.
+
+    Returns
+    -------
+    str
+        CUDA C of one kernel, called `kernel_name`; its parameters are the arrays, the output, the scalars, the number
+        of rows, that of elements in a row, that of rows which lie side by side, and for masked rows the array and the
+        result for what takes no part.
+    """
+    writer = _AxisWriter(expression, arrays, scalars, dtype, plan, masked=masked)
+    return writer.write(kernel_name(name))
+
+
+def kernel_name(name: str) -> str:
+    """Return what the kernel of a function is called."""
+    return f"{symbol(name)}_over_axis"
+
+
+class _AxisWriter:
+    """Writes the loops of one kernel."""
+
+    def __init__(
+        self,
+        expression: Expression,
+        arrays: Sequence[str],
+        scalars: Sequence[str],
+        dtype: np.dtype[Any],
+        plan: Plan,
+        *,
+        masked: bool,
+    ) -> None:
+        self.passes, self.plan, self.dtype, self.masked = Passes(expression), plan, dtype, masked
+        self.arrays, self.scalars, self.real = list(arrays), list(scalars), c_type(dtype)
+        self.names = {node: f"r{number}" for number, node in enumerate(self.passes.reductions)}
+        self.of_row: dict[Expression, str] = {argument(key): identifier(key) for key in scalars}
+        self.lines: list[str] = []
+
+    @property
+    def fits(self) -> bool:
+        """Whether the elements of a row stay in registers."""
+        return self.plan.accesses > 0
+
+    def put(self, depth: int, *lines: str) -> None:
+        """Write lines, indented."""
+        self.lines += ["    " * depth + line for line in lines]
+
+    # Loops.
+
+    def loop(self, lines: list[str], *, load: Sequence[str] = (), store: bool = False) -> None:
+        """Do something for each element that a thread has of its row, with packs loaded before or stored after."""
+        lanes = self.plan.lanes
+        if self.fits:
+            self.put(1, "#pragma unroll", f"for (int p = 0; p < {self.plan.accesses}; p++) {{")
+            self.put(2, f"const long long at = (p * {self.plan.threads} + thread) * {lanes}LL;")
+        else:
+            stride = self.plan.threads * lanes
+            self.put(1, f"for (long long at = thread * {lanes}; at < n; at += {stride}) {{")
+        self.put(2, "if (is_row && at < n) {")
+        for name in map(identifier, load):
+            self.put(3, f"const actufunc_pack<{lanes}> pack_of_{name} = {self.pack(f'const_{name}', 'const ')};")
+        if store:
+            self.put(3, f"actufunc_pack<{lanes}> pack_of_out;")
+        self.put(3, "#pragma unroll", f"for (int k = 0; k < {lanes}; k++) {{")
+        self.put(4, *lines)
+        self.put(3, "}")
+        if store:
+            self.put(3, f"{self.pack('out', '')} = pack_of_out;")
+        self.put(2, "}")
+        self.put(1, "}")
+
+    def pack(self, pointer: str, const: str) -> str:
+        """Text of the pack at a thread's place in a row."""
+        return f"*reinterpret_cast<{const}actufunc_pack<{self.plan.lanes}>*>({pointer} + start + at * step)"
+
+    def item(self, name: str) -> str:
+        """Text of an element that is held in a register."""
+        return f"{name}_items[p * {self.plan.lanes} + k]"
+
+    def from_pack(self, key: str) -> str:
+        """Text of an element of an array that has been loaded, or of what stands for one that takes no part."""
+        name = identifier(key)
+        value = f"static_cast<{self.real}>(pack_of_{name}.lane[k])"
+        if not self.masked:
+            return value
+        left_out = CudaWriter(self.dtype, {}).literal(float("-inf") if key == "x" else 0.0)
+        return f"mask[start + at * step] ? {value} : {left_out}"
+
+    def element_writer(self, number: int) -> tuple[CudaWriter, list[str], list[str]]:
+        """Return a writer of the body of a loop, the lines that bring the elements it needs, and what to load."""
+        writer = CudaWriter(self.dtype, {})
+        for node, name in self.of_row.items():
+            writer.know(node, name)
+            if node.operation == "axis_sum":
+                writer.know_divisor(node, f"{name}, {name}_low, {name}_inverse")
+        kept, nodes = self.passes.kept, self.passes.per_element(number)
+        if kept is not None and kept in nodes and self.fits and number > self.passes.kept_by:
+            writer.know(kept, self.item("kept"))
+            nodes = self.passes.per_element(number, without=kept)
+        needed = [key for key in self.arrays if argument(key) in nodes]
+        lines = []
+        for key in needed:
+            name = identifier(key)
+            writer.know(argument(key), name)
+            lines.append(f"const {self.real} {name} = {self.item(name) if self.fits else self.from_pack(key)};")
+        return writer, lines, [] if self.fits else needed
+
+    # Stages.
+
+    def write_stage(self, number: int) -> None:
+        """Write one loop, which takes all reductions of a depth, and their exchange between threads."""
+        writer, lines, load = self.element_writer(number)
+        for node in self.passes.stages[number]:
+            name = self.names[node]
+            is_max = node.operation == "axis_max"
+            self.put(1, f"{self.real} {name} = {writer.literal(float('-inf') if is_max else 0.0)};")
+            if not is_max:
+                self.put(1, f"{self.real} {name}_low = {writer.literal(0.0)};")
+            writer.lines.append(f"{self.merged(node, writer.value(node.operands[0]), writer.literal(0.0))};")
+        if number == self.passes.kept_by and self.passes.kept is not None and self.fits:
+            writer.lines.append(f"{self.item('kept')} = {writer.value(self.passes.kept)};")
+        self.loop([*lines, *writer.lines], load=load)
+        for node in self.passes.stages[number]:
+            self.exchange_in_column(node) if self.plan.columns else self.exchange_in_row(node)
+            if node.operation == "axis_sum":
+                self.put(1, f"settle({self.names[node]}, {self.names[node]}_low);")
+
+    def merged(self, node: Expression, value: str, low: str) -> str:
+        """Text that takes a value into a reduction."""
+        name = self.names[node]
+        if node.operation == "axis_max":
+            return f"{name} = maximum({name}, {value})"
+        return f"accumulate({name}, {name}_low, {value}, {low})"
+
+    def words(self, node: Expression) -> list[str]:
+        """Names of the variables of a reduction."""
+        name = self.names[node]
+        return [name] if node.operation == "axis_max" else [name, f"{name}_low"]
+
+    def exchange_in_row(self, node: Expression) -> None:
+        """Reduce over the threads of a row by shuffles, and over the warps through shared memory."""
+        shuffled = [f"__shfl_xor_sync(0xffffffff, {word}, d)" for word in self.words(node)]
+
+        def butterfly(threads: int) -> None:
+            if threads > 1:
+                self.put(1, "#pragma unroll", f"for (int d = {threads // 2}; d > 0; d /= 2) {{")
+                self.put(2, *(f"const {self.real} other{i} = {each};" for i, each in enumerate(shuffled)))
+                self.put(2, f"{self.merged(node, 'other0', 'other1')};")
+                self.put(1, "}")
+
+        butterfly(min(WARP, self.plan.threads))
+        warps = self.plan.threads // WARP
+        if warps > 1:
+            for word in self.words(node):
+                self.put(1, f"__shared__ {self.real} shared_{word}[{warps}];")
+                self.put(1, f"if (thread % {WARP} == 0) shared_{word}[thread / {WARP}] = {word};")
+            self.put(1, "__syncthreads();")
+            self.put(1, *(f"{word} = shared_{word}[thread % {warps}];" for word in self.words(node)))
+            butterfly(warps)
+
+    def exchange_in_column(self, node: Expression) -> None:
+        """Reduce over the threads of a column through shared memory."""
+        words = self.words(node)
+        if self.plan.threads == 1:
+            return
+        here, there = f"[thread * {WARP} + threadIdx.x]", f"[(thread + d) * {WARP} + threadIdx.x]"
+        self.put(1, *(f"__shared__ {self.real} shared_{word}[{self.plan.threads * WARP}];" for word in words))
+        self.put(1, *(f"shared_{word}{here} = {word};" for word in words))
+        self.put(1, f"for (int d = {self.plan.threads // 2}; d > 0; d /= 2) {{")
+        self.put(2, "__syncthreads();", "if (thread < d) {")
+        self.put(3, f"{self.merged(node, *[f'shared_{word}{there}' for word in [*words, *words][:2]])};")
+        self.put(3, *(f"shared_{word}{here} = {word};" for word in words))
+        self.put(2, "}")
+        self.put(1, "}", "__syncthreads();")
+        self.put(1, *(f"{word} = shared_{word}[threadIdx.x];" for word in words))
+
+    def write_row_values(self, number: int) -> None:
+        """Write what a loop needs that is computed once per row, from the reductions so far."""
+        writer = CudaWriter(self.dtype, {})
+        for node, name in (*self.of_row.items(), *self.names.items()):
+            writer.know(node, name)
+        for node in self.passes.per_row(number):
+            if node in self.of_row:
+                continue
+            if node.operation == "axis_sum":
+                name = self.names[node]
+                self.put(1, f"const {self.real} {name}_inverse = {writer.literal(1.0)} / {name};")
+            elif node.operation == "axis_max":
+                name = self.names[node]
+            else:
+                value = writer.value(node)
+                self.put(1, *writer.lines)
+                writer.lines.clear()
+                name = f"s{len(self.of_row)}"
+                self.put(1, f"const {self.real} {name} = {value};")
+            self.of_row[node] = name
+
+    def write(self, name: str) -> str:
+        """Write the whole kernel."""
+        plan, real, arrays = self.plan, self.real, list(map(identifier, self.arrays))
+        items = plan.accesses * plan.lanes
+        if self.fits:
+            held = arrays + ["kept"] * (self.passes.kept is not None)
+            self.put(1, f"{real} {', '.join(f'{each}_items[{items}]' for each in held)};")
+            self.loop(
+                [f"{self.item(identifier(key))} = {self.from_pack(key)};" for key in self.arrays], load=self.arrays
+            )
+        for number in range(len(self.passes.stages)):
+            self.write_row_values(number)
+            self.write_stage(number)
+        last = len(self.passes.stages)
+        self.write_row_values(last)
+        writer, lines, load = self.element_writer(last)
+        result = writer.value(self.passes.loops[-1][0])
+        if self.masked:
+            result = f"mask[start + at * step] ? {result} : left_out"
+        writer.lines.append(f"pack_of_out.lane[k] = static_cast<storage>({result});")
+        self.loop([*lines, *writer.lines], load=load, store=True)
+        parameters = [f"const storage *const_{key}" for key in arrays] + ["storage *out"]
+        parameters += [f"{real} {identifier(key)}" for key in self.scalars]
+        parameters += [f"long long {key}" for key in ("rows", "n", "inner")]
+        parameters += ["const bool *mask", f"{real} left_out"] if self.masked else []
+        position = _IN_COLUMN if plan.columns else _IN_ROW
+        body = "".join(f"{line}\n" for line in self.lines)
+        return _KERNEL.substitute(
+            headers=_HEADERS.get(self.dtype.name, ""),
+            storage=storage_type(self.dtype),
+            functions=with_functions(body, self.dtype).removesuffix(body),
+            launch_bounds=plan.block[0] * plan.block[1],
+            name=name,
+            parameters=", ".join(parameters),
+            position=position.substitute(threads=plan.threads, rows=plan.rows, warp=WARP),
+            body=body,
+        )
+
+
+@functools.cache
+def held_arrays(expression: Expression, arrays: tuple[str, ...]) -> int:
+    """Return of how many arrays a thread holds elements at once."""
+    return len(arrays) + (len(arrays) > 1 and Passes(expression).kept is not None)

@@ -1,0 +1,3 @@
+#pragma once
+#include "half.h"
+typedef half_type<float16_bits> __half;

@@ -1,0 +1,118 @@
+// What CUDA has and C++ lacks, so that kernels compile for the host and run there, one block after the other. The threads
+// of a block are contexts that hand over to each other wherever CUDA's wait for each other.
+#pragma once
+#include <assert.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tuple>
+#include <type_traits>
+#include <ucontext.h>
+#include <utility>
+#include <vector>
+
+#define __host__
+#define __device__
+#define __global__
+#define __shared__ static
+#define __forceinline__ inline
+#define __launch_bounds__(threads)
+
+static inline float __fmul_rn(float a, float b) { return a * b; }
+static inline double __dmul_rn(double a, double b) { return a * b; }
+static inline int __popc(unsigned x) { return __builtin_popcount(x); }
+static inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
+
+struct dim3 { unsigned x, y, z; };
+static dim3 threadIdx, blockIdx, blockDim = {1, 1, 1}, gridDim = {1, 1, 1};
+
+namespace host {
+struct thread { ucontext_t context; std::vector<char> stack; bool done; long waited; };
+static std::vector<thread> threads;
+static ucontext_t scheduler;
+static size_t current;
+static std::vector<double> shuffled;
+static void (*body)(void *);
+static void *arguments;
+
+static void start() { body(arguments); threads[current].done = true; }
+
+static void wait() {
+    threads[current].waited++;
+    swapcontext(&threads[current].context, &scheduler);
+}
+
+// Run a block; false if some of its threads wait while others have ended, which would hang a GPU.
+static bool run_block() {
+    const size_t count = (size_t)blockDim.x * blockDim.y;
+    threads.resize(count);
+    shuffled.resize(count);
+    for (size_t t = 0; t < count; t++) {
+        threads[t].stack.resize(1 << 16);
+        threads[t].done = false;
+        threads[t].waited = 0;
+        getcontext(&threads[t].context);
+        threads[t].context.uc_stack.ss_sp = threads[t].stack.data();
+        threads[t].context.uc_stack.ss_size = threads[t].stack.size();
+        threads[t].context.uc_link = &scheduler;
+        makecontext(&threads[t].context, start, 0);
+    }
+    for (;;) {
+        size_t ended = 0;
+        for (current = 0; current < count; current++) {
+            threadIdx = {(unsigned)(current % blockDim.x), (unsigned)(current / blockDim.x), 0};
+            swapcontext(&scheduler, &threads[current].context);
+            ended += threads[current].done;
+        }
+        if (ended == count) break;
+        if (ended) return false;
+    }
+    for (size_t t = 1; t < count; t++)
+        if (threads[t].waited != threads[0].waited) return false;
+    return true;
+}
+
+static void sync() {
+    const dim3 own = threadIdx;
+    wait();
+    threadIdx = own;
+}
+
+template <typename... A, size_t... I>
+void call(void (*kernel)(A...), void **args, std::index_sequence<I...>) {
+    kernel(*static_cast<std::remove_cv_t<A> *>(args[I])...);
+}
+template <typename... A>
+void call(void (*kernel)(A...), void **args) { call(kernel, args, std::index_sequence_for<A...>()); }
+}  // namespace host
+
+static inline void __syncthreads() { host::sync(); }
+template <typename T> T __shfl_xor_sync(unsigned mask, T value, int lane_mask) {
+    assert(mask == 0xffffffff && lane_mask < 32);
+    const size_t self = host::current;
+    host::shuffled[self] = value;
+    host::sync();
+    const T other = host::shuffled[self ^ lane_mask];
+    host::sync();
+    return other;
+}
+
+// Run a kernel of which each thread stands alone, as a single thread that takes all the places of the grid.
+#define RUN_ALONE(kernel) \
+    extern "C" void run_alone(void **args) { host::call(kernel, args); }
+
+// Run all blocks of a grid of one dimension; false if one would hang.
+#define RUN_BLOCKS(kernel) \
+    extern "C" bool run_blocks(unsigned grid, unsigned x, unsigned y, void **args) { \
+        gridDim = {grid, 1, 1}; \
+        blockDim = {x, y, 1}; \
+        host::body = [](void *args) { host::call(kernel, static_cast<void **>(args)); }; \
+        host::arguments = args; \
+        for (unsigned block = 0; block < grid; block++) { \
+            blockIdx = {block, 0, 0}; \
+            if (!host::run_block()) return false; \
+        } \
+        return true; \
+    }

@@ -1,0 +1,252 @@
+"""CuPy on a machine without a GPU: its arrays in the host's memory, its kernels compiled for the host.
+
+CuPy itself is the real one, and so are the arrays, with all they know of shapes, strides and dtypes; only their memory
+is the host's. A kernel is the text that CuPy would hand to NVRTC. What has no place here is replaced: the launch, the
+few functions of CuPy that our backend calls and that launch kernels of CuPy's own, and the device's number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import importlib
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COMPILER = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
+HEADERS = Path(__file__).parent / "cuda_on_host"
+OPTIONS = ["-std=c++17", "-O1", "-ffp-contract=off", "-shared", "-fPIC"]
+
+
+def compile_text(text: str, options: tuple[str, ...] = ()) -> ctypes.CDLL:
+    """Compile C++ with the headers that stand in for CUDA's, and load it."""
+    if COMPILER is None:
+        pytest.skip("no C++ compiler")
+    key = hashlib.sha256("\0".join([text, *options]).encode()).hexdigest()
+    library = Path(_folder()) / f"{key}.so"
+    if not library.exists():
+        source = library.with_suffix(".cpp")
+        source.write_text(f'#include "host.h"\n{text}')
+        command = [COMPILER, *OPTIONS, f"-I{HEADERS}", *options, str(source), "-o", str(library), "-lm"]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
+        assert done.returncode == 0, f"{done.stderr}\n{text}"
+    return ctypes.CDLL(str(library))
+
+
+@functools.cache
+def _folder() -> str:
+    return tempfile.mkdtemp(prefix="actufunc-cuda-on-host-")
+
+
+# Arrays.
+
+
+def allocate(size: int) -> Any:
+    """Give an array of CuPy memory of the host, aligned like a GPU's; it is full of NaN."""
+    import cupy  # noqa: PLC0415
+
+    memory = np.full(size + 512, 255, np.uint8)
+    start = memory.ctypes.data + -memory.ctypes.data % 512
+    return cupy.cuda.MemoryPointer(cupy.cuda.UnownedMemory(start, size, memory, 0), 0)
+
+
+def host_view(array: Any) -> np.ndarray[Any, Any]:
+    """See the memory of such an array through NumPy."""
+    memory = array.data.mem
+    buffer = (ctypes.c_char * max(1, memory.size)).from_address(memory.ptr)
+    return np.ndarray(array.shape, array.dtype, buffer, array.data.ptr - memory.ptr, array.strides)
+
+
+def to_device(values: Any, dtype: Any = None, **_: Any) -> Any:
+    """Make an array of CuPy of anything, in its layout if it is an array."""
+    import cupy  # noqa: PLC0415
+
+    if isinstance(values, cupy.ndarray):
+        return values
+    values = np.asarray(values, dtype)
+    array = cupy.ndarray(values.shape, values.dtype, order="F" if values.flags.fnc else "C")
+    host_view(array)[...] = values
+    return array
+
+
+def _filled(value: Any) -> Any:
+    def make(shape: Any, dtype: Any = float, order: str = "C") -> Any:
+        import cupy  # noqa: PLC0415
+
+        array = cupy.ndarray(shape, dtype, order=order)
+        host_view(array)[...] = value
+        return array
+
+    return make
+
+
+def _zeros_like(array: Any, **keywords: Any) -> Any:
+    import cupy  # noqa: PLC0415
+
+    made = cupy.empty_like(array, **keywords)
+    host_view(made)[...] = 0
+    return made
+
+
+# Kernels.
+
+
+def elementwise_text(kernel: Any, arguments: list[Any]) -> str:
+    """Return what CuPy would compile for such arguments: arrays, or the dtypes of scalars."""
+    import cupy  # noqa: PLC0415
+
+    module = importlib.import_module("cupy._core._kernel")
+    scalar = importlib.import_module("cupy._core._scalar").CScalar
+    indexer = importlib.import_module("cupy._core._carray").Indexer
+    info = module._ArgInfo
+    infos, types = [], []
+    for value in arguments:
+        if isinstance(value, cupy.ndarray):
+            infos.append(info(1, cupy.ndarray, value.dtype, value.ndim, value.flags.c_contiguous, True))
+        else:
+            infos.append(info(3, scalar, value, 0, True, True))
+        types.append(value.dtype if isinstance(value, cupy.ndarray) else None)
+    ndim = next(
+        (v.ndim for v, p in zip(arguments, kernel.in_params + kernel.out_params, strict=True) if _is_looped(v, p)),
+        1,
+    )
+    infos.append(info(2, indexer, None, ndim, True, True))
+    type_map = kernel._decide_params_type(tuple(types[: kernel.nin]), tuple(types[kernel.nin :]))[2]
+    text: str = module._get_elementwise_kernel_code(
+        tuple(infos), type_map, kernel.params, kernel.operation, kernel.name, kernel.preamble, **kernel.kwargs
+    )
+    return text
+
+
+def _is_looped(value: Any, parameter: Any) -> bool:
+    import cupy  # noqa: PLC0415
+
+    return isinstance(value, cupy.ndarray) and not parameter.raw
+
+
+@functools.cache
+def _loaded(text: str) -> ctypes.CDLL:
+    return compile_text(text, (f"-I{importlib.import_module('cupy').__path__[0]}/_core/include",))
+
+
+def _words(*numbers: int) -> Any:
+    return (ctypes.c_int64 * len(numbers))(*numbers)
+
+
+def _pointers(blocks: list[Any]) -> Any:
+    return (ctypes.c_void_p * len(blocks))(*(ctypes.addressof(block) for block in blocks))
+
+
+def _scalar_block(value: Any, dtype: np.dtype[Any]) -> Any:
+    return ctypes.create_string_buffer(np.asarray(value, dtype).tobytes(), 16)
+
+
+@functools.cache
+def _double() -> tuple[type, type]:
+    import cupy  # noqa: PLC0415
+
+    class ElementwiseKernel(cupy.ElementwiseKernel):
+        """As CuPy's, but run here."""
+
+        def __call__(self, *args: Any, size: int = -1, block_size: int = 128) -> Any:
+            assert len(args) == self.nargs
+            parameters = self.in_params + self.out_params
+            looped = [v for v, p in zip(args, parameters, strict=True) if _is_looped(v, p)]
+            outputs = args[self.nin :]
+            shape = np.broadcast_shapes(*(value.shape for value in looped)) if size < 0 else (size,)
+            assert all(v.shape == shape for v, p in zip(outputs, self.out_params, strict=True) if not p.raw)
+            assert size < 0 or not looped
+            if len({value.shape for value in looped}) == 1 and all(value.flags.c_contiguous for value in looped):
+                shape, flat = (int(np.prod(shape)),), True
+            else:
+                flat = False
+            arguments: list[Any] = []
+            blocks: list[Any] = []
+            for value, parameter in zip(args, parameters, strict=True):
+                if not isinstance(value, cupy.ndarray):
+                    assert isinstance(value, bool | int | float), f"CuPy would not take {type(value)}"
+                    assert parameter.dtype is not None, "CuPy could not tell the type of a scalar"
+                    arguments.append(parameter.dtype)
+                    blocks.append(_scalar_block(value, parameter.dtype))
+                    continue
+                array = value
+                if not parameter.raw:
+                    array = array.reshape(-1) if flat else cupy.broadcast_to(array, shape)
+                arguments.append(array)
+                blocks.append(_words(array.data.ptr, array.size, *array.shape, *array.strides))
+            text = elementwise_text(self, arguments)
+            blocks.append(_words(int(np.prod(shape)), *shape, *[0] * len(shape)))
+            library = _loaded(f'#include "cupy/carray.cuh"\n{text}\nRUN_ALONE({self.name})\n')
+            library.run_alone(_pointers(blocks))
+            return outputs[0]
+
+    class RawKernel:
+        """As CuPy's, but run here."""
+
+        def __init__(self, code: str, name: str) -> None:
+            self.code, self.name = code, name
+
+        def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...]) -> None:
+            library = _loaded(f"{self.code}\nRUN_BLOCKS({self.name})\n")
+            library.run_blocks.restype = ctypes.c_bool
+            assert block[0] * block[1] <= 1024
+            blocks = []
+            for value in args:
+                if isinstance(value, cupy.ndarray):
+                    blocks.append(_words(value.data.ptr))
+                else:
+                    assert isinstance(value, np.generic), "CUDA would get a number of another size"
+                    blocks.append(_scalar_block(value, value.dtype))
+            done = library.run_blocks(ctypes.c_uint(grid[0]), *map(ctypes.c_uint, block), _pointers(blocks))
+            assert done, "threads of a block wait in vain"
+
+    return ElementwiseKernel, RawKernel
+
+
+# Everything.
+
+
+def has_gpu() -> bool:
+    """Tell whether CuPy finds a GPU."""
+    import cupy  # noqa: PLC0415
+
+    try:
+        return bool(cupy.cuda.runtime.getDeviceCount() > 0)
+    except cupy.cuda.runtime.CUDARuntimeError:
+        return False
+
+
+@contextlib.contextmanager
+def gpu_on_host() -> Iterator[None]:
+    """Let CuPy compute on the host."""
+    import cupy  # noqa: PLC0415
+
+    elementwise, raw = _double()
+    replaced = {
+        "ElementwiseKernel": elementwise,
+        "RawKernel": raw,
+        "zeros": _filled(0),
+        "zeros_like": _zeros_like,
+        "full": lambda shape, value, dtype: _filled(value)(shape, dtype),
+        "asarray": to_device,
+    }
+    with contextlib.ExitStack() as stack:
+        for name, value in replaced.items():
+            stack.enter_context(mock.patch.object(cupy, name, value))
+        stack.enter_context(mock.patch.object(cupy.ndarray, "get", lambda self: host_view(self).copy()))
+        stack.enter_context(mock.patch.object(cupy.cuda.runtime, "getDevice", return_value=0))
+        stack.callback(cupy.cuda.set_allocator, cupy.cuda.get_allocator())
+        cupy.cuda.set_allocator(allocate)
+        yield
