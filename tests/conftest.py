@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from actufunc.backends.rules import keeps_integers
 from actufunc.catalogue import ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -143,3 +144,13 @@ def cases(*, over_axis: bool | None = None) -> list[Case]:
 
 ELEMENTWISE = cases(over_axis=False)
 OVER_AXIS = cases(over_axis=True)
+
+
+def representatives(of: list[Case]) -> list[Case]:
+    """Return one case of every kind: elementwise or over an axis, with hyperparameters or not, exact on integers."""
+    kinds: dict[Any, Case] = {}
+    for case in of:
+        definition = case.function.definition
+        exact = keeps_integers(definition.expression(definition.options))
+        kinds.setdefault((definition.over_axis, bool(definition.hyperparameters), exact), case)
+    return list(kinds.values())

@@ -2,77 +2,28 @@
 
 from __future__ import annotations
 
-import ctypes
-import itertools
 import re
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ml_dtypes
 import mpmath
 import numpy as np
 import pytest
-from conftest import _OTHER_OPTIONS, ELEMENTWISE, OVER_AXIS
+from conftest import OVER_AXIS
+from cuda_loops import DTYPES, FUSED, KERNELS, STRICT, Kernel, call, can_fuse, loop
 from host_gpu import compile_text
 
 from actufunc import activation, formula, gelu, relu
-from actufunc.backends.writer import TAKING_FACTOR, identifier
+from actufunc.backends.writer import TAKING_FACTOR
 from actufunc.formula.expression import COMPARISONS, Expression
 
 if TYPE_CHECKING:
+    import ctypes
     from collections.abc import Callable
 
     from actufunc import Activation
 
-DTYPES = ("float32", "float64")
-HALF_TYPES = {"float16": 11, "bfloat16": 8}  # bits of the significand
-# In ulp, in both precisions. Of derivatives, in ulp of the largest term. With 20 times the random numbers the largest
-# errors are 2.8 and 4.0 (both in float32: gelu in its left tail and the derivative of its approximation).
+# In ulp, in both precisions. Of derivatives, in ulp of the largest term.
 BOUND = {"function": 3, "derivative": 4}
-
-# CUDA's compiler fuses a product and a sum into one operation where it likes, so this must do no harm.
-FUSED = ("-ffp-contract=fast", "-mfma")
-# A double among floats is an error.
-STRICT = ("-Wall", "-Wextra", "-Werror", "-Wdouble-promotion", "-Wfloat-conversion", "-Wno-unused")
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A function of the catalogue, or a derivative, for one set of options and one dtype."""
-
-    function: Activation
-    options: tuple[tuple[str, Any], ...]
-    dtype: str
-
-    def __repr__(self) -> str:
-        return "-".join([self.function.__name__, *(str(value) for _, value in self.options), self.dtype])
-
-    @property
-    def symbol(self) -> str:
-        return re.sub(r"\W", "_", repr(self))
-
-    @property
-    def expression(self) -> Expression:
-        return self.function.definition.expression(dict(self.options))
-
-    def source(self) -> str:
-        return self.function.source("cuda", self.dtype, **dict(self.options))
-
-
-def kernels() -> list[Kernel]:
-    """Return every elementwise function, its derivatives by every argument, and their products with a cotangent."""
-    found = []
-    for activation_ in dict.fromkeys(case.function for case in ELEMENTWISE):
-        values = {name: [default, *_OTHER_OPTIONS[name]] for name, default in activation_.definition.options.items()}
-        for function in (activation_, activation_.grad, activation_.vjp):
-            choices = values if function is activation_ else {**values, "wrt": activation_.definition.arguments}
-            for chosen in itertools.product(*choices.values()):
-                found += [Kernel(function, tuple(zip(choices, chosen, strict=True)), dtype) for dtype in DTYPES]
-    return found
-
-
-KERNELS = kernels()
 
 
 # Numbers to compute with.
@@ -232,40 +183,12 @@ def error(result: float, expected: Any, scale: Any, dtype: str) -> float:
 # Compiling.
 
 
-def loop(kernel: Kernel) -> str:
-    """Write the text in a namespace of its own, and a loop over it."""
-    arguments = kernel.function.definition.arguments
-    real = "double" if kernel.dtype == "float64" else "float"
-    pointers = ", ".join(f"const {real} *{identifier(name)}" for name in arguments)
-    elements = ", ".join(f"{identifier(name)}[k]" for name in arguments)
-    name = f"actufunc_{kernel.function.__name__.replace('.', '_')}"
-    return (
-        f"namespace {kernel.symbol} {{\n{kernel.source()}}}\n"
-        f'extern "C" void loop_{kernel.symbol}({pointers}, {real} *out, long size) {{\n'
-        f"    for (long k = 0; k < size; k++) out[k] = {kernel.symbol}::{name}({elements});\n}}\n"
-    )
-
-
-def _can_fuse() -> bool:
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    return bool(re.search(r"^flags.*\bfma\b", flags, re.MULTILINE))
-
-
 @pytest.fixture(scope="module", params=[(), FUSED], ids=["separate", "fused"])
 def library(request: pytest.FixtureRequest) -> ctypes.CDLL:
     """All kernels in one library."""
-    if request.param == FUSED and not _can_fuse():
+    if request.param == FUSED and not can_fuse():
         pytest.skip("no fused multiply-add here")
     return compile_text("".join(map(loop, KERNELS)), (*STRICT, *request.param))
-
-
-def call(loop: Any, values: dict[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-    """Run a loop over arrays."""
-    x = values["x"]
-    out = np.empty_like(x)
-    pointers = [ctypes.c_void_p(array.ctypes.data) for array in (*values.values(), out)]
-    loop(*pointers, ctypes.c_long(x.size))
-    return out
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
@@ -369,59 +292,6 @@ def test_text(kernel: Kernel) -> None:
         assert re.search(rf"(?:struct|inline \w+) {helper}\b", text[: first.end()]), (
             f"{helper} is used before it is there"
         )
-
-
-# Half types.
-
-
-def _half_kernels() -> list[Kernel]:
-    return [Kernel(k.function, k.options, dtype) for k in KERNELS if k.dtype == "float32" for dtype in HALF_TYPES]
-
-
-HALF_KERNELS = _half_kernels()
-
-
-@pytest.fixture(scope="module")
-def half_library() -> ctypes.CDLL:
-    """The text for half types, on floats that are such, with results that are not rounded yet."""
-    return compile_text("".join(map(loop, HALF_KERNELS)), STRICT)
-
-
-@pytest.mark.parametrize("kernel", HALF_KERNELS, ids=repr)
-def test_half_types_are_right_but_for_ties(kernel: Kernel, half_library: ctypes.CDLL, library: ctypes.CDLL) -> None:
-    """All 65536 numbers: the float to be rounded is off by less than 1/16 of an ulp of the half type."""
-    dtype = np.dtype(getattr(ml_dtypes, kernel.dtype, kernel.dtype))
-    with np.errstate(invalid="ignore"):
-        x = np.arange(1 << 16, dtype=np.uint16).view(dtype).astype("float32")
-    x[np.isnan(x)] = np.nan  # none that signals
-    x[np.isfinite(x) & (np.abs(x) > 2.0**125)] /= 8  # products with hyperparameters overflow in float
-    values = {"x": x}
-    defaults = {"g": 1.0, **kernel.function.definition.hyperparameters}
-    rng = np.random.default_rng(0)
-    for name in kernel.function.definition.arguments[1:]:
-        default = defaults[name] if isinstance(defaults[name], int | float) else 0.25
-        values[name] = np.where(rng.random(x.size) < 0.5, default, rng.uniform(0.1, 4, x.size)).astype("float32")
-    results = call(half_library[f"loop_{kernel.symbol}"], values).astype("float64")
-    exact_kernel = Kernel(kernel.function, kernel.options, "float64")
-    wide = {name: array.astype("float64") for name, array in values.items()}
-    exact = call(library[f"loop_{exact_kernel.symbol}"], wide)
-    np.testing.assert_array_equal(np.isnan(results), np.isnan(exact))
-    information = ml_dtypes.finfo(dtype)
-    largest = float(information.max)
-    with np.errstate(invalid="ignore"):
-        magnitude = np.clip(np.abs(exact), float(information.tiny), largest)
-        spacing = 2.0 ** (np.floor(np.log2(magnitude)) + 1 - HALF_TYPES[kernel.dtype])
-        off = np.abs(np.clip(results, -largest, largest) - np.clip(exact, -largest, largest))
-    allowed = spacing / 16
-    if "." in kernel.function.__name__:
-        # Where terms cancel, next to a root, a few ulp of float of the terms; by a hyperparameter they are as large as x.
-        by_hyperparameter = dict(kernel.options).get("wrt", "x") != "x"
-        allowed += 2e-6 * (np.fmin(np.abs(x), largest) if by_hyperparameter else np.abs(x) < 3)
-    worst = int(np.nanargmax(off / allowed))
-    assert off[worst] <= allowed[worst], {name: array[worst] for name, array in values.items()} | {
-        "result": results[worst],
-        "exact": exact[worst],
-    }
 
 
 @pytest.mark.parametrize("dtype", [np.dtype(character) for character in "bBhHiIlLqQ"], ids=str)

@@ -1,0 +1,169 @@
+"""Every CUDA kernel of the catalogue, as CuPy would hand it to NVRTC: it compiles, and moves 16 bytes at a time."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from conftest import ELEMENTWISE, OVER_AXIS, Case, load
+from host_gpu import elementwise_text, to_device
+
+from actufunc.backends.cupy import kernels
+from actufunc.backends.cupy.lower_axis import Plan, axis_source, held_arrays, kernel_name, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DTYPES = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16), np.dtype(np.float32), np.dtype(np.float64)]
+ARCHITECTURES = (70, 80, 90, 100)  # V100, A100, H100, B200
+
+
+@dataclass
+class Compiled:
+    """What NVRTC made of a text for one architecture."""
+
+    ptx: str
+    log: str
+
+    @property
+    def spilled(self) -> int:
+        """Bytes of registers that do not fit, in the worst kernel."""
+        return max(map(int, re.findall(r"(\d+) bytes spill stores", self.log)))
+
+    def of(self, name: str) -> str:
+        """PTX of one kernel."""
+        found = re.search(rf"\.entry {name}\(.*?^}}", self.ptx, re.DOTALL | re.MULTILINE)
+        assert found is not None, f"no kernel {name}"
+        return found.group()
+
+
+@pytest.fixture(scope="module")
+def nvrtc() -> Any:
+    """CuPy's binding of NVRTC, which needs no GPU."""
+    load("cupy")
+    module = importlib.import_module("cupy_backends.cuda.libs.nvrtc")
+    try:
+        module.getVersion()
+    except RuntimeError as error:
+        pytest.skip(f"no NVRTC: {error}")
+    return module
+
+
+def compile_all(nvrtc: Any, text: str) -> dict[int, Compiled]:
+    """Compile a text for every architecture that NVRTC knows of those above."""
+    core = importlib.import_module("cupy._core.core")
+    known = [each for each in ARCHITECTURES if each in nvrtc.getSupportedArchs()]
+    assert len(known) > 1
+    options = [*core.assemble_cupy_compiler_options(()), "--ptxas-options=-v", "-w"]
+
+    def compile_for(architecture: int) -> Compiled:
+        program = nvrtc.createProgram(text, "kernel.cu", (), ())
+        try:
+            nvrtc.compileProgram(program, [*options, f"-arch=sm_{architecture}"])
+            return Compiled(nvrtc.getPTX(program).decode(), nvrtc.getProgramLog(program))
+        except nvrtc.NVRTCError:
+            pytest.fail(f"{nvrtc.getProgramLog(program)}\n{text}")
+        finally:
+            nvrtc.destroyProgram(program)
+
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(known, pool.map(compile_for, known), strict=True))
+
+
+def together(texts: list[str]) -> str:
+    """Put texts into one, each in a namespace of its own, below CuPy's headers and their own."""
+    headers = [f"#include <{each}>\n" for each in importlib.import_module("cupy._core.core")._cupy_header_list]
+    own = {line for text in texts for line in re.findall(r"^ *#include .*\n", text, re.MULTILINE)}
+    bodies = [re.sub(r"^ *#include .*\n", "", text, flags=re.MULTILINE) for text in texts]
+    spaces = [f"namespace text{number} {{\n{body}\n}}\n" for number, body in enumerate(bodies)]
+    return "".join([*headers, *sorted(own), *spaces])
+
+
+def elementwise_kernels(case: Case, dtype: np.dtype[Any]) -> Iterator[tuple[Any, int]]:
+    """Yield the kernels of a function and its derivatives, and how many arrays they take.
+
+    All hyperparameters are numbers that are compiled in, if they have defaults, or arguments of the kernel.
+    """
+    for function in (case.function, case.function.grad, case.function.vjp):
+        definition = function.definition
+        options = definition.options | {k: v for k, v in case.keywords if k in definition.options}
+        hyperparameters = definition.hyperparameters
+        defaults = {k: v for k, v in hyperparameters.items() if isinstance(v, int | float)}
+        for given in [{}, *([defaults] if defaults else [])]:
+            scalars = tuple(key for key in hyperparameters if key not in given)
+            name = f"{definition.identifier}_{'special' if given else 'general'}"
+            key = (name, definition.specialised(options, given), definition.arrays, scalars, dtype)
+            yield kernels.vectors(*key), len(definition.arrays)
+            yield kernels.elementwise(*key), len(definition.arrays)
+            yield kernels.elementwise(*key, masked=True), len(definition.arrays)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)
+def test_elementwise(case: Case, dtype: np.dtype[Any], nvrtc: Any) -> None:
+    array = to_device(np.zeros(4, dtype))
+    texts: dict[str, str] = {}
+    for kernel, arrays in elementwise_kernels(case, dtype):
+        scalars = [parameter.dtype for parameter in kernel.in_params[arrays:]]
+        name = kernel.name if kernel.name not in texts else f"{kernel.name}_masked"
+        texts[name] = elementwise_text(kernel, [*[array] * arrays, *scalars, array]).replace(
+            f"{kernel.name}(", f"{name}("
+        )
+    for architecture, compiled in compile_all(nvrtc, together(list(texts.values()))).items():
+        assert compiled.spilled == 0, architecture
+        for name in texts:
+            accesses = wide_accesses(compiled.of(name))
+            assert accesses == ({"ld", "st"} if name.endswith("_vectors") else set()), (name, architecture)
+
+
+def wide_accesses(ptx: str) -> set[str]:
+    """Tell whether memory is read and written 16 bytes at a time."""
+    found = re.findall(r"\b(ld|st)\.global(?:\.nc)?\.v(\d)\.\w(\d\d)", ptx)
+    return {kind for kind, number, bits in found if int(number) * int(bits) == 128}
+
+
+# Rows that fit into a warp, that fit into a block, that do not fit; unaligned, masked, and side by side.
+LAYOUTS = {
+    "short": {"n": 8, "columns": False, "aligned": True, "masked": False},
+    "warp": {"n": 512, "columns": False, "aligned": True, "masked": False},
+    "block": {"n": 8192, "columns": False, "aligned": True, "masked": False},
+    "unaligned": {"n": 8191, "columns": False, "aligned": False, "masked": False},
+    "long": {"n": 1_000_000, "columns": False, "aligned": True, "masked": False},
+    "masked": {"n": 500, "columns": False, "aligned": False, "masked": True},
+    "columns": {"n": 100, "columns": True, "aligned": False, "masked": False},
+    "long columns": {"n": 100_000, "columns": True, "aligned": False, "masked": True},
+}
+
+
+# The most bytes of registers that may spill: of the elements that a thread holds none, but a few around the calls that
+# double precision makes to divide, and a pointer or two in masked columns.
+SPILLED = {"float16": 16, "bfloat16": 16, "float32": 16, "float64": 192}
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("case", OVER_AXIS, ids=repr)
+def test_over_axis(case: Case, dtype: np.dtype[Any], nvrtc: Any) -> None:
+    texts: dict[str, str] = {}
+    plans: dict[str, Plan] = {}
+    for function in (case.function, case.function.vjp):
+        definition = function.definition
+        expression = definition.expression(dict(definition.options))
+        for name, layout in LAYOUTS.items():
+            lanes = 16 // dtype.itemsize if layout["aligned"] else 1
+            held = held_arrays(expression, definition.arrays)
+            how = plan(layout["n"], dtype, held, columns=layout["columns"], lanes=lanes)
+            own = f"{definition.identifier}_{name.replace(' ', '_')}"
+            arguments = (own, expression, definition.arrays, tuple(definition.hyperparameters), dtype, how)
+            texts[kernel_name(own)] = axis_source(*arguments, masked=layout["masked"])
+            plans[kernel_name(own)] = how
+    for architecture, compiled in compile_all(nvrtc, together(list(texts.values()))).items():
+        assert compiled.spilled <= SPILLED[dtype.name], architecture
+        for name, how in plans.items():
+            wide = how.lanes * dtype.itemsize == 16
+            assert wide_accesses(compiled.of(name)) == ({"ld", "st"} if wide else set()), (name, architecture)
