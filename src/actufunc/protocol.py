@@ -75,15 +75,6 @@ class Call:
         axis = {"axis": -1} if self.definition.over_axis else {}
         return list(inputs.values()), {**axis, **options, **self.keywords}
 
-    def excluded(self) -> float:
-        """Return what an element gets that `where` excludes over an axis: 0 by softmax, -inf by log_softmax."""
-        beside_one = {"x": np.array([-np.inf, 0.0]), "g": np.zeros(2)}
-        operands = {key: beside_one.get(key, value) for key, value in self.operands.items()}
-        value = float(self.function(*operands.values(), **self.options)[0])
-        if np.isnan(value):
-            raise TypeError(f"{self.definition.name} takes no where=: no value of x would leave an element out")
-        return value
-
     def values(self) -> Iterator[Any]:
         """Yield everything that may be an array."""
         yield from self.operands.values()

@@ -11,16 +11,14 @@ import array_api_compat as compat
 import numpy as np
 
 from actufunc.formula.expression import Expression
-from actufunc.protocol import normalise_axis, owner
+from actufunc.protocol import Call, normalise_axis, owner
 
 from .coefficients import NORMAL_P, NORMAL_S
 from .native import native
-from .rules import keeps_integers
+from .rules import as_python, keeps_integers, scalars_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from actufunc.protocol import Call
 
 _HALF = ("float16", "bfloat16")
 
@@ -104,15 +102,14 @@ class _Namespace:
         if mask is not True:
             if not self.call.definition.over_axis:
                 raise TypeError(f"{self.name} takes where= with NumPy arrays only; use xp.where on its result")
-            left_out = {"x": -math.inf, "g": 0.0}
             arrays = {key: operands[key] for key in self.call.definition.arrays}
-            operands = operands | {k: xp.where(mask, v, self._constant(left_out[k])) for k, v in arrays.items()}
+            operands = operands | {k: xp.where(mask, v, self._constant(_LEFT_OUT[k])) for k, v in arrays.items()}
         function = native(xp, self.call, operands, self.axis)
-        result = self._formula(operands) if function is None else function()
+        result = self.formula(operands) if function is None else function()
         if mask is True:
             return result
         self.like = result
-        return xp.where(mask, result, self._constant(self.call.excluded()))
+        return xp.where(mask, result, self._constant(value_left_out(self.call)))
 
     def _without_axis(self) -> Any:
         """Reduce over the axis of an empty array, or over that which a 0-d array lacks."""
@@ -125,7 +122,7 @@ class _Namespace:
 
     # The formula.
 
-    def _formula(self, operands: dict[str, Any]) -> Any:
+    def formula(self, operands: dict[str, Any]) -> Any:
         """Evaluate the expression in the operations of the namespace; half types in float32, rounded once."""
         xp = self.xp
         if half := str(self.dtype).rpartition(".")[2] in _HALF:
@@ -154,6 +151,27 @@ class _Namespace:
 
     def _constant(self, value: float) -> Any:
         return self.xp.asarray(value, dtype=self.like.dtype, device=compat.device(self.like))
+
+
+_LEFT_OUT = {"x": -math.inf, "g": 0.0}  # what has no say in a sum of exponentials, nor in a sum of cotangents
+
+
+def value_left_out(call: Call) -> float:
+    """Return what an element gets that `where` excludes over an axis: 0 by softmax, -inf by log_softmax.
+
+    Raises
+    ------
+    TypeError
+        If no value of x would leave an element out.
+    """
+    arrays = {key: np.array([_LEFT_OUT[key], 0.0]) for key in call.definition.arrays}
+    scalars = {key: as_python(value) for key, value in scalars_of(call).items()}
+    operands = dict.fromkeys(call.operands, 1.0) | scalars | arrays
+    plain = Call(call.function, operands, call.options, {})
+    value = float(_Namespace(compat.array_namespace(arrays["x"]), plain, operands).formula(operands)[0])
+    if math.isnan(value):
+        raise TypeError(f"{call.definition.name} takes no where=: no value of x would leave an element out")
+    return value
 
 
 def _python(value: Any) -> bool | int | float:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import cupy
 import numpy as np
 
+from actufunc.backends.array_api import value_left_out
 from actufunc.backends.rules import check_cast, check_fits, result_dtype, working_dtype
 from actufunc.protocol import Call, normalise_axis
 
@@ -44,7 +45,7 @@ def evaluate_axis(call: Call) -> Array:
     inputs = [_broadcast(name, key, value, shape) for key, value in given.items()]
     left_out = None
     if mask is not None:
-        mask, left_out = _broadcast(name, "where", mask, shape), call.excluded()
+        mask, left_out = _broadcast(name, "where", mask, shape), value_left_out(call)
     out = None if call.out is Ellipsis else call.out
     if out is not None:
         check_out(name, out)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actufunc.backends.array_api import value_left_out
 from actufunc.backends.rules import check_cast, check_fits, result_dtype, scalars_of, working_dtype
 from actufunc.protocol import Call, normalise_axis
 
@@ -69,7 +70,7 @@ def evaluate_axis(call: Call) -> Any:
     if result.size:
         views = _views([*inputs, result], axes, work) if mask is None else None
         if views is None:
-            _block_by_block(kernel, inputs, None if mask is None else (mask, call.excluded()), result, axes, work)
+            _block_by_block(kernel, inputs, None if mask is None else (mask, value_left_out(call)), result, axes, work)
         else:
             layout = Layout.COLUMNS if views[0].ndim == Layout.COLUMNS.ndim else Layout.ROWS
             parallel.over_axis(kernel(layout), views)
