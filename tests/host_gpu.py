@@ -254,7 +254,7 @@ def gpu_on_host() -> Iterator[None]:
         for name, value in replaced.items():
             stack.enter_context(mock.patch.object(cupy, name, value))
         stack.enter_context(mock.patch.object(cupy.ndarray, "get", lambda self: host_view(self).copy()))
-        stack.enter_context(mock.patch.object(cupy.cuda.runtime, "getDevice", return_value=0))
+        stack.enter_context(mock.patch.object(cupy.cuda.runtime, "getDevice", int))
         stack.callback(cupy.cuda.set_allocator, cupy.cuda.get_allocator())
         cupy.cuda.set_allocator(allocate)
         yield

@@ -29,8 +29,9 @@ class Call:
     keywords : dict
         Those of `out`, `where`, `dtype`, `casting`, `order`, `subok` and `axis` that were given.
     kernels : tuple of callable, or None
-        Set by the backend: what gives the same result for any contiguous `x` of this dtype, small or large. Only for
-        exact arrays of the library; that of CuPy takes others as well.
+        Set by the backend, for exact arrays of its library: what gives the same result for other arrays of this dtype,
+        small or large. Those of NumPy take a contiguous one. That of CuPy takes a tuple of any, and returns
+        NotImplemented where it cannot serve them.
     """
 
     function: Any

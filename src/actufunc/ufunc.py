@@ -72,7 +72,8 @@ class Activation:
         # those for large arrays look for threads to share the work.
         self._fast: dict[Any, Callable[..., Any]] = {}
         self._large: dict[Any, Callable[..., Any]] = {}
-        # The same for other libraries' arrays, by their type.
+        # The same for other libraries' arrays, by their type: of a tuple of arrays and an output,
+        # or NotImplemented where these are not alike and contiguous.
         self._elsewhere: dict[type, dict[Any, Callable[..., Any]]] = {}
         self.__name__ = self.__qualname__ = definition.name
         self._parent: tuple[Activation, str] | None = None
@@ -109,23 +110,27 @@ class Activation:
                 elif _goes_straight(x, out):
                     return kernel(x, out)
         elif (known := self._elsewhere.get(type(x))) is not None:
-            kernel = known.get(_key(x.dtype, args, keywords))
-            if kernel is not None:
-                return kernel(x, out)
+            more = len(self.definition.arrays) - 1
+            kernel = known.get(_key(x.dtype, args[more:], keywords)) if len(args) >= more else None
+            if kernel is not None and (result := kernel((x, *args[:more]), out)) is not NotImplemented:
+                return result
         given = keywords if out is None else {**keywords, "out": out}
         if isinstance(x, Expression):
             return self._inline(x, *args, **given)
         call = self._bind(x, *args, **given)
         result = evaluate(call)
-        if call.kernels is not None and (key := _key(x.dtype, args, keywords)) is not None:
-            self._remember(type(x), key, *call.kernels)
+        if call.kernels is not None:
+            self._remember(x, args[len(self.definition.arrays) - 1 :], keywords, *call.kernels)
         return result
 
-    def _remember(self, kind: type, key: Any, small: Callable[..., Any], large: Callable[..., Any]) -> None:
-        if kind is _ndarray:
+    def _remember(self, x: Any, args: Any, keywords: Any, small: Callable[..., Any], large: Callable[..., Any]) -> None:
+        key = _key(x.dtype, args, keywords)
+        if key is None:
+            return
+        if type(x) is _ndarray:
             self._fast[key], self._large[key] = small, large
         else:
-            self._elsewhere.setdefault(kind, {})[key] = small
+            self._elsewhere.setdefault(type(x), {})[key] = small
 
     def _bind(self, *args: Any, **keywords: Any) -> Call:
         definition = self.definition

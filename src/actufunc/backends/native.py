@@ -64,6 +64,12 @@ def native(xp: Any, call: Call, operands: Mapping[str, Any], axis: Any) -> Calla
     return None if found is None else functools.partial(found, x)
 
 
+def native_torch(activation: Any, arguments: list[Any]) -> Callable[..., Any] | None:
+    """Return torch's function for an activation of the catalogue with these hyperparameters, options and axis."""
+    maker = _torch().get(activation.__name__)
+    return None if maker is None else maker(*arguments)
+
+
 @functools.cache
 def _torch() -> Table:
     import torch  # noqa: PLC0415

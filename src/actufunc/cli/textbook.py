@@ -6,6 +6,7 @@ function from the names of the activation.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import math
 from decimal import Decimal
@@ -53,20 +54,22 @@ _AS_TYPED: dict[str, Callable[..., Any]] = {
 }
 
 
-def textbook(activation: Activation, **hyperparameters: float) -> Callable[[Array], Any] | None:
-    """Return the formula in plain NumPy operations.
+def textbook(activation: Activation, *, erf: Any = None, **hyperparameters: float) -> Callable[..., Any] | None:
+    """Return the formula in plain NumPy operations, which CuPy's arrays take over.
 
     Parameters
     ----------
     activation : Activation
         Whose formula; that of its default options.
+    erf : callable, optional
+        The error function where a formula needs it; that of SciPy by default.
     **hyperparameters
         Values for what has no default, or others than the defaults.
 
     Returns
     -------
     callable or None
-        Of an array; None if the formula needs SciPy and that is not installed.
+        Of an array, and of the cotangent for a vjp; None if the formula needs SciPy and that is not installed.
 
     Examples
     --------
@@ -81,22 +84,22 @@ def textbook(activation: Activation, **hyperparameters: float) -> Callable[[Arra
     formula = definition.trace(**definition.options)
     known = dict(_AS_TYPED)
     if any(node.operation == "normal_cdf" for node in formula.nodes()):
-        if importlib.util.find_spec("scipy") is None:
-            return None
-        from scipy.special import erf  # noqa: PLC0415
-
+        if erf is None:
+            if importlib.util.find_spec("scipy") is None:
+                return None
+            erf = importlib.import_module("scipy.special").erf
         known["normal_cdf"] = lambda x: 0.5 * (1 + erf(x / math.sqrt(2)))
     values = {**definition.hyperparameters, **hyperparameters}
 
-    def compute(x: Array) -> Any:
+    def compute(x: Array, g: Any = None) -> Any:
         def combine(node: Expression, operands: tuple[Any, ...]) -> Any:
             numbers = [_number(o) if isinstance(o, Expression) else o for o in operands]
             if node.operation == "where":
                 # Of two Python numbers np.where makes float64 or int64, with which the rest would be float64.
-                numbers[1:] = [n if isinstance(n, np.ndarray) else x.dtype.type(n) for n in numbers[1:]]
+                numbers[1:] = [x.dtype.type(n) if isinstance(n, bool | int | float) else n for n in numbers[1:]]
             return known[node.operation](*numbers)
 
-        return formula.fold(lambda node: {**values, "x": x}[node.value], combine)
+        return formula.fold(lambda node: {**values, "x": x, "g": g}[node.value], combine)
 
     return compute
 

@@ -1,0 +1,162 @@
+"""What `gpu.py` measures: every function of the catalogue and its derivatives, and how others compute the same."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actufunc import catalogue
+from actufunc.backends.native import native_torch
+from actufunc.cli.textbook import textbook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from actufunc import Activation
+
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+REQUIRED = {"alpha": 0.25}
+"""Values of hyperparameters without a default."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A function or derivative, and how it is called.
+
+    Attributes
+    ----------
+    name : str
+        Of the function.
+    what : str
+        ``"value"``, ``"grad"`` or ``"vjp"``.
+    function : Activation
+        What is called.
+    keywords : dict
+        Options, and hyperparameters without a default.
+    """
+
+    name: str
+    what: str
+    function: Activation
+    keywords: dict[str, Any]
+
+    @property
+    def arrays(self) -> int:
+        """Number of input arrays."""
+        return len(self.function.definition.arrays)
+
+    @property
+    def over_axis(self) -> bool:
+        """Whether it reduces over an axis."""
+        return self.function.definition.over_axis
+
+    def __call__(self, *arrays: Any, **keywords: Any) -> Any:
+        """Compute."""
+        return self.function(*arrays, **self.keywords, **keywords)
+
+    def __str__(self) -> str:
+        return self.name if self.what == "value" else f"{self.name}.{self.what}"
+
+
+def cells() -> list[Cell]:
+    """Return the whole catalogue."""
+    found = []
+    for name, function in catalogue.ACTIVATIONS.items():
+        given = {key: value for key, value in REQUIRED.items() if key in function.definition.hyperparameters}
+        for label, chosen in _choices(name, function):
+            derived = {"value": function, "vjp": function.vjp}
+            if not function.definition.over_axis:
+                derived["grad"] = function.grad
+            found += [Cell(label, what, derived[what], given | chosen) for what in sorted(derived, key=_ORDER.index)]
+    return found
+
+
+_ORDER = ["value", "grad", "vjp"]
+
+
+def _choices(name: str, function: Activation) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield name, {}
+    if "approximate" in function.definition.options:
+        yield f"{name}_tanh", {"approximate": "tanh"}
+
+
+def dtype_of(name: str) -> np.dtype[Any]:
+    """Return a dtype by name; bfloat16 is that of ml_dtypes."""
+    return np.dtype(importlib.import_module("ml_dtypes").bfloat16 if name == "bfloat16" else name)
+
+
+def peers(cell: Cell, inputs: list[Any]) -> dict[str, Callable[..., Any]]:
+    """Return others' functions that compute the same from CuPy arrays.
+
+    Parameters
+    ----------
+    cell : Cell
+        What to compute.
+    inputs : list of cupy.ndarray
+        What it will be computed from, two at least.
+
+    Returns
+    -------
+    dict
+        Functions of the arrays, by the name of the library; those that fail on the inputs are left out.
+    """
+    special = importlib.import_module("cupyx.scipy.special")
+    found: dict[str, Callable[..., Any]] = {}
+    if cell.what == "value" and not cell.keywords:
+        for name in (cell.name, *catalogue.aliases(cell.function)):
+            if hasattr(special, name):
+                found["cupyx"] = partial(getattr(special, name), **({"axis": -1} if cell.over_axis else {}))
+    if "approximate" not in cell.keywords:
+        hyperparameters = {key: value for key, value in cell.keywords.items() if key in REQUIRED}
+        plain = textbook(cell.function, erf=special.erf, **hyperparameters)
+        if plain is not None:
+            found["CuPy formula"] = plain
+    if importlib.util.find_spec("torch") is not None and (of_torch := _torch(cell)) is not None:
+        found["torch"] = of_torch
+    return {name: function for name, function in found.items() if _works(function, inputs[: cell.arrays])}
+
+
+def _works(function: Callable[..., Any], inputs: list[Any]) -> bool:
+    try:
+        function(*inputs)
+    except Exception:  # noqa: BLE001 -- what a library cannot do it says in its own way
+        return False
+    return True
+
+
+def _torch(cell: Cell) -> Callable[..., Any] | None:
+    """Return torch's function on the memory of CuPy arrays, or its backward function for a vjp."""
+    torch: Any = importlib.import_module("torch")
+    base = catalogue.ACTIVATIONS[cell.name.removesuffix("_tanh")]
+    arguments = [*base.definition.hyperparameters.values(), *base.definition.options.values()]
+    if "approximate" in cell.keywords:
+        arguments[-1] = cell.keywords["approximate"]
+    if base.definition.over_axis:
+        arguments.append(-1)
+    function = native_torch(base, arguments)
+    if function is None or not torch.cuda.is_available() or cell.what == "grad":
+        return None
+    views: dict[int, Any] = {}
+
+    def view(array: Any) -> Any:
+        if array.data.ptr not in views:
+            views[array.data.ptr] = torch.as_tensor(array, device="cuda")
+        return views[array.data.ptr]
+
+    if cell.what == "value":
+        return lambda x: function(view(x))
+    results: dict[int, Any] = {}
+
+    def backward(x: Any, g: Any) -> Any:
+        if x.data.ptr not in results:
+            leaf = view(x).detach().requires_grad_()
+            results[x.data.ptr] = leaf, function(leaf)
+        leaf, y = results[x.data.ptr]
+        return torch.autograd.grad(y, leaf, view(g), retain_graph=True)
+
+    return backward

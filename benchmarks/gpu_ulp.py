@@ -1,0 +1,159 @@
+"""How far results on the device are from exact ones, measured on the device.
+
+The reference for float32 and the half types is the same formula in float64, which itself is compared with mpmath on a
+sample. All inputs of the half types are tried, and of float32 all or every so many.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cupy
+import numpy as np
+from gpu_cells import Cell, dtype_of
+
+from actufunc import accuracy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHUNK = 1 << 26
+SAMPLE = 2000  # points for mpmath
+WRONG = {"float16": 0.57, "bfloat16": 0.57, "float32": 4.0, "float64": 4.0}
+"""Errors in ulp from which on a result is wrong: that of the half types is half an ulp and 1/16 before the rounding."""
+
+_BITS = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
+_LOWEST = {"float16": -14, "bfloat16": -126, "float32": -126, "float64": -1022}
+_LARGEST = {"float16": "65504.0", "bfloat16": "3.3895313892515355e38", "float32": "3.4028234663852886e38"}
+
+
+class Error(NamedTuple):
+    """The largest error in ulp, where it is, and of how many inputs."""
+
+    ulp: float
+    at: float
+    inputs: int
+
+
+def largest_error(cell: Cell, dtype: str, *, stride: int = 1) -> Error | None:
+    """Measure the largest error of a function of one element.
+
+    Parameters
+    ----------
+    cell : Cell
+        What to measure. A vjp is measured with cotangents between 1/2 and 2. In derivatives, next to the roots, the
+        error counts beside terms of 1.
+    dtype : str
+        Of the arrays.
+    stride : int
+        Every how many float32 numbers to try.
+
+    Returns
+    -------
+    Error or None
+        None if it takes mpmath, which is missing.
+    """
+    if dtype == "float64":
+        return _beside_mpmath(cell)
+    worst, count = (0.0, 0.0), 0
+    for x in _all_numbers(dtype, stride):
+        g = cupy.empty_like(x)
+        _cotangents()(x, g)
+        inputs = [x, g][: cell.arrays]
+        exact = cell(*(_as_float64(each) for each in inputs))
+        errors = cupy.empty(x.shape, np.float64)
+        _error(dtype, of_terms=cell.what != "value")(x, cell(*inputs), exact, errors)
+        at = int(errors.argmax())
+        worst = max(worst, (float(errors[at]), float(x[at])))
+        count += x.size
+    return Error(*worst, count)
+
+
+def _all_numbers(dtype: str, stride: int) -> Iterator[Any]:
+    """Yield all numbers of a dtype, or every so many of float32."""
+    word, total, stride = (np.uint32, 1 << 32, stride) if dtype == "float32" else (np.uint16, 1 << 16, 1)
+    for start in range(0, total, CHUNK * stride):
+        bits = cupy.empty(min(CHUNK, -(-(total - start) // stride)), word)
+        _bits()(start, stride, bits)
+        yield bits.view(dtype_of(dtype))
+
+
+@functools.cache
+def _bits() -> Any:
+    return cupy.ElementwiseKernel("int64 start, int64 stride", "W bits", "bits = start + i * stride", "actufunc_bits")
+
+
+@functools.cache
+def _cotangents() -> Any:
+    text = "g = static_cast<T>(0.5f + 1.5f * static_cast<float>(i % 1021) / 1021.0f)"
+    return cupy.ElementwiseKernel("T x", "T g", text, "actufunc_cotangents")
+
+
+def _as_float64(x: Any) -> Any:
+    wide = cupy.empty(x.shape, np.float64)
+    text = "y = static_cast<double>(static_cast<float>(x))"
+    cupy.ElementwiseKernel("X x", "float64 y", text, "actufunc_widened")(x, wide)
+    return wide
+
+
+_ERROR = """
+const double computed = static_cast<double>(static_cast<float>(y));
+const double right = exact > $largest ? $largest : exact < -$largest ? -$largest : exact;
+const double got = computed > $largest ? $largest : computed < -$largest ? -$largest : computed;
+const double terms = $of_terms && fabs(static_cast<double>(static_cast<float>(x))) < 4 ? 1.0 : 0.0;
+const double scale = fmax(fabs(right), terms);
+int exponent = $lowest;
+if (scale > 0) frexp(scale, &exponent), exponent -= 1;
+if (exponent < $lowest) exponent = $lowest;
+error = fabs(got - right) / ldexp(1.0, exponent - $bits + 1);
+if (computed != computed || exact != exact) error = (computed != computed && exact != exact) ? 0.0 : 1e300;
+"""
+
+
+@functools.cache
+def _error(dtype: str, *, of_terms: bool) -> Any:
+    text = _ERROR
+    values = {"$largest": _LARGEST[dtype], "$lowest": str(_LOWEST[dtype]), "$bits": str(_BITS[dtype])}
+    for name, value in (values | {"$of_terms": str(of_terms).lower()}).items():
+        text = text.replace(name, value)
+    name = f"actufunc_error_{dtype}_{of_terms}"
+    return cupy.ElementwiseKernel("X x, Y y, float64 exact", "float64 error", text, name)
+
+
+def _beside_mpmath(cell: Cell) -> Error | None:
+    if importlib.util.find_spec("mpmath") is None:
+        return None
+    points = (
+        accuracy.sample_rows(np.float64, SAMPLE // 20, 20) if cell.over_axis else accuracy.sample("float64", SAMPLE)
+    )
+    arguments = dict(cell.keywords)
+    arrays = [cupy.asarray(points)]
+    if cell.arrays > 1:
+        arguments["g"] = np.linspace(0.5, 2, points.size).reshape(points.shape)
+        arrays.append(cupy.asarray(arguments["g"]))
+    values = cell(*arrays).get()
+    exact = accuracy.reference(cell.function, points, **arguments)
+    errors = accuracy.ulp_error(values, exact)
+    if cell.what != "value":  # next to a root, beside the terms that cancel
+        small = np.abs(points) < 4  # noqa: PLR2004
+        beside = np.array([abs(float(e - v)) for v, e in zip(values.flat, exact.flat, strict=True)]).reshape(
+            points.shape
+        )
+        errors[small] = np.fmin(errors, beside / np.finfo(np.float64).eps)[small]
+    worst = int(np.argmax(errors))
+    return Error(float(errors.flat[worst]), float(points.flat[worst]), points.size)
+
+
+def rows_error(cell: Cell, dtype: str, length: int) -> Error:
+    """Measure the largest error of a function over rows of some length, beside the same in float64."""
+    x = cupy.asarray(accuracy.sample_rows(dtype_of(dtype), 64, length))
+    g = cupy.empty_like(x)
+    _cotangents()(x, g)
+    inputs = [x, g][: cell.arrays]
+    exact = cell(*(_as_float64(each) for each in inputs))
+    errors = cupy.empty(x.shape, np.float64)
+    _error(dtype, of_terms=cell.what != "value")(x, cell(*inputs), exact, errors)
+    at = int(errors.argmax())
+    return Error(float(errors.reshape(-1)[at]), float(x.reshape(-1)[at]), x.size)
