@@ -29,6 +29,9 @@ from typing import TYPE_CHECKING, Any
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 sys.path.insert(0, str(SOURCE))
 
+if importlib.util.find_spec("cupy") is None:
+    sys.exit("gpu.py: this needs CuPy: pip install cupy-cuda12x or cupy-cuda13x")
+
 import cupy  # noqa: E402
 import gpu_ulp  # noqa: E402
 import numpy as np  # noqa: E402
@@ -42,6 +45,8 @@ ROWS = (1 << 10, 1 << 12, 1 << 14, 1 << 16)
 EXHAUSTIVE = ("sigmoid", "tanh", "softplus", "silu", "gelu", "gelu_tanh", "relu", "elu", "log_sigmoid")
 """Functions that are tried on every float32."""
 
+_WHATS = ("value", "grad", "vjp")
+
 GOALS = {"value": 0.95, "grad": 0.95, "vjp": 0.95, "rows": 0.85}
 """Shares of the copy's bandwidth to be reached with `_GOAL_SIZE` elements."""
 
@@ -49,7 +54,15 @@ _GOAL_SIZE, _GOAL_ULP = 1 << 28, 2.0
 _STRIDE = 257  # every how many float32 numbers other functions are tried on
 _ROTATED = 512 << 20  # bytes of inputs that are used in turns
 _ROUNDS, _ROUND = 5, 2e-3  # and seconds that one round takes at least
-_TESTS = ("test_cupy.py", "test_protocol.py", "test_namespaces.py", "test_training.py")
+_TESTS = {
+    "test_cupy.py": ("ml_dtypes",),
+    "test_protocol.py": ("ml_dtypes",),
+    "test_namespaces.py": ("ml_dtypes", "array_api_strict"),
+    "test_training.py": ("sklearn",),
+}
+"""Files of the test suite that are about CuPy, and what each needs; all need `_FOR_TESTS`."""
+
+_FOR_TESTS = ("pytest", "hypothesis", "mpmath", "numba", "array_api_compat")
 
 
 class Device:
@@ -153,6 +166,9 @@ def main(arguments: Sequence[str] | None = None, device: Device | None = None) -
     parser.add_argument("--stride", type=int, metavar="N", help="try every Nth float32 only")
     parser.add_argument("--no-tests", action="store_true", help="leave the test suite out")
     chosen = parser.parse_args(arguments)
+    if device is None and (problem := _without_gpu()):
+        print(f"gpu.py: {problem}", file=sys.stderr)
+        return 2
     device = device or Device()
     end = time.monotonic() + 60 * chosen.minutes
     measured = Measured(device.name())
@@ -161,7 +177,9 @@ def main(arguments: Sequence[str] | None = None, device: Device | None = None) -
         if "failed" in measured.tests:
             measured.wrong.append(f"tests: {measured.tests}")
     wanted = [cell for cell in cells() if not chosen.only or cell.name in chosen.only]
-    _measure_errors(wanted, measured, chosen.rows, chosen.stride)
+    if missing := _missing(("ml_dtypes",)):
+        measured.left_out.append(f"bfloat16: {missing[0]} is missing")
+    _measure_errors(wanted, measured, chosen, time.monotonic() + (end - time.monotonic()) / 2)
     _measure_speed(wanted, measured, chosen, device, end)
     text = _as_markdown(measured)
     print(text)
@@ -174,12 +192,20 @@ def main(arguments: Sequence[str] | None = None, device: Device | None = None) -
     return 1 if measured.wrong else 0
 
 
+def _without_gpu() -> str:
+    """Say why there is no GPU; nothing if there is one."""
+    try:
+        return "" if cupy.cuda.runtime.getDeviceCount() else "CuPy finds no GPU"
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"CuPy finds no GPU: {error}"
+
+
 def _run_tests(seconds: float) -> str:
-    needed = ("pytest", "hypothesis", "mpmath", "numba", "ml_dtypes", "array_api_compat")
-    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
-        return f"not run: {', '.join(missing)} missing"
+    if missing := _missing(_FOR_TESTS):
+        return f"not run, for {' and '.join(missing)} are missing"
     folder = SOURCE.parent / "tests"
-    command = [sys.executable, "-m", "pytest", *(str(folder / name) for name in _TESTS), "-q", "-k", "cupy"]
+    files = [str(folder / name) for name, needed in _TESTS.items() if not _missing(needed)]
+    command = [sys.executable, "-m", "pytest", *files, "-q", "-k", "cupy"]
     paths = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH", "")]))
     environment = os.environ | {"PYTHONPATH": paths}
     try:
@@ -198,15 +224,22 @@ def _run_tests(seconds: float) -> str:
     if done.returncode:
         print(done.stdout, done.stderr)
         return f"failed: {last}"
-    return last
+    return f"{last} ({len(files)} of {len(_TESTS)} files)"
 
 
-def _measure_errors(wanted: list[Cell], measured: Measured, rows: Sequence[int], stride: int | None) -> None:
-    for cell in wanted:
+def _missing(modules: Sequence[str]) -> list[str]:
+    return [name for name in modules if importlib.util.find_spec(name) is None]
+
+
+def _measure_errors(wanted: list[Cell], measured: Measured, chosen: argparse.Namespace, end: float) -> None:
+    for cell in sorted(wanted, key=lambda cell: _WHATS.index(cell.what)):
         for dtype in DTYPES:
-            every = stride or (1 if cell.name in EXHAUSTIVE and cell.what == "value" else _STRIDE)
+            if time.monotonic() > end:
+                measured.left_out.append(f"error of {cell} in {dtype}: no time")
+                continue
+            every = chosen.stride or (1 if cell.name in EXHAUSTIVE and cell.what == "value" else _STRIDE)
             if cell.over_axis and dtype != "float64":
-                tried = [gpu_ulp.rows_error(cell, dtype, length) for length in rows]
+                tried = [gpu_ulp.rows_error(cell, dtype, length) for length in chosen.rows]
             else:
                 tried = list(filter(None, [gpu_ulp.largest_error(cell, dtype, stride=every)]))
             if not tried:

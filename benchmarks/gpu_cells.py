@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from actufunc import Activation
 
-DTYPES = ("float16", "bfloat16", "float32", "float64")
+DTYPES: tuple[str, ...] = ("float16", "bfloat16", "float32", "float64")
+if importlib.util.find_spec("ml_dtypes") is None:
+    DTYPES = tuple(name for name in DTYPES if name != "bfloat16")
 REQUIRED = {"alpha": 0.25}
 """Values of hyperparameters without a default."""
 
@@ -145,7 +147,7 @@ def _torch(cell: Cell) -> Callable[..., Any] | None:
 
     def view(array: Any) -> Any:
         if array.data.ptr not in views:
-            views[array.data.ptr] = torch.as_tensor(array, device="cuda")
+            views[array.data.ptr] = torch.from_dlpack(array)
         return views[array.data.ptr]
 
     if cell.what == "value":

@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from conftest import ELEMENTWISE, OVER_AXIS, Case, Library, load
+from host_gpu import has_gpu
 from programs import run
 
 import actufunc
@@ -59,6 +60,11 @@ def test_needs_no_numba() -> None:
 LENGTHS = [1, 3, 8, 33, 256, 257, 1025, 5000]
 
 
+def bound() -> float:
+    """Return the largest error to accept, in ulp: CUDA's exponential is less exact than a C library's."""
+    return 3 if has_gpu() else 2
+
+
 def relative_error(result: Any, expected: Any, scale: Any) -> float:
     """Return the largest error in ulp of the result's dtype beside numbers as large as `scale`."""
     information = ml_dtypes.finfo(result.dtype)
@@ -77,7 +83,7 @@ def test_rows_of_every_length(case: Case, dtype: Any, n: int, cupy: Library) -> 
     exact = case(x.astype(np.float64))
     result = cupy.asnumpy(case(cupy.make(x)))
     assert result.dtype == dtype
-    assert relative_error(result, exact, exact) <= 2
+    assert relative_error(result, exact, exact) <= bound()
     wide = g.astype(np.float64)
     exact = case.vjp(x.astype(np.float64), wide)
     result = cupy.asnumpy(case.vjp(cupy.make(x), cupy.make(g)))
@@ -96,7 +102,7 @@ def test_rows_that_do_not_fit(case: Case, n: int, cupy: Library) -> None:
     x = (np.random.default_rng(0).normal(size=(1, n)) * 4).astype(np.float32)
     exact = case(x.astype(np.float64))
     result = cupy.asnumpy(case(cupy.make(x)))
-    assert relative_error(result, exact, exact) <= 2
+    assert relative_error(result, exact, exact) <= bound()
     out = cupy.make(x)
     assert case(out, out=out) is out
     np.testing.assert_array_equal(cupy.asnumpy(out), result)
