@@ -232,7 +232,9 @@ def _missing(modules: Sequence[str]) -> list[str]:
 
 
 def _measure_errors(wanted: list[Cell], measured: Measured, chosen: argparse.Namespace, end: float) -> None:
-    for cell in sorted(wanted, key=lambda cell: _WHATS.index(cell.what)):
+    # A vjp over an axis is a difference of sums: its error in ulp says nothing. The tests measure it beside its terms.
+    meaningful = [cell for cell in wanted if cell.what != "vjp" or not cell.over_axis]
+    for cell in sorted(meaningful, key=lambda cell: _WHATS.index(cell.what)):
         for dtype in DTYPES:
             if time.monotonic() > end:
                 measured.left_out.append(f"error of {cell} in {dtype}: no time")
@@ -246,8 +248,7 @@ def _measure_errors(wanted: list[Cell], measured: Measured, chosen: argparse.Nam
                 continue
             found = max(tried)
             measured.errors.append({"function": str(cell), "dtype": dtype, **found._asdict()})
-            # A gradient over rows is a sum of many terms: their number is not known here.
-            if found.ulp > gpu_ulp.WRONG[dtype] and not (cell.over_axis and cell.what == "vjp"):
+            if found.ulp > gpu_ulp.WRONG[dtype]:
                 measured.wrong.append(f"{cell} in {dtype} is off by {found.ulp:.3g} ulp at {found.at!r}")
 
 

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from actufunc import Activation
 
-# In ulp, in both precisions. Of derivatives, in ulp of the largest term.
-BOUND = {"function": 3, "derivative": 4}
+# In ulp, in both precisions. Of derivatives, in ulp of the largest term. With 12 times the random numbers the largest
+# errors are 2.3 (softplus) and 3.8 (gelu.vjp by tanh).
+BOUND = {"function": 2.5, "derivative": 4}
 
 
 # Numbers to compute with.
@@ -193,6 +194,11 @@ def library(request: pytest.FixtureRequest) -> ctypes.CDLL:
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
 def test_values(kernel: Kernel, library: ctypes.CDLL) -> None:
+    bound = BOUND["derivative" if "." in kernel.function.__name__ else "function"]
+    check_values(kernel, library, bound)
+
+
+def check_values(kernel: Kernel, library: ctypes.CDLL, bound: float) -> None:
     values = arrays(kernel)
     results = call(library[f"loop_{kernel.symbol}"], values)
     with mpmath.workdps(60):
@@ -201,7 +207,6 @@ def test_values(kernel: Kernel, library: ctypes.CDLL) -> None:
         expected = [reference(kernel.expression, each, kernel.dtype) for each in exact]
         errors = [error(r, *e, kernel.dtype) for r, e in zip(results.tolist(), expected, strict=True)]
     worst = int(np.argmax(errors))
-    bound = BOUND["derivative" if "." in kernel.function.__name__ else "function"]
     assert errors[worst] <= bound, {name: array[worst] for name, array in values.items()} | {"result": results[worst]}
 
 
@@ -255,7 +260,7 @@ def test_the_rest_of_the_vocabulary() -> None:
     made = [Kernel(function, (), dtype) for function in _vocabulary() for dtype in DTYPES]
     library = compile_text("".join(map(loop, made)), STRICT)
     for kernel in made:
-        test_values(kernel, library)
+        check_values(kernel, library, BOUND["derivative"])
 
 
 def test_infinite_and_nan_constants() -> None:

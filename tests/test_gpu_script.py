@@ -101,14 +101,20 @@ def test_wrong_values_fail(gpu: Any, capsys: pytest.CaptureFixture[str]) -> None
 
     right = kernels.source
     forget()
-    with mock.patch.object(kernels, "source", source):
-        status = gpu.main([*ARGUMENTS[:-1], "--minutes", "0"], stand_in(gpu))
+    with mock.patch.object(kernels, "source", source), mock.patch.object(gpu, "_measure_speed"):
+        status = gpu.main(ARGUMENTS[:-1], stand_in(gpu))
     forget()
     assert status == 1
     out = capsys.readouterr().out
     assert "WRONG: relu in float32 is off by" in out
     assert "relu in float16 is off" not in out
-    assert "no time" in out
+
+
+def test_too_little_time_is_said(gpu: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert gpu.main([*ARGUMENTS, "--minutes", "0"], stand_in(gpu)) == 0
+    out = capsys.readouterr().out
+    assert "left out: error of relu in float16: no time" in out
+    assert "left out: relu.vjp in float32 with 65536 elements: no time" in out
 
 
 def test_too_little_memory_is_said(gpu: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 The statements are those of :mod:`actufunc.backends.writer`; the functions that they call and CUDA lacks stand in
 :mod:`actufunc.backends.cupy.mathematics`. With the exponentials of a C library the functions of the catalogue are
-within 3 ulp, also where factors are subnormal, and their derivatives within 4 ulp of the largest term. On a device
+within 2.5 ulp, also where factors are subnormal, and their derivatives within 4 ulp of the largest term. On a device
 CUDA's own errors take the place of the library's.
 """
 

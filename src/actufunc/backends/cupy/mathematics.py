@@ -11,7 +11,7 @@ import functools
 import re
 from decimal import Decimal
 from string import Template
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # of arguments within `normal` are normal numbers.
 _FLOAT = {"real": "float", "f": "f", "mul": "__fmul_rn", "limit": "1e6f", "normal": "80.0f", "largest": "3.4e38f"}
 _DOUBLE = {"real": "double", "f": "", "mul": "__dmul_rn", "limit": "1e15", "normal": "700.0", "largest": "1.79e308"}
+_POWER = {"float32": 90, "float64": 900}  # of two, in `times_exp`
 _TWO_WORDS = {"argument": "wide", "x": "x.high"}
 _ONE_WORD = {"argument": "float", "x": "x"}
 KINDS = {"half": _FLOAT | _ONE_WORD, "float32": _FLOAT | _TWO_WORDS, "float64": _DOUBLE | _TWO_WORDS}
@@ -64,13 +65,14 @@ __device__ inline wide wide_divide(wide a, wide b) {
     const $real quotient = a.high / b.high, rest = fma$f(-quotient, b.high, a.high) + (a.low - quotient * b.low);
     return wide(quotient, quotient == 0.0$f ? 0.0$f : rest / b.high);
 }
-// Where exp(x) may be subnormal exp(x/2) is normal, and scales twice: 4 roundings and twice the error of exp. (But if
-// times is beyond 2**120, exp(x/2) is subnormal too where the result is next to subnormal.)
+// Where exp(x) may be subnormal or infinite, exp(x + shift) is neither, for a shift by a multiple of log(2), and the
+// power of two comes last. (Far beyond that it can be subnormal again, of use only to the largest of times.)
 __device__ inline $real times_exp($real times, wide x) {
-    const bool twice = !(fabs$f(x.high) < $normal);
-    const $real e = exp$f(twice ? 0.5$f * x.high : x.high);
-    const $real y = damped(times, x.high < $normal ? fma$f(e, x.low, e) : e * (1.0$f + x.low));
-    return twice ? damped(y, e) : y;
+    const $real shift = x.high < -$normal ? $shift : x.high > $normal ? -$shift : 0.0$f, sum = x.high + shift;
+    const wide near(sum, x.low + fma$f(shift, $shift_low, shift - (sum - x.high)));
+    const $real e = exp$f(near.high);
+    const $real y = damped(times, near.high < $normal ? fma$f(e, near.low, e) : e * (1.0$f + near.low));
+    return shift == 0.0$f ? y : y * (shift > 0.0$f ? $small : $large);
 }
 __device__ inline $real wide_expm1(wide x) { return expm1$f(x.high) * (1.0$f + x.low) + x.low; }
 // With exp(-x) the left tail would end where that overflows. All but the last rounding are kept in second words.
@@ -191,16 +193,25 @@ def _functions(kind: str) -> dict[str, str]:
         constant, *others = table[precision]
         values[f"{letter}_0"] = f"{constant}{real}"
         values[f"{letter}_slope"] = _horner(others, real)
-    number = np.dtype(precision).type
-    high = number(float(_SQRT_2PI))
-    low = number(float(_SQRT_2PI - Decimal(float(high))))
+    number, power = np.dtype(precision).type, _POWER[precision]
+    high, low = _two_words(_SQRT_2PI, number)
     values |= {"sqrt_2pi": f"{high}{real}", "sqrt_2pi_low": f"{low}{real}"}
+    high, low = _two_words(power * _LOG_2, number)
+    values |= {"shift": f"{high}{real}", "shift_low": f"{number(low / high)}{real}"}
+    values |= {"small": f"{number(2.0**-power)}{real}", "large": f"{number(2.0**power)}{real}"}
     text = Template(_BASIC + (_IN_ONE_WORD if kind == "half" else _IN_TWO_WORDS) + _DERIVED).substitute(values)
     definitions = re.split(r"(?<=[};])\n(?=//|__device__)", text.rstrip())
     names = (re.findall(r"^(?:struct|__device__ inline \S+) (\w+)", each, re.MULTILINE)[0] for each in definitions)
     return {name: f"{each}\n" for name, each in zip(names, definitions, strict=True)}
 
 
+def _two_words(value: Decimal, number: Any) -> tuple[Any, Any]:
+    """Return the nearest number of a precision, and the remainder."""
+    high = number(float(value))
+    return high, number(float(value - Decimal(float(high))))
+
+
+_LOG_2 = Decimal("0.69314718055994530941723212145817656808")
 _SQRT_2PI = Decimal("2.50662827463100050241576528481104525")  # sqrt(2*pi)
 
 
