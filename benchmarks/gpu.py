@@ -386,24 +386,22 @@ def _draw(measured: Measured, file: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
-    largest = max(row.elements for row in measured.rows)
+    largest = max((row.elements for row in measured.rows), default=0)
     rows = [row for row in measured.rows if row.elements == largest]
     labels = [*dict.fromkeys(_label(row) for row in rows)]
-    figure, axes = plt.subplots(figsize=(7, 1.2 + 0.22 * len(labels)), layout="constrained")
-    for dtype, colour in _COLOURS.items():
+    figure, axes = plt.subplots(figsize=(7, 1.4 + 0.25 * len(labels)), layout="constrained")
+    for number, dtype in enumerate(DTYPES):
         share = {_label(row): row.share for row in rows if row.dtype == dtype}
-        if not share:
-            continue
-        places = [labels.index(label) for label in share]
-        axes.plot(list(share.values()), places, "o", color=colour, label=dtype, markersize=4)
+        places = [labels.index(label) + 0.18 * (number - (len(DTYPES) - 1) / 2) for label in share]
+        axes.plot(list(share.values()), places, "o", color=_COLOURS[dtype], label=dtype, markersize=4)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_yticks(range(len(labels)), labels)
-    axes.invert_yaxis()
+    axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlim(left=0)
     axes.set_xlabel(f"bandwidth, as a share of a copy's, with {largest:,} elements")
     axes.set_title(measured.device, fontsize="medium")
-    axes.legend(loc="lower left", fontsize="small")
-    axes.grid(axis="x", linewidth=0.3)
+    figure.legend(loc="outside upper center", ncols=len(DTYPES), fontsize="small")
+    axes.grid(linewidth=0.3)
     figure.savefig(file, dpi=150, format="png")
     plt.close(figure)
 
