@@ -15,7 +15,7 @@ from conftest import ELEMENTWISE, OVER_AXIS, Case, load
 from host_gpu import elementwise_text, to_device
 
 from actufunc.backends.cupy import kernels
-from actufunc.backends.cupy.lower_axis import Plan, axis_source, held_arrays, kernel_name, plan
+from actufunc.backends.cupy.lower_axis import Plan, axis_source, kernel_name, plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,8 +156,7 @@ def test_over_axis(case: Case, dtype: np.dtype[Any], nvrtc: Any) -> None:
         expression = definition.expression(dict(definition.options))
         for name, layout in LAYOUTS.items():
             lanes = 16 // dtype.itemsize if layout["aligned"] else 1
-            held = held_arrays(expression, definition.arrays)
-            how = plan(layout["n"], dtype, held, columns=layout["columns"], lanes=lanes)
+            how = plan(layout["n"], dtype, len(definition.arrays), columns=layout["columns"], lanes=lanes)
             own = f"{definition.identifier}_{name.replace(' ', '_')}"
             arguments = (own, expression, definition.arrays, tuple(definition.hyperparameters), dtype, how)
             texts[kernel_name(own)] = axis_source(*arguments, masked=layout["masked"])

@@ -19,7 +19,7 @@ from actufunc.protocol import Call, normalise_axis
 
 from .call import check_out, check_where, copy, is_apart, operands_of, put_scalars_in
 from .lower import c_type
-from .lower_axis import WARP, axis_source, held_arrays, kernel_name, plan
+from .lower_axis import WARP, axis_source, kernel_name, plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,8 +86,7 @@ class _Kernel:
         operands = [*inputs, out]
         if columns or masked or n % lanes or any(o.data.ptr % _VECTOR for o in operands):
             lanes = 1
-        held = held_arrays(self.expression, self.arrays)
-        how = plan(n, self.dtype, held, columns=columns, lanes=lanes)
+        how = plan(n, self.dtype, len(inputs), columns=columns, lanes=lanes)
         kernel = _compiled(self.name, self.expression, self.arrays, tuple(self.scalars), self.dtype, how, masked=masked)
         number = np.float64 if c_type(self.dtype) == "double" else np.float32
         counts = [np.int64(count) for count in (blocks * inner, n, inner)]

@@ -70,7 +70,7 @@ def plan(n: int, dtype: np.dtype[Any], held: int, *, columns: bool, lanes: int) 
     dtype : numpy.dtype
         In which to compute.
     held : int
-        Arrays of which a thread holds elements.
+        Input arrays, of which a thread holds elements. What is kept takes the place of an input that is done with.
     columns : bool
         Whether rows lie side by side in memory.
     lanes : int
@@ -394,9 +394,3 @@ class _AxisWriter:
             position=position.substitute(threads=plan.threads, rows=plan.rows, warp=WARP),
             body=body,
         )
-
-
-@functools.cache
-def held_arrays(expression: Expression, arrays: tuple[str, ...]) -> int:
-    """Return of how many arrays a thread holds elements at once."""
-    return len(arrays) + (len(arrays) > 1 and Passes(expression).kept is not None)
