@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import mpmath
 import numpy as np
 import pytest
-from conftest import OVER_AXIS
+from conftest import OVER_AXIS, Case
 from cuda_loops import DTYPES, FUSED, KERNELS, STRICT, Kernel, call, can_fuse, loop
 from host_gpu import compile_text
 
 from actufunc import activation, formula, gelu, relu
+from actufunc.backends.cupy.lower import source as cuda_source
 from actufunc.backends.writer import TAKING_FACTOR
 from actufunc.formula.expression import COMPARISONS, Expression
 
@@ -315,11 +316,20 @@ def test_integers(dtype: np.dtype[Any]) -> None:
 def test_refuses_what_it_cannot_write() -> None:
     for case in OVER_AXIS:
         with pytest.raises(TypeError, match="over an axis"):
-            case.function.source("cuda")
+            cuda_source("f", case.function.definition.expression({}), ["x"], np.dtype("float32"))
     with pytest.raises(TypeError, match="no integers"):
         gelu.source("cuda", "int32")
     with pytest.raises(TypeError, match="complex64"):
         gelu.source("cuda", "complex64")
+
+
+@pytest.mark.parametrize("case", OVER_AXIS, ids=repr)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_source_over_an_axis(case: Case, dtype: str) -> None:
+    for function in (case.function, case.function.vjp):
+        text = function.source("cuda", dtype)
+        compile_text(text)
+        assert "__shfl_xor_sync" in text
 
 
 def test_any_name_can_be_an_argument() -> None:

@@ -271,7 +271,7 @@ class Activation:
         Parameters
         ----------
         target : {"numba", "cuda"}
-            Python for Numba, or CUDA C.
+            Python for Numba, or CUDA C. Over an axis it is the kernel for contiguous rows, on a GPU of 1024 elements.
         dtype : dtype_like, default "float32"
             Of the arrays.
         **options
@@ -313,8 +313,9 @@ class Activation:
             return numba_source(name, expression, arguments, np.dtype(dtype), layout)
         if target == "cuda":
             from .backends.cupy.lower import source as cuda_source  # noqa: PLC0415
+            from .backends.cupy.lower_axis import example  # noqa: PLC0415
 
-            return cuda_source(name, expression, arguments, np.dtype(dtype))
+            return (example if definition.over_axis else cuda_source)(name, expression, arguments, np.dtype(dtype))
         raise ValueError(f"target must be 'numba' or 'cuda', not {target!r}")
 
     def __repr__(self) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from actufunc.backends.rules import is_scalar, rounded, scalars_of, settle, unsupported, working_dtype
 
 from . import kernels
+from .lower import VECTOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -151,8 +152,8 @@ def _goes_straight(array: Array, out: Array) -> bool:
     return bool(
         array.dtype == out.dtype
         and array.shape == out.shape
-        and array.data.ptr % kernels.VECTOR == 0
-        and out.data.ptr % kernels.VECTOR == 0
+        and array.data.ptr % VECTOR == 0
+        and out.data.ptr % VECTOR == 0
         and (
             (array.flags.c_contiguous and out.flags.c_contiguous)
             or (array.flags.f_contiguous and out.flags.f_contiguous)
@@ -171,7 +172,7 @@ def _run_vectors(kernel: Any, inputs: Sequence[Array], scalars: Iterable[Any], o
 
 def _straight(kernel: Any, scalars: tuple[Any, ...], dtype: np.dtype[Any]) -> Callable[..., Array]:
     """Return what serves arrays of this dtype with the same arguments if they go straight, and else says so."""
-    ndarray, vector, may_share_memory = cupy.ndarray, kernels.VECTOR, cupy.may_share_memory
+    ndarray, vector, may_share_memory = cupy.ndarray, VECTOR, cupy.may_share_memory
 
     # Every attribute looked up here shows: a call of CuPy's own kernel takes a few microseconds.
     def compute(inputs: tuple[Array, ...], out: Any = None) -> Array:

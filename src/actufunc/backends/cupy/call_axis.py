@@ -18,7 +18,7 @@ from actufunc.backends.rules import check_cast, check_fits, result_dtype, workin
 from actufunc.protocol import Call, normalise_axis
 
 from .call import check_out, check_where, copy, is_apart, operands_of, put_scalars_in
-from .lower import c_type
+from .lower import VECTOR, c_type
 from .lower_axis import WARP, axis_source, kernel_name, plan
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from .lower_axis import Plan
 
     Array = Any  # CuPy comes without types
-
-_VECTOR = 16  # bytes of an access
 
 
 def evaluate_axis(call: Call) -> Array:
@@ -82,9 +80,9 @@ class _Kernel:
         """Compute on arrays of shape (blocks, n, inner)."""
         blocks, n, inner = out.shape
         columns, masked = inner > 1, mask is not None
-        lanes = _VECTOR // self.dtype.itemsize
+        lanes = VECTOR // self.dtype.itemsize
         operands = [*inputs, out]
-        if columns or masked or n % lanes or any(o.data.ptr % _VECTOR for o in operands):
+        if columns or masked or n % lanes or any(o.data.ptr % VECTOR for o in operands):
             lanes = 1
         how = plan(n, self.dtype, len(inputs), columns=columns, lanes=lanes)
         kernel = _compiled(self.name, self.expression, self.arrays, tuple(self.scalars), self.dtype, how, masked=masked)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from actufunc.backends.rules import working_dtype
 from actufunc.backends.writer import identifier
 
-from .lower import c_type, source, symbol
+from .lower import VECTOR, c_type, source, symbol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 # What PyTorch settled on for its elementwise kernels: accesses of 16 bytes, blocks of 128 threads, 8 elements for each
 # (or as many as fit into one access). The accesses of a block lie side by side, so that they coalesce.
 THREADS = 128
-VECTOR = 16
 _ELEMENTS = 8
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSUVWXYZ"  # CuPy's names for dtypes that the arguments bring along; T is the result's
@@ -69,8 +68,8 @@ def elementwise(
     )
 
 
-_PACK = """\
-template <typename T> struct alignas(16) actufunc_pack { T lanes[16 / sizeof(T)]; };
+_PACK = f"""\
+template <typename T> struct alignas({VECTOR}) actufunc_pack {{ T lanes[{VECTOR} / sizeof(T)]; }};
 """
 
 _OPERATION = Template("""\

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from actufunc.formula.expression import Expression
 
+VECTOR = 16
+"""Bytes of the widest access to memory."""
+
 _COMPARISONS = {"less": "{} < {}", "less_equal": "{} <= {}", "equal": "{} == {}", "not_equal": "{} != {}"}
 _ON_FLOATS = {name: f"{name}$f({{}})" for name in ("log", "log1p", "sqrt", "tanh")} | {"absolute": "fabs$f({})"}
 _ON_INTEGERS = {

@@ -17,7 +17,7 @@ from actufunc.backends.passes import Passes
 from actufunc.backends.writer import identifier
 from actufunc.formula.expression import argument
 
-from .lower import CudaWriter, c_type, symbol, with_functions
+from .lower import VECTOR, CudaWriter, c_type, symbol, with_functions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from actufunc.formula.expression import Expression
 
-WARP = 32
+WARP = 32  # threads that run together
 
 
 @dataclass(frozen=True)
@@ -172,6 +172,14 @@ def axis_source(
     """
     writer = _AxisWriter(expression, arrays, scalars, dtype, plan, masked=masked)
     return writer.write(kernel_name(name))
+
+
+def example(name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any]) -> str:
+    """Write the kernel for rows of 1024 elements that lie one after the other."""
+    arrays = tuple(key for key in arguments if key in {"x", "g"})
+    scalars = tuple(key for key in arguments if key not in arrays)
+    how = plan(1024, dtype, len(arrays), columns=False, lanes=VECTOR // dtype.itemsize)
+    return axis_source(name, expression, arrays, scalars, dtype, how, masked=False)
 
 
 def kernel_name(name: str) -> str:
