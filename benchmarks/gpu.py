@@ -15,14 +15,13 @@ suffice for are left out, and counted.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
-import json
 import os
 import statistics
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +35,9 @@ import cupy  # noqa: E402
 import gpu_ulp  # noqa: E402
 import numpy as np  # noqa: E402
 from gpu_cells import DTYPES, Cell, cells, dtype_of, peers  # noqa: E402
+from gpu_report import Measured, Row, as_markdown, write  # noqa: E402
+
+import actufunc  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,12 +47,10 @@ ROWS = (1 << 10, 1 << 12, 1 << 14, 1 << 16)
 EXHAUSTIVE = ("sigmoid", "tanh", "softplus", "silu", "gelu", "gelu_tanh", "relu", "elu", "log_sigmoid")
 """Functions that are tried on every float32."""
 
+_CALLS = 2000  # of which the mean is told as the overhead of one
+_LARGE = (1 << 31) + 5000  # elements
 _WHATS = ("value", "grad", "vjp")
 
-GOALS = {"value": 0.95, "grad": 0.95, "vjp": 0.95, "rows": 0.85}
-"""Shares of the copy's bandwidth to be reached with `_GOAL_SIZE` elements."""
-
-_GOAL_SIZE, _GOAL_ULP = 1 << 28, 2.0
 _STRIDE = 257  # every how many float32 numbers other functions are tried on
 _ROTATED = 512 << 20  # bytes of inputs that are used in turns
 _ROUNDS, _ROUND = 5, 2e-3  # and seconds that one round takes at least
@@ -98,48 +98,6 @@ class Device:
         cupy.cuda.get_current_stream().synchronize()
 
 
-@dataclass
-class Row:
-    """What was measured in one cell: gigabytes per second by library, that of the copy among them."""
-
-    function: str
-    what: str
-    dtype: str
-    elements: int
-    length: int | None
-    speed: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def share(self) -> float:
-        """Our bandwidth over that of the copy."""
-        return self.speed["actufunc"] / self.speed["copy"]
-
-    @property
-    def goal(self) -> float | None:
-        """The share to reach, if this cell counts."""
-        if self.elements < _GOAL_SIZE:
-            return None
-        return GOALS["rows" if self.length else self.what]
-
-    @property
-    def fastest(self) -> str | None:
-        """The fastest peer, if there is one."""
-        others = {name: speed for name, speed in self.speed.items() if name not in {"actufunc", "copy"}}
-        return max(others, key=others.__getitem__, default=None)
-
-
-@dataclass
-class Measured:
-    """Everything that is written down."""
-
-    device: str
-    tests: str = "not run"
-    errors: list[dict[str, Any]] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
-
-
 def main(arguments: Sequence[str] | None = None, device: Device | None = None) -> int:
     """Measure, print, and write what is asked for.
 
@@ -169,6 +127,8 @@ def main(arguments: Sequence[str] | None = None, device: Device | None = None) -
     if device is None and (problem := _without_gpu()):
         print(f"gpu.py: {problem}", file=sys.stderr)
         return 2
+    if chosen.png and (missing := _missing(("matplotlib",))):
+        parser.error(f"--png needs {missing[0]}")
     device = device or Device()
     end = time.monotonic() + 60 * chosen.minutes
     measured = Measured(device.name())
@@ -177,18 +137,15 @@ def main(arguments: Sequence[str] | None = None, device: Device | None = None) -
         if "failed" in measured.tests:
             measured.wrong.append(f"tests: {measured.tests}")
     wanted = [cell for cell in cells() if not chosen.only or cell.name in chosen.only]
-    if missing := _missing(("ml_dtypes",)):
-        measured.left_out.append(f"bfloat16: {missing[0]} is missing")
+    for dtype in ("bfloat16",) if "bfloat16" not in DTYPES else ():
+        measured.left_out.append(f"{dtype}: ml_dtypes, CuPy 14 or NumPy 2.1.2 is missing")
+    _measure_overhead(measured, device)
+    _measure_large(measured, device, _LARGE)
     _measure_errors(wanted, measured, chosen, time.monotonic() + (end - time.monotonic()) / 2)
+    write(measured, chosen.markdown, chosen.json, chosen.png)  # what comes now is long
     _measure_speed(wanted, measured, chosen, device, end)
-    text = _as_markdown(measured)
-    print(text)
-    if chosen.markdown:
-        chosen.markdown.write_text(text, encoding="utf-8")
-    if chosen.json:
-        chosen.json.write_text(json.dumps(asdict(measured), indent=1), encoding="utf-8")
-    if chosen.png:
-        _draw(measured, chosen.png)
+    write(measured, chosen.markdown, chosen.json, chosen.png)
+    print(as_markdown(measured))
     return 1 if measured.wrong else 0
 
 
@@ -232,24 +189,73 @@ def _missing(modules: Sequence[str]) -> list[str]:
 
 
 def _measure_errors(wanted: list[Cell], measured: Measured, chosen: argparse.Namespace, end: float) -> None:
-    # A vjp over an axis is a difference of sums: its error in ulp says nothing. The tests measure it beside its terms.
-    meaningful = [cell for cell in wanted if cell.what != "vjp" or not cell.over_axis]
-    for cell in sorted(meaningful, key=lambda cell: _WHATS.index(cell.what)):
+    for cell in sorted(wanted, key=lambda cell: _WHATS.index(cell.what)):
         for dtype in DTYPES:
             if time.monotonic() > end:
                 measured.left_out.append(f"error of {cell} in {dtype}: no time")
                 continue
             every = chosen.stride or (1 if cell.name in EXHAUSTIVE and cell.what == "value" else _STRIDE)
-            if cell.over_axis and dtype != "float64":
-                tried = [gpu_ulp.rows_error(cell, dtype, length) for length in chosen.rows]
-            else:
-                tried = list(filter(None, [gpu_ulp.largest_error(cell, dtype, stride=every)]))
-            if not tried:
+            try:
+                found = _largest_error(cell, dtype, every, chosen.rows)
+            except Exception as problem:  # noqa: BLE001 -- whatever it is, the others count as well
+                measured.wrong.append(f"{cell} in {dtype}: {type(problem).__name__}: {problem}")
                 continue
-            found = max(tried)
+            if found is None:
+                continue
             measured.errors.append({"function": str(cell), "dtype": dtype, **found._asdict()})
             if found.ulp > gpu_ulp.WRONG[dtype]:
                 measured.wrong.append(f"{cell} in {dtype} is off by {found.ulp:.3g} ulp at {found.at!r}")
+
+
+def _largest_error(cell: Cell, dtype: str, stride: int, rows: Sequence[int]) -> gpu_ulp.Error | None:
+    if cell.over_axis and (dtype != "float64" or cell.what == "vjp"):
+        return max(gpu_ulp.rows_error(cell, dtype, length) for length in rows)
+    return gpu_ulp.largest_error(cell, dtype, stride=stride)
+
+
+def _measure_large(measured: Measured, device: Device, size: int) -> None:
+    """Look at the last elements of an array of more than 2^31: indices of 32 bits would not reach them."""
+    if 3 * 2 * size > device.free():
+        measured.left_out.append(f"an array of {size} elements: not enough memory")
+        return
+    x, out = (cupy.empty(size, np.float16) for _ in range(2))
+    _scrambled()(1.0, x)
+    actufunc.sigmoid(x, out=out)
+    last = x[-1000:]
+    if not (actufunc.sigmoid(last).get() == out[-1000:].get()).all():
+        measured.wrong.append(f"sigmoid of an array of {size} elements is wrong at its end")
+    actufunc.softmax(x.reshape(-1, 8), out=out.reshape(-1, 8))
+    if not (actufunc.softmax(last.reshape(-1, 8)).get() == out[-1000:].get().reshape(-1, 8)).all():
+        measured.wrong.append(f"softmax of an array of {size} elements is wrong at its end")
+
+
+def _measure_overhead(measured: Measured, device: Device) -> None:
+    """Time calls on small arrays by the host's clock."""
+    x = cupy.empty(1000, np.float32)
+    out, square, tail = cupy.empty_like(x), x.reshape(10, 100), x[1:]
+    _scrambled()(1.0, x)
+    kernel = cupy.ElementwiseKernel("T x", "T y", "y = x", "actufunc_nothing")
+    calls: dict[str, Callable[[int], object]] = {
+        "a kernel of CuPy's, with output": lambda _: kernel(x, out),
+        "cupy.exp(x)": lambda _: cupy.exp(x),
+        "sigmoid(x)": lambda _: actufunc.sigmoid(x),
+        "sigmoid(x, out=out)": lambda _: actufunc.sigmoid(x, out=out),
+        "sigmoid(x) in two dimensions": lambda _: actufunc.sigmoid(square),
+        "sigmoid(x[1:])": lambda _: actufunc.sigmoid(tail),
+        "silu.vjp(x, g)": lambda _: actufunc.silu.vjp(x, x),
+        "softmax(x) in two dimensions": lambda _: actufunc.softmax(square),
+    }
+    for name, call in calls.items():
+        try:
+            call(0)
+        except cupy.cuda.runtime.CUDARuntimeError:
+            continue
+        device.synchronize()
+        start = time.perf_counter()
+        for number in range(_CALLS):
+            call(number)
+        measured.overhead[name] = (time.perf_counter() - start) / _CALLS * 1e6
+        device.synchronize()
 
 
 # Speed.
@@ -273,7 +279,11 @@ def _measure_speed(
                         measured.left_out.append(f"{cell} in {dtype} with {size} elements: no time")
                         continue
                     row = Row(cell.name, cell.what, dtype, size, length, {"copy": copy})
-                    _time(cell, row, buffers, device)
+                    try:
+                        _time(cell, row, buffers, device)
+                    except Exception as problem:  # noqa: BLE001 -- whatever it is, the others count as well
+                        measured.wrong.append(f"{cell} in {dtype}: {type(problem).__name__}: {problem}")
+                        continue
                     measured.rows.append(row)
             del buffers
 
@@ -298,6 +308,7 @@ def _buffers(size: int, dtype: str, arrays: int) -> list[list[Any]]:
     return made
 
 
+@functools.cache
 def _scrambled() -> Any:
     text = """
         unsigned bits = static_cast<unsigned>(i) * 2654435761u + static_cast<unsigned>(seed) * 40503u;
@@ -327,88 +338,6 @@ def _gigabytes_per_second(device: Device, call: Callable[[int], object], count: 
     device.synchronize()
     times = max(1, min(1000, int(_ROUND / max(device.seconds(call, 1), 1e-7))))
     return count / statistics.median(device.seconds(call, times) / times for _ in range(_ROUNDS)) / 1e9
-
-
-# What is told.
-
-
-def _as_markdown(measured: Measured) -> str:
-    lines = [f"# {measured.device}", "", f"Tests: {measured.tests}.", ""]
-    lines += ["## Largest errors, in ulp", "", "| function | " + " | ".join(DTYPES) + " |", "| --- |" + " --- |" * 4]
-    for name in dict.fromkeys(each["function"] for each in measured.errors):
-        of = {each["dtype"]: each for each in measured.errors if each["function"] == name}
-        texts = (f"{of[d]['ulp']:.3g}" if d in of else "" for d in DTYPES)
-        lines.append(f"| {name} | {' | '.join(texts)} |")
-    names = [*dict.fromkeys(name for row in measured.rows for name in row.speed)]
-    lines += ["", "## GB/s", "", f"| function | dtype | elements | {' | '.join(names)} | of the copy |"]
-    lines.append("| --- | --- | --- |" + " --- |" * (len(names) + 1))
-    for row in measured.rows:
-        of_rows = f", rows of {row.length}" if row.length else ""
-        label = row.function if row.what == "value" else f"{row.function}.{row.what}"
-        speeds = (f"{row.speed[name]:.0f}" if name in row.speed else "" for name in names)
-        size = f"2^{int(np.log2(row.elements))}"
-        lines.append(f"| {label}{of_rows} | {row.dtype} | {size} | {' | '.join(speeds)} | {row.share:.0%} |")
-    return "\n".join([*lines, "", *_verdict(measured), ""])
-
-
-def _verdict(measured: Measured) -> list[str]:
-    """Say which goals are reached."""
-    lines = ["## Goals", ""]
-    counting = [row for row in measured.rows if row.goal is not None]
-    for what, goal in GOALS.items():
-        of = [row for row in counting if ("rows" if row.length else row.what) == what]
-        if of:
-            worst = min(of, key=lambda row: row.share)
-            reached = sum(row.share >= goal for row in of)
-            lines.append(
-                f"- {what}: {reached} of {len(of)} cells reach {goal:.0%} of the copy's bandwidth;"
-                f" the least is {worst.share:.0%} ({worst.function}, {worst.dtype})"
-            )
-    compared = [row for row in measured.rows if row.fastest]
-    ahead = sum(row.speed["actufunc"] >= row.speed[str(row.fastest)] for row in compared)
-    lines.append(f"- ahead of every peer in {ahead} of {len(compared)} cells")
-    exact = [each for each in measured.errors if each["dtype"] in {"float32", "float64"}]
-    if exact:
-        within = sum(each["ulp"] <= _GOAL_ULP for each in exact)
-        lines.append(f"- {within} of {len(exact)} functions and derivatives within {_GOAL_ULP:g} ulp")
-    lines += [f"- left out: {each}" for each in measured.left_out]
-    lines += [f"- WRONG: {each}" for each in measured.wrong]
-    return lines
-
-
-_COLOURS = {"float16": "#4477aa", "bfloat16": "#66ccee", "float32": "#228833", "float64": "#ee6677"}
-
-
-def _draw(measured: Measured, file: Path) -> None:
-    """Draw our share of the copy's bandwidth, for the largest size, by function and dtype."""
-    import matplotlib as mpl  # noqa: PLC0415
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415
-
-    largest = max((row.elements for row in measured.rows), default=0)
-    rows = [row for row in measured.rows if row.elements == largest]
-    labels = [*dict.fromkeys(_label(row) for row in rows)]
-    figure, axes = plt.subplots(figsize=(7, 1.4 + 0.25 * len(labels)), layout="constrained")
-    for number, dtype in enumerate(DTYPES):
-        share = {_label(row): row.share for row in rows if row.dtype == dtype}
-        places = [labels.index(label) + 0.18 * (number - (len(DTYPES) - 1) / 2) for label in share]
-        axes.plot(list(share.values()), places, "o", color=_COLOURS[dtype], label=dtype, markersize=4)
-    axes.axvline(1, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.set_xlim(left=0)
-    axes.set_xlabel(f"bandwidth, as a share of a copy's, with {largest:,} elements")
-    axes.set_title(measured.device, fontsize="medium")
-    figure.legend(loc="outside upper center", ncols=len(DTYPES), fontsize="small")
-    axes.grid(linewidth=0.3)
-    figure.savefig(file, dpi=150, format="png")
-    plt.close(figure)
-
-
-def _label(row: Row) -> str:
-    name = row.function if row.what == "value" else f"{row.function}.{row.what}"
-    return f"{name}, rows of {row.length}" if row.length else name
 
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import cupy
 import numpy as np
 
 from actufunc import catalogue
@@ -19,9 +21,6 @@ if TYPE_CHECKING:
 
     from actufunc import Activation
 
-DTYPES: tuple[str, ...] = ("float16", "bfloat16", "float32", "float64")
-if importlib.util.find_spec("ml_dtypes") is None:
-    DTYPES = tuple(name for name in DTYPES if name != "bfloat16")
 REQUIRED = {"alpha": 0.25}
 """Values of hyperparameters without a default."""
 
@@ -69,7 +68,8 @@ def cells() -> list[Cell]:
     """Return the whole catalogue."""
     found = []
     for name, function in catalogue.ACTIVATIONS.items():
-        given = {key: value for key, value in REQUIRED.items() if key in function.definition.hyperparameters}
+        hyperparameters = function.definition.hyperparameters
+        given = {key: REQUIRED[key] for key, default in hyperparameters.items() if default is inspect.Parameter.empty}
         for label, chosen in _choices(name, function):
             derived = {"value": function, "vjp": function.vjp}
             if not function.definition.over_axis:
@@ -90,6 +90,22 @@ def _choices(name: str, function: Activation) -> Iterator[tuple[str, dict[str, A
 def dtype_of(name: str) -> np.dtype[Any]:
     """Return a dtype by name; bfloat16 is that of ml_dtypes."""
     return np.dtype(importlib.import_module("ml_dtypes").bfloat16 if name == "bfloat16" else name)
+
+
+def _usable(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the dtypes that CuPy has here."""
+    found = []
+    for name in names:
+        try:
+            cupy.result_type(dtype_of(name))
+            cupy.ElementwiseKernel(f"{name} x", f"{name} y", "y = x", "actufunc_usable")
+        except (ImportError, TypeError, ValueError):
+            continue
+        found.append(name)
+    return tuple(found)
+
+
+DTYPES = _usable(("float16", "bfloat16", "float32", "float64"))
 
 
 def peers(cell: Cell, inputs: list[Any]) -> dict[str, Callable[..., Any]]:

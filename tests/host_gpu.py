@@ -16,6 +16,7 @@ import importlib
 import shutil
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -36,12 +37,16 @@ def compile_text(text: str, options: tuple[str, ...] = ()) -> ctypes.CDLL:
     if COMPILER is None:
         pytest.skip("no C++ compiler")
     key = hashlib.sha256("\0".join([text, *options]).encode()).hexdigest()
-    library = _folder() / f"{key}.so"
-    if not library.exists():
-        source = library.with_suffix(".cpp")
-        source.write_text(f'#include "host.h"\n{text}')
-        _run([f"-I{library.parent}", f"-I{HEADERS}", *options, str(source), "-o", str(library), "-lm"])
-    return ctypes.CDLL(str(library))
+    with _lock:
+        library = _folder() / f"{key}.so"
+        if not library.exists():
+            source = library.with_suffix(".cpp")
+            source.write_text(f'#include "host.h"\n{text}')
+            _run([f"-I{library.parent}", f"-I{HEADERS}", *options, str(source), "-o", str(library), "-lm"])
+        return ctypes.CDLL(str(library))
+
+
+_lock = threading.RLock()
 
 
 def _run(arguments: list[str]) -> None:
@@ -209,7 +214,7 @@ def _double() -> tuple[type, type]:
         def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...]) -> None:
             library = _loaded(f"{self.code}\nRUN_BLOCKS({self.name})\n")
             library.run_blocks.restype = ctypes.c_bool
-            assert block[0] * block[1] <= 1024
+            assert block[0] <= 1024
             blocks = []
             for value in args:
                 if isinstance(value, cupy.ndarray):
@@ -217,7 +222,8 @@ def _double() -> tuple[type, type]:
                 else:
                     assert isinstance(value, np.generic), "CUDA would get a number of another size"
                     blocks.append(_scalar_block(value, value.dtype))
-            done = library.run_blocks(ctypes.c_uint(grid[0]), *map(ctypes.c_uint, block), _pointers(blocks))
+            with _lock:  # what threads of a block share is shared by all here
+                done = library.run_blocks(ctypes.c_uint(grid[0]), ctypes.c_uint(block[0]), _pointers(blocks))
             assert done, "threads of a block wait in vain"
 
     return ElementwiseKernel, RawKernel

@@ -109,35 +109,43 @@ def elementwise_kernels(case: Case, dtype: np.dtype[Any]) -> Iterator[tuple[Any,
 def test_elementwise(case: Case, dtype: np.dtype[Any], nvrtc: Any) -> None:
     array = to_device(np.zeros(4, dtype))
     texts: dict[str, str] = {}
+    arrays_of: dict[str, int] = {}
     for kernel, arrays in elementwise_kernels(case, dtype):
         scalars = [parameter.dtype for parameter in kernel.in_params[arrays:]]
         name = kernel.name if kernel.name not in texts else f"{kernel.name}_masked"
+        arrays_of[name] = arrays
         texts[name] = elementwise_text(kernel, [*[array] * arrays, *scalars, array]).replace(
             f"{kernel.name}(", f"{name}("
         )
     for architecture, compiled in compile_all(nvrtc, together(list(texts.values()))).items():
         assert compiled.spilled == 0, architecture
         for name in texts:
-            accesses = wide_accesses(compiled.of(name))
-            assert accesses == ({"ld", "st"} if name.endswith("_vectors") else set()), (name, architecture)
+            each = max(1, 8 * dtype.itemsize // 16) if name.endswith("_vectors") else 0
+            found = wide_accesses(compiled.of(name))
+            assert found["ld"] == each * arrays_of[name], (name, architecture)
+            assert found["st"] >= each if each else not found["st"], (
+                name,
+                architecture,
+            )  # some on either side of a branch
 
 
-def wide_accesses(ptx: str) -> set[str]:
-    """Tell whether memory is read and written 16 bytes at a time."""
+def wide_accesses(ptx: str) -> dict[str, int]:
+    """Count the instructions that read and write memory 16 bytes at a time."""
     found = re.findall(r"\b(ld|st)\.global(?:\.nc)?\.v(\d)\.\w(\d\d)", ptx)
-    return {kind for kind, number, bits in found if int(number) * int(bits) == 128}
+    wide = [kind for kind, number, bits in found if int(number) * int(bits) == 128]
+    return {kind: wide.count(kind) for kind in ("ld", "st")}
 
 
 # Rows that fit into a warp, that fit into a block, that do not fit; unaligned, masked, and side by side.
 LAYOUTS = {
-    "short": {"n": 8, "columns": False, "aligned": True, "masked": False},
-    "warp": {"n": 512, "columns": False, "aligned": True, "masked": False},
-    "block": {"n": 8192, "columns": False, "aligned": True, "masked": False},
-    "unaligned": {"n": 8191, "columns": False, "aligned": False, "masked": False},
-    "long": {"n": 1_000_000, "columns": False, "aligned": True, "masked": False},
-    "masked": {"n": 500, "columns": False, "aligned": False, "masked": True},
-    "columns": {"n": 100, "columns": True, "aligned": False, "masked": False},
-    "long columns": {"n": 100_000, "columns": True, "aligned": False, "masked": True},
+    "short": {"n": 8, "inner": 1, "aligned": True, "masked": False},
+    "warp": {"n": 512, "inner": 1, "aligned": True, "masked": False},
+    "block": {"n": 8192, "inner": 1, "aligned": True, "masked": False},
+    "unaligned": {"n": 8191, "inner": 1, "aligned": False, "masked": False},
+    "long": {"n": 1_000_000, "inner": 1, "aligned": True, "masked": False},
+    "masked": {"n": 500, "inner": 1, "aligned": False, "masked": True},
+    "columns": {"n": 100, "inner": 100, "aligned": False, "masked": False},
+    "long columns": {"n": 100_000, "inner": 3, "aligned": False, "masked": True},
 }
 
 
@@ -156,7 +164,7 @@ def test_over_axis(case: Case, dtype: np.dtype[Any], nvrtc: Any) -> None:
         expression = definition.expression(dict(definition.options))
         for name, layout in LAYOUTS.items():
             lanes = 16 // dtype.itemsize if layout["aligned"] else 1
-            how = plan(layout["n"], dtype, len(definition.arrays), columns=layout["columns"], lanes=lanes)
+            how = plan(layout["n"], dtype, len(definition.arrays), inner=layout["inner"], lanes=lanes)
             own = f"{definition.identifier}_{name.replace(' ', '_')}"
             arguments = (own, expression, definition.arrays, tuple(definition.hyperparameters), dtype, how)
             texts[kernel_name(own)] = axis_source(*arguments, masked=layout["masked"])
@@ -165,4 +173,9 @@ def test_over_axis(case: Case, dtype: np.dtype[Any], nvrtc: Any) -> None:
         assert compiled.spilled <= SPILLED[dtype.name], architecture
         for name, how in plans.items():
             wide = how.lanes * dtype.itemsize == 16
-            assert wide_accesses(compiled.of(name)) == ({"ld", "st"} if wide else set()), (name, architecture)
+            found = wide_accesses(compiled.of(name))
+            assert (found["ld"] > 0, found["st"] > 0) == (wide, wide), (name, architecture)
+            if wide and how.accesses:
+                arrays = 2 if "_vjp_" in name else 1
+                assert found["ld"] == how.accesses * arrays, (name, architecture)
+                assert found["st"] >= how.accesses, (name, architecture)

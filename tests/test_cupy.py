@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
 
@@ -9,12 +10,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 from conftest import ELEMENTWISE, OVER_AXIS, Case, Library, load
-from host_gpu import has_gpu
+from host_gpu import COMPILER, has_gpu
 from programs import run
 
 import actufunc
-from actufunc import activation, log_softmax, sigmoid, silu, softmax
-from actufunc.formula import Expression, axis_sum, exp
+from actufunc import activation, log_softmax, relu, sigmoid, silu, softmax
+from actufunc.formula import Expression, axis_sum, exp, maximum
 
 DTYPES = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]
 
@@ -41,8 +42,10 @@ def test_numpy_arrays_with_cupy_installed_and_no_driver() -> None:
 
 def test_needs_no_numba() -> None:
     pytest.importorskip("cupy")
+    if COMPILER is None:
+        pytest.skip("no C++ compiler")
     code = """
-        import sys, pathlib
+        import sys
         sys.modules["numba"] = None  # importing it fails
         sys.path.insert(0, "tests")
         import actufunc, host_gpu
@@ -62,7 +65,7 @@ LENGTHS = [1, 3, 8, 33, 256, 257, 1025, 5000]
 
 def bound() -> float:
     """Return the largest error to accept, in ulp: CUDA's exponential is less exact than a C library's."""
-    return 3 if has_gpu() else 2.5
+    return 4 if has_gpu() else 2.5
 
 
 def relative_error(result: Any, expected: Any, scale: Any) -> float:
@@ -129,6 +132,22 @@ def test_special_rows(case: Case, cupy: Library) -> None:
         np.testing.assert_allclose(cupy.asnumpy(case(cupy.asarray(x))), case(x), rtol=1e-15)
 
 
+@pytest.mark.parametrize("case", OVER_AXIS, ids=repr)
+def test_half_results_are_rounded_once(case: Case, cupy: Library) -> None:
+    values = np.array([[100.03, 100.01, 99.97]])
+    for x in (values, values.astype("float32")):
+        np.testing.assert_array_equal(cupy.asnumpy(case(cupy.make(x), dtype="e")), case(x, dtype="e"))
+    low = np.array([[1.0, 2.0, 3.0]], "float16")
+    out = cupy.make(np.zeros((1, 3), "float32"))
+    case(cupy.make(low), out=out)
+    np.testing.assert_allclose(cupy.asnumpy(out), case(low.astype("float32")), rtol=3e-7)
+
+
+def test_a_mask_that_is_the_input(cupy: Library) -> None:
+    mask = cupy.asarray([True, False, True])
+    np.testing.assert_array_equal(cupy.asnumpy(softmax(mask, where=mask)), [0.5, 0, 0.5])
+
+
 def test_own_function_over_an_axis(cupy: Library) -> None:
     @activation
     def tempered(x: Expression, temperature: float = 2.0) -> Expression:
@@ -143,15 +162,134 @@ def test_own_function_over_an_axis(cupy: Library) -> None:
     np.testing.assert_allclose(cupy.asnumpy(result), tempered(values, np.broadcast_to(by_row, (3, 4))), rtol=1e-14)
 
 
+@pytest.mark.parametrize("case", OVER_AXIS, ids=repr)
+def test_the_output_is_an_input(case: Case, cupy: Library) -> None:
+    """The very same object, in layouts that a kernel cannot take as they are."""
+    values = np.random.default_rng(0).normal(size=(6, 10))
+    mask = cupy.asarray(values > -1)
+    for view in (np.s_[:, ::2], np.s_[::-1], np.s_[:, 3:4]):
+        for keywords in ({}, {"where": mask[view]}, {"axis": 0}):
+            of_numpy = {key: cupy.asnumpy(v) if key == "where" else v for key, v in keywords.items()}
+            x, g = cupy.asarray(values)[view], cupy.asarray(values + 1)[view]
+            assert case(x, out=x, **keywords) is x
+            np.testing.assert_allclose(cupy.asnumpy(x), case(values[view], **of_numpy), rtol=1e-14)
+            x = cupy.asarray(values)[view]
+            assert case.vjp(x, g, out=g, **keywords) is g
+            expected = case.vjp(values[view], values[view] + 1, **of_numpy)
+            np.testing.assert_allclose(cupy.asnumpy(g), expected, rtol=1e-13, atol=1e-15)
+    cube = cupy.asarray(values.reshape(2, 5, 6))
+    case(cube, axis=(0, 2), out=cube)
+    np.testing.assert_allclose(cupy.asnumpy(cube), case(values.reshape(2, 5, 6), axis=(0, 2)), rtol=1e-14)
+
+
+@activation
+def blended(x: Expression, a: Expression, b: Expression, c: Expression, d: Expression) -> Expression:
+    """Five arrays: few elements of each fit into a thread, so that few threads share a row."""
+    return exp(a * x) / axis_sum(exp(a * x) + b * b + c * c) + d
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("n", [20, 100, 200, 300, 520])
+def test_rows_of_many_arrays_share_no_sums(dtype: Any, n: int, cupy: Library) -> None:
+    values = (np.random.default_rng(0).uniform(0.1, 1, size=(5, 7, n)) * [[[1]], [[1]], [[1]], [[2]], [[0.01]]]).astype(
+        dtype
+    )
+    result = cupy.asnumpy(blended(*map(cupy.make, values)))
+    exact = blended(*values.astype(float))
+    np.testing.assert_allclose(result.astype(float), exact, rtol=8 * float(np.finfo(dtype).eps))
+    mask = values[1] > 0.3
+    result = cupy.asnumpy(blended(*map(cupy.make, values), where=cupy.asarray(mask)))
+    exact = blended(*values.astype(float), where=mask)
+    np.testing.assert_allclose(result.astype(float), exact, rtol=8 * float(np.finfo(dtype).eps))
+
+
+def test_many_sums_side_by_side(cupy: Library) -> None:
+    @activation
+    def sums(x: Expression) -> Expression:
+        total = axis_sum(x)
+        for power in range(1, 8):
+            total = total + axis_sum(x * power + 1) / power
+        return x / total
+
+    values = np.random.default_rng(0).uniform(1, 2, size=(3, 200, 5))
+    np.testing.assert_allclose(cupy.asnumpy(sums(cupy.asarray(values), axis=1)), sums(values, axis=1), rtol=1e-14)
+
+
 # Kernels.
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "uint32", "int64", "uint64"])
+def test_integers_into_every_output(dtype: str, cupy: Library) -> None:
+    values = np.array([0, 1, 7, 100], dtype)
+    for target in (np.float16, ml_dtypes.bfloat16, np.float32, np.float64):
+        out = cupy.make(np.zeros(4, target))
+        assert relu(cupy.asarray(values), out=out) is out
+        np.testing.assert_array_equal(cupy.asnumpy(out).astype(float), [0, 1, 7, 100])
+
+
+def test_no_array_but_the_output(cupy: Library) -> None:
+    for dtype in (np.float32, np.float64):
+        out = cupy.make(np.zeros(5, dtype))
+        assert sigmoid(1.0, out=out) is out
+        np.testing.assert_allclose(cupy.asnumpy(out), np.full(5, sigmoid(1.0)), rtol=1e-6)
+        assert actufunc.prelu(-1.0, 2.0, out=out[::2]).shape == (3,)
+        assert cupy.asnumpy(out)[0] == -2
+    result = sigmoid(1.0, where=cupy.asarray([True, False]))
+    np.testing.assert_allclose(cupy.asnumpy(result), [sigmoid(1.0), 0])
+
+
+def test_many_arrays_and_odd_names(cupy: Library) -> None:
+    names = [f"a{number}" for number in range(30)]
+    space: dict[str, Any] = {}
+    exec(f"def total(x, {', '.join(names)}): return x + {' + '.join(names)}", space)  # noqa: S102
+    total = activation(space["total"])
+    values = np.arange(10.0)
+    for view in (np.s_[:], np.s_[::-1]):
+        given = dict.fromkeys(names, cupy.asarray(values))
+        np.testing.assert_allclose(cupy.asnumpy(total(cupy.asarray(values)[view], **given)), 30 * values + values[view])
+
+    @activation
+    def two(x: Expression, é: float = 0.5, xe9: float = 2.0) -> Expression:  # noqa: PLC2401
+        return x * é + xe9
+
+    for given in ({}, {"é": 3.0}, {"xe9": 1.0, "é": 0.25}):
+        np.testing.assert_allclose(cupy.asnumpy(two(cupy.asarray(values), **given)), two(values, **given))
+
+
+def test_threads_compile_at_once(cupy: Library) -> None:
+    @activation
+    def fresh(x: Expression, gain: float = 0.3) -> Expression:
+        return gain * sigmoid(x) + axis_sum(x)
+
+    values = np.random.default_rng(0).normal(size=(4, 50))
+    x = cupy.asarray(values)
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda gain: cupy.asnumpy(fresh(x, gain)), [0.3, 0.5] * 8))
+    for result, gain in zip(results, [0.3, 0.5] * 8, strict=True):
+        np.testing.assert_allclose(result, fresh(values, gain), rtol=1e-13, atol=1e-14)
+
+
+def test_a_trained_hyperparameter_takes_no_memory(cupy: Library) -> None:
+    x = cupy.asarray(np.zeros(5))
+    for beta in np.linspace(0.1, 2, 200):
+        silu(x, float(beta))
+    assert len(silu._elsewhere[type(x)]) <= 64
+
+
 def test_values_of_hyperparameters_compile_nothing(cupy: Library) -> None:
+    @activation
+    def floor_at(x: Expression, least: int = 0) -> Expression:
+        return maximum(x, least)
+
+    integers = cupy.asarray(np.arange(5))
+    floor_at(integers, 1)
     x = cupy.asarray(np.linspace(-3, 3, 50))
     silu(x, 0.5)
     with mock.patch.object(cupy.module, "ElementwiseKernel", side_effect=AssertionError("compiled again")):
         for beta in (0.25, 1.5, np.float64(3), 2):
             np.testing.assert_allclose(cupy.asnumpy(silu(x, beta)), silu(cupy.asnumpy(x), beta), rtol=1e-14)
+        for least in (2, 3, np.int64(4)):
+            assert cupy.asnumpy(floor_at(integers, least)).min() == least
 
 
 def test_second_call_looks_at_little(cupy: Library) -> None:
@@ -177,18 +315,25 @@ def test_second_call_looks_at_little(cupy: Library) -> None:
 @pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)
 def test_every_elementwise_function(case: Case, cupy: Library) -> None:
     values = np.concatenate([np.linspace(-30, 30, 500), [-np.inf, np.inf, np.nan, -0.0, 0.0]])
-    g = np.linspace(-1, 1, values.size)
-    for dtype, rtol in ((np.float16, 1e-3), (np.float64, 1e-15)):  # the others differ in types only
+    g = np.linspace(0.5, 1, values.size)
+    for dtype, largest in ((np.float16, 0.57), (np.float64, 4.5)):  # the others differ in types only
         x, cotangent = values.astype(dtype), g.astype(dtype)
+        beside = np.where(np.abs(values) < 4, 1, 0)  # next to roots of derivatives, beside the terms that cancel
         with np.errstate(invalid="ignore"):
-            pairs = [
-                (case(cupy.make(x)), case(x.astype(float))),
-                (case.grad(cupy.make(x)), case.grad(x.astype(float))),
-                (case.vjp(cupy.make(x), cupy.make(cotangent)), case.vjp(x.astype(float), cotangent.astype(float))),
+            triples = [
+                (case(cupy.make(x)), case(x.astype(float)), 0),
+                (case.grad(cupy.make(x)), case.grad(x.astype(float)), beside),
+                (
+                    case.vjp(cupy.make(x), cupy.make(cotangent)),
+                    case.vjp(x.astype(float), cotangent.astype(float)),
+                    beside,
+                ),
             ]
-        for result, exact in pairs:
+        for result, exact, scale in triples:
             assert result.dtype == dtype
-            np.testing.assert_allclose(cupy.asnumpy(result).astype(float), exact, rtol=4 * rtol, atol=4 * rtol)
+            got, finite = cupy.asnumpy(result), np.isfinite(exact)
+            np.testing.assert_array_equal(got[~finite].astype(float), exact[~finite])
+            assert relative_error(got[finite], exact[finite], np.maximum(np.abs(exact), scale)[finite]) <= largest
 
 
 def test_other_device(cupy: Library) -> None:
@@ -219,6 +364,7 @@ def test_stream_of_the_caller() -> None:
     xp = load("cupy", whole=True).module
     x = xp.linspace(-3, 3, 1000)
     sigmoid(x), softmax(x)  # compiled
+    xp.cuda.Device().synchronize()
     stream = xp.cuda.Stream(non_blocking=True)
     with stream:
         stream.begin_capture()

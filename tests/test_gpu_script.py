@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -12,7 +14,8 @@ from unittest import mock
 import numpy as np
 import pytest
 from conftest import load
-from host_gpu import host_view
+from host_gpu import host_view, to_device
+from scipy.special import erf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,17 +32,18 @@ def gpu() -> Iterator[Any]:
             float(host_view(self)[at]) if isinstance(at, int) else get(self, at)
         ),
     }
-    patches = [mock.patch.object(cupy.ndarray, name, method, create=True) for name, method in methods.items()]
-    with mock.patch.object(sys, "path", [folder, *sys.path]):
-        for patch in patches:
-            patch.start()
+    with contextlib.ExitStack() as stack:
+        for name, method in methods.items():
+            stack.enter_context(mock.patch.object(cupy.ndarray, name, method, create=True))
+        stack.enter_context(mock.patch.object(sys, "path", [folder, *sys.path]))
         import gpu  # noqa: PLC0415
 
-        faster = {"CHUNK": 1 << 12, "SAMPLE": 100}
-        with mock.patch.multiple(gpu.gpu_ulp, **faster), mock.patch.object(gpu, "DTYPES", ("float16", "float32")):
-            yield gpu
-        for patch in patches:
-            patch.stop()
+        for module, faster in (
+            (gpu.gpu_ulp, {"CHUNK": 1 << 12, "SAMPLE": 100}),
+            (gpu, {"_ROUND": 0, "_ROUNDS": 1, "_CALLS": 3, "_LARGE": 1 << 16}),
+        ):
+            stack.enter_context(mock.patch.multiple(module, **faster))
+        yield gpu
 
 
 def stand_in(gpu: Any) -> Any:
@@ -65,26 +69,37 @@ def stand_in(gpu: Any) -> Any:
     return Host()
 
 
-ARGUMENTS = ["--no-tests", "--stride", str(1 << 22), "--sizes", "65536", "--rows", "64", "--only", "relu", "softmax"]
+ARGUMENTS = ["--no-tests", "--stride", str(1 << 22), "--sizes", "65536", "--rows", "64"]
 
 
 def test_measures_and_writes(gpu: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [f"--{kind}={tmp_path / kind}" for kind in ("json", "markdown", "png")]
-    with mock.patch.object(gpu, "_ROUND", 0), mock.patch.object(gpu, "_ROUNDS", 1):
-        assert gpu.main([*ARGUMENTS, *files], stand_in(gpu)) == 0
+    assert gpu.main([*ARGUMENTS, *files, "--only", "relu"], stand_in(gpu)) == 0
     out = capsys.readouterr().out
-    assert out == (tmp_path / "markdown").read_text() + "\n"
+    assert out == (tmp_path / "markdown").read_text()
     measured = json.loads((tmp_path / "json").read_text())
     assert measured["wrong"] == measured["left_out"] == []
-    timed = {(row["function"], row["what"], row["dtype"]) for row in measured["rows"]}
-    whats = {"relu": ("value", "grad", "vjp"), "softmax": ("value", "vjp")}
-    assert timed == {(name, what, dtype) for name in whats for what in whats[name] for dtype in gpu.DTYPES}
+    timed = {(row["what"], row["dtype"]) for row in measured["rows"]}
+    assert timed == {(what, dtype) for what in ("value", "grad", "vjp") for dtype in gpu.DTYPES}
+    assert gpu.DTYPES == ("float16", "bfloat16", "float32", "float64")
     assert all({"actufunc", "copy"} <= row["speed"].keys() for row in measured["rows"])
     errors = {(each["function"], each["dtype"]): each for each in measured["errors"]}
-    relu = errors["relu", "float16"]
-    assert (relu["ulp"], relu["inputs"]) == (0, 1 << 16)
-    assert 0 < errors["softmax", "float32"]["ulp"] <= 2
+    for dtype, inputs in (("float16", 1 << 16), ("bfloat16", 1 << 16), ("float32", 1 << 10), ("float64", 100)):
+        assert (errors["relu", dtype]["ulp"], errors["relu", dtype]["inputs"]) == (0, inputs)
+    assert "sigmoid(x, out=out)" in measured["overhead"]
     assert (tmp_path / "png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_measures_over_an_axis(gpu: Any, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import gpu_report  # noqa: PLC0415
+
+    only = [mock.patch.object(module, "DTYPES", ("float32",)) for module in (gpu, gpu_report)]
+    with only[0], only[1], mock.patch.object(gpu, "_measure_overhead"):
+        assert gpu.main([*ARGUMENTS, "--only", name], stand_in(gpu)) == 0
+    table = dict(re.findall(rf"^\| ({name}[.vjp]*) \| ([\d.]+) ", capsys.readouterr().out, re.MULTILINE))
+    assert 0 < float(table[name]) <= 2.5
+    assert 0 < float(table[f"{name}.vjp"]) <= 4
 
 
 def test_wrong_values_fail(gpu: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,8 +116,9 @@ def test_wrong_values_fail(gpu: Any, capsys: pytest.CaptureFixture[str]) -> None
 
     right = kernels.source
     forget()
-    with mock.patch.object(kernels, "source", source), mock.patch.object(gpu, "_measure_speed"):
-        status = gpu.main(ARGUMENTS[:-1], stand_in(gpu))
+    dtypes = mock.patch.object(gpu, "DTYPES", ("float16", "float32"))
+    with dtypes, mock.patch.object(kernels, "source", source), mock.patch.object(gpu, "_measure_speed"):
+        status = gpu.main([*ARGUMENTS, "--only", "relu"], stand_in(gpu))
     forget()
     assert status == 1
     out = capsys.readouterr().out
@@ -110,14 +126,47 @@ def test_wrong_values_fail(gpu: Any, capsys: pytest.CaptureFixture[str]) -> None
     assert "relu in float16 is off" not in out
 
 
+def test_a_failure_leaves_the_others(gpu: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with mock.patch.object(gpu, "_largest_error", side_effect=MemoryError("out of memory")):
+        assert gpu.main([*ARGUMENTS, "--only", "relu", "--sizes", str(1 << 40)], stand_in(gpu)) == 1
+    out = capsys.readouterr().out
+    assert out.count("WRONG: relu.vjp in float32: MemoryError: out of memory") == 1
+    assert out.count("not enough memory") == 4
+
+
 def test_too_little_time_is_said(gpu: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert gpu.main([*ARGUMENTS, "--minutes", "0"], stand_in(gpu)) == 0
+    assert gpu.main([*ARGUMENTS, "--only", "relu", "--minutes", "0"], stand_in(gpu)) == 0
     out = capsys.readouterr().out
     assert "left out: error of relu in float16: no time" in out
     assert "left out: relu.vjp in float32 with 65536 elements: no time" in out
 
 
-def test_too_little_memory_is_said(gpu: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [*ARGUMENTS[:3], "--sizes", str(1 << 40), "--only", "relu"]
-    assert gpu.main(arguments, stand_in(gpu)) == 0
-    assert capsys.readouterr().out.count("not enough memory") == 2
+def test_peers_compute_the_same(gpu: Any) -> None:
+    """torch's functions and the formulas in CuPy's operations, on arrays of torch and NumPy in the place of a GPU's."""
+    torch = load("torch").module
+    import gpu_cells  # noqa: PLC0415
+
+    rng = np.random.default_rng(0)
+    x, g = (to_device(rng.normal(size=(3, 8))) for _ in range(2))
+    values = [host_view(x), host_view(g)]
+    patches = [
+        mock.patch.object(torch, "from_dlpack", lambda array: torch.from_numpy(host_view(array))),
+        mock.patch.object(torch.cuda, "is_available", return_value=True),
+    ]
+    found = 0
+    with patches[0], patches[1]:
+        for cell in gpu.cells():
+            expected = cell(*values[: cell.arrays])
+            function = gpu_cells._torch(cell)
+            if function is not None:
+                result = function(*[x, g][: cell.arrays])
+                result = result[0] if isinstance(result, tuple) else result
+                np.testing.assert_allclose(result.detach().numpy(), expected, rtol=1e-12, atol=1e-15)
+                found += 1
+            if "approximate" not in cell.keywords:
+                given = {key: value for key, value in cell.keywords.items() if key in gpu_cells.REQUIRED}
+                plain = gpu_cells.textbook(cell.function, erf=erf, **given)
+                np.testing.assert_allclose(
+                    plain(*values[: cell.arrays]), expected, rtol=1e-12, atol=1e-15, err_msg=str(cell)
+                )
+    assert found > 20

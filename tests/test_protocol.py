@@ -142,8 +142,9 @@ def test_where(name: str, case: Case) -> None:
     same(library, out, np.where(chosen[:1], expected, 9.0))
     case(x, out=x, where=mask)
     same(library, x, np.where(chosen, expected, values))
-    with pytest.raises(TypeError, match="booleans"):
-        case(x, out=out, where=library.asarray(np.ones(values.shape)))
+    for wrong in (library.asarray(np.ones(values.shape)), 1, None):
+        with pytest.raises(TypeError, match="takes where= as an array of booleans, not of"):
+            case(x, out=out, where=wrong)
 
 
 @everywhere
@@ -197,7 +198,7 @@ BAD_OUTPUTS = [
     (lambda lib: lib.asarray(np.zeros(5)), ValueError, "does not fit"),
     (lambda lib: lib.asarray(np.zeros((2, 2))), ValueError, "does not fit"),
     (lambda lib: lib.asarray(np.zeros(4, "int64")), TypeError, "cannot cast"),
-    (lambda lib: lib.module.broadcast_to(lib.asarray(np.zeros(1)), (4,)), ValueError, "read-only|broadcast"),
+    (lambda lib: lib.module.broadcast_to(lib.asarray(np.zeros(1)), (4,)), ValueError, "read-only"),
     (lambda _: [0.0] * 4, TypeError, r"(NumPy|CuPy) array only"),
     (lambda lib: (lib.asarray(np.zeros(4)), lib.asarray(np.zeros(4))), ValueError, "one output"),
 ]
@@ -259,8 +260,9 @@ def test_missing_and_repeated_arguments(name: str) -> None:
         prelu(x)
     with pytest.raises(TypeError, match="by position and by keyword"):
         elu(x, 2, alpha=2)
-    with pytest.raises(TypeError, match=r"does not support str|got str for alpha"):
-        prelu(x, "abc")
+    for value in ("abc", 1j, None):
+        with pytest.raises(TypeError, match=r"does not support .* for alpha"):
+            prelu(x, value)
 
 
 @pytest.mark.parametrize("name", LIBRARIES)
@@ -271,6 +273,7 @@ def test_hyperparameters(name: str) -> None:
     same(library, leaky_relu(x, 0.2), leaky_relu(values, negative_slope=0.2))
     # Scalars never promote, arrays do.
     assert leaky_relu(x, np.float64(0.2)).dtype == np.float32
+    same(library, leaky_relu(x, ml_dtypes.bfloat16(0.25)), leaky_relu(values, ml_dtypes.bfloat16(0.25)))
     assert leaky_relu(x, library.asarray(np.full(4, 0.2))).dtype == np.float64
     alpha = np.array([[0.25], [0.5]], "float32")
     expected = np.where(values > 0, values, alpha * values)

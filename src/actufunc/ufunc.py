@@ -130,7 +130,10 @@ class Activation:
         if type(x) is _ndarray:
             self._fast[key], self._large[key] = small, large
         else:
-            self._elsewhere.setdefault(type(x), {})[key] = small
+            known = self._elsewhere.setdefault(type(x), {})
+            if len(known) >= _KNOWN:  # a hyperparameter that is trained has ever new values
+                known.clear()
+            known[key] = small
 
     def _bind(self, *args: Any, **keywords: Any) -> Call:
         definition = self.definition
@@ -342,6 +345,8 @@ def _key(dtype: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
 
 
 _SCALARS = frozenset({bool, int, float, str})
+
+_KNOWN = 64  # sets of arguments that are remembered for the arrays of another library
 
 _OPTIONS = frozenset({bool, int, str, type(None)})
 

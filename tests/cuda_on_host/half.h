@@ -32,13 +32,27 @@ struct bfloat16_bits {
     static float to(uint16_t bits) { return float_of((uint32_t)bits << 16); }
 };
 
+// A float that rounds to the same half as a double: where it is not the same number, its last bit is set.
+static inline float odd_float_of(double value) {
+    const float nearest = (float)value;
+    uint32_t bits = bits_of(nearest);
+    if (nearest != nearest || (double)nearest == value || (bits & 0x7fffffff) == 0x7f800000) return nearest;
+    const bool beyond = nearest > 0 || (nearest == 0 && value > 0) ? (double)nearest > value : (double)nearest < value;
+    return float_of((beyond ? bits - 1 : bits) | 1);
+}
+
+// With the constructors of CuPy's types, so that what is ambiguous there is so here.
 template <typename Format> class half_type {
     uint16_t bits;
 
 public:
     half_type() {}
     half_type(float value) : bits(Format::from(value)) {}
-    explicit half_type(double value) : bits(Format::from((float)value)) {}
+    explicit half_type(bool value) : bits(Format::from((float)value)) {}
+    explicit half_type(double value) : bits(Format::from(odd_float_of(value))) {}
+    explicit half_type(int value) : bits(Format::from(odd_float_of(value))) {}
+    explicit half_type(unsigned value) : bits(Format::from(odd_float_of(value))) {}
     explicit half_type(long long value) : bits(Format::from((float)value)) {}
+    explicit half_type(unsigned long long value) : bits(Format::from((float)value)) {}
     operator float() const { return Format::to(bits); }
 };

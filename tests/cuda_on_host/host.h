@@ -46,7 +46,7 @@ static void wait() {
 
 // Run a block; false if some of its threads wait while others have ended, which would hang a GPU.
 static bool run_block() {
-    const size_t count = (size_t)blockDim.x * blockDim.y;
+    const size_t count = blockDim.x;
     threads.resize(count);
     shuffled.resize(count);
     for (size_t t = 0; t < count; t++) {
@@ -62,7 +62,7 @@ static bool run_block() {
     for (;;) {
         size_t ended = 0;
         for (current = 0; current < count; current++) {
-            threadIdx = {(unsigned)(current % blockDim.x), (unsigned)(current / blockDim.x), 0};
+            threadIdx = {(unsigned)current, 0, 0};
             swapcontext(&scheduler, &threads[current].context);
             ended += threads[current].done;
         }
@@ -105,13 +105,13 @@ template <typename T> T __shfl_xor_sync(unsigned mask, T value, int lane_mask) {
 
 // Run all blocks of a grid of one dimension; false if one would hang.
 #define RUN_BLOCKS(kernel) \
-    extern "C" bool run_blocks(unsigned grid, unsigned x, unsigned y, void **args) { \
+    extern "C" bool run_blocks(unsigned grid, unsigned block, void **args) { \
         gridDim = {grid, 1, 1}; \
-        blockDim = {x, y, 1}; \
+        blockDim = {block, 1, 1}; \
         host::body = [](void *args) { host::call(kernel, static_cast<void **>(args)); }; \
         host::arguments = args; \
-        for (unsigned block = 0; block < grid; block++) { \
-            blockIdx = {block, 0, 0}; \
+        for (unsigned number = 0; number < grid; number++) { \
+            blockIdx = {number, 0, 0}; \
             if (!host::run_block()) return false; \
         } \
         return true; \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from decimal import Decimal
@@ -15,7 +16,7 @@ from actufunc.protocol import Call, normalise_axis, owner
 
 from .coefficients import NORMAL_P, NORMAL_S
 from .native import native
-from .rules import as_python, keeps_integers, scalars_of
+from .rules import LEFT_OUT, as_python, keeps_integers, scalars_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +104,7 @@ class _Namespace:
             if not self.call.definition.over_axis:
                 raise TypeError(f"{self.name} takes where= with NumPy arrays only; use xp.where on its result")
             arrays = {key: operands[key] for key in self.call.definition.arrays}
-            operands = operands | {k: xp.where(mask, v, self._constant(_LEFT_OUT[k])) for k, v in arrays.items()}
+            operands = operands | {k: xp.where(mask, v, self._constant(LEFT_OUT[k])) for k, v in arrays.items()}
         function = native(xp, self.call, operands, self.axis)
         result = self.formula(operands) if function is None else function()
         if mask is True:
@@ -153,9 +154,6 @@ class _Namespace:
         return self.xp.asarray(value, dtype=self.like.dtype, device=compat.device(self.like))
 
 
-_LEFT_OUT = {"x": -math.inf, "g": 0.0}  # what has no say in a sum of exponentials, nor in a sum of cotangents
-
-
 def value_left_out(call: Call) -> float:
     """Return what an element gets that `where` excludes over an axis: 0 by softmax, -inf by log_softmax.
 
@@ -164,14 +162,19 @@ def value_left_out(call: Call) -> float:
     TypeError
         If no value of x would leave an element out.
     """
-    arrays = {key: np.array([_LEFT_OUT[key], 0.0]) for key in call.definition.arrays}
-    scalars = {key: as_python(value) for key, value in scalars_of(call).items()}
-    operands = dict.fromkeys(call.operands, 1.0) | scalars | arrays
-    plain = Call(call.function, operands, call.options, {})
-    value = float(_Namespace(compat.array_namespace(arrays["x"]), plain, operands).formula(operands)[0])
+    scalars = tuple((key, as_python(value)) for key, value in scalars_of(call).items())
+    value = _value_left_out(call.function, tuple(call.options.items()), scalars)
     if math.isnan(value):
         raise TypeError(f"{call.definition.name} takes no where=: no value of x would leave an element out")
     return value
+
+
+@functools.lru_cache(maxsize=256)
+def _value_left_out(function: Any, options: tuple[Any, ...], scalars: tuple[Any, ...]) -> float:
+    arrays = {key: np.array([LEFT_OUT[key], 0.0]) for key in function.definition.arrays}
+    operands = dict.fromkeys(function.definition.arguments, 1.0) | dict(scalars) | arrays
+    plain = Call(function, operands, dict(options), {})
+    return float(_Namespace(compat.array_namespace(arrays["x"]), plain, operands).formula(operands)[0])
 
 
 def _python(value: Any) -> bool | int | float:

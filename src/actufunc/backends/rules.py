@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 CASTINGS = ("no", "equiv", "safe", "same_kind", "unsafe")
 ORDERS = ("K", "A", "C", "F")
+
+LEFT_OUT = {"x": -math.inf, "g": 0.0}
+"""What stands for elements that `where` leaves out over an axis, and has no say in a sum; hyperparameters stay."""
 
 _PYTHON = (bool, int, float)
 _SCALARS = (bool, int, float, np.bool_, np.integer, np.floating)

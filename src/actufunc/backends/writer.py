@@ -44,7 +44,9 @@ INTEGER_TEXT = {
 
 def identifier(name: str) -> str:
     """Return what an argument is called in generated text: x and g as ever, others so that no other name is hidden."""
-    return name if name in {"x", "g"} else f"{name.encode('ascii', 'backslashreplace').decode().replace(chr(92), '')}_"
+    if name in {"x", "g"}:
+        return name
+    return f"{name}_" if name.isascii() else f"u{name.encode().hex()}_u"
 
 
 class Writer:

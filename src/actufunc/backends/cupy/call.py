@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import cupy
 import numpy as np
 
-from actufunc.backends.rules import is_scalar, rounded, scalars_of, settle, unsupported, working_dtype
+from actufunc.backends.rules import rounded, scalars_of, settle, unsupported, working_dtype
 
 from . import kernels
 from .lower import VECTOR
@@ -40,13 +40,12 @@ def operands_of(call: Call) -> dict[str, Array]:
     """Return the operands that are arrays, or scalars in the place of arrays, after a check of their devices."""
     name = call.definition.name
     scalars = scalars_of(call)
-    operands = {}
-    for key, value in call.operands.items():
-        if key in scalars:
-            continue
-        if not isinstance(value, cupy.ndarray) and not is_scalar(value):
-            raise TypeError(f"{name} got {type(value).__name__} for {key} beside a CuPy array; convert it first")
-        operands[key] = value if isinstance(value, cupy.ndarray) else np.asarray(value)
+    operands = {key: value for key, value in call.operands.items() if key not in scalars}
+    for key, value in operands.items():
+        if not isinstance(value, cupy.ndarray):
+            operands[key] = array = np.asarray(value)
+            if array.ndim:
+                raise TypeError(f"{name} got {type(value).__name__} for {key} beside a CuPy array; convert it first")
         if working_dtype(operands[key].dtype) is None:
             raise unsupported(name, operands[key].dtype, key)
     current = cupy.cuda.runtime.getDevice()
@@ -64,7 +63,7 @@ def check_out(name: str, out: Any) -> None:
     if not isinstance(out, cupy.ndarray):
         raise TypeError(f"{name} can write its output to a CuPy array only, not to {type(out).__name__}")
     if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
-        raise ValueError(f"{name} cannot write to out, which is broadcast: its elements share memory")
+        raise ValueError(f"{name} cannot write to out, which is read-only as it is broadcast")
 
 
 def check_where(name: str, where: Any) -> Array | None:
@@ -72,8 +71,10 @@ def check_where(name: str, where: Any) -> Array | None:
     if where is True:
         return None
     mask = where if isinstance(where, cupy.ndarray) else np.asarray(where)
-    if mask.dtype.kind != "b" or (mask.ndim and not isinstance(mask, cupy.ndarray)):
-        raise TypeError(f"{name} takes where= as a CuPy array of booleans, not {type(where).__name__} of {mask.dtype}")
+    if mask.dtype.kind != "b":
+        raise TypeError(f"{name} takes where= as an array of booleans, not of {mask.dtype}")
+    if mask.ndim and mask is not where:
+        raise TypeError(f"{name} takes where= as an array of CuPy beside others, not as {type(where).__name__}")
     return mask
 
 
@@ -86,7 +87,7 @@ def put_scalars_in(call: Call, work: np.dtype[Any]) -> tuple[Expression, dict[st
     scalars = scalars_of(call)
     values = {key: rounded(value, work) for key, value in scalars.items()}
     defaults = {key: call.definition.hyperparameters[key] for key in scalars}
-    if scalars == defaults or work.kind != "f":
+    if scalars == defaults:
         return call.specialised(values), {}
     return call.expression, values
 
@@ -119,15 +120,15 @@ def _elementwise(call: Call) -> Array:
     numbers = {key: rounded(v.item(), settled.work) for key, v in operands.items() if key not in arrays} | scalars
     key = (call.definition.identifier, expression, tuple(arrays), tuple(numbers), dtype)
     out = call.out
+    inputs = list(arrays.values())
     if out is None or out is Ellipsis:
-        out = _allocate(next(iter(arrays.values())), settled, zeros=mask is not None)
+        out = _allocate(inputs, settled, zeros=mask is not None)
     if out.size == 0:
         return out
-    inputs = list(arrays.values())
     target = out if is_apart([*inputs, mask], out) else cupy.empty_like(out)
     if target is not out and mask is not None:
         copy(out, target)
-    if mask is None and dtype == out.dtype and all(_goes_straight(value, target) for value in inputs):
+    if inputs and mask is None and dtype == out.dtype and all(_goes_straight(value, target) for value in inputs):
         _run_vectors(kernels.vectors(*key), inputs, numbers.values(), target)
     else:
         masks = [] if mask is None else [mask if isinstance(mask, cupy.ndarray) else bool(mask)]
@@ -139,64 +140,67 @@ def _elementwise(call: Call) -> Array:
     return out if target is out else copy(target, out)
 
 
-def _allocate(first: Array, settled: Settled, *, zeros: bool) -> Array:
+def _allocate(inputs: list[Array], settled: Settled, *, zeros: bool) -> Array:
     """Make an array for a result, in the order of the first input where that has its shape."""
     order = settled.order
-    if first.shape == settled.shape:
-        return (cupy.zeros_like if zeros else cupy.empty_like)(first, dtype=settled.dtype, order=order)
+    if inputs and inputs[0].shape == settled.shape:
+        return (cupy.zeros_like if zeros else cupy.empty_like)(inputs[0], dtype=settled.dtype, order=order)
     return (cupy.zeros if zeros else cupy.empty)(settled.shape, settled.dtype, order="F" if order == "F" else "C")
 
 
 def _goes_straight(array: Array, out: Array) -> bool:
     """Tell whether a vector kernel may read `array` and write to `out`: alike, contiguous and aligned."""
+    a, b = array.flags, out.flags
     return bool(
-        array.dtype == out.dtype
+        out.ndim  # CuPy's raw arguments have no element to point at otherwise
+        and array.dtype == out.dtype
         and array.shape == out.shape
         and array.data.ptr % VECTOR == 0
         and out.data.ptr % VECTOR == 0
-        and (
-            (array.flags.c_contiguous and out.flags.c_contiguous)
-            or (array.flags.f_contiguous and out.flags.f_contiguous)
-        )
+        and ((a.c_contiguous and b.c_contiguous) or (a.f_contiguous and b.f_contiguous))
     )
 
 
 def _run_vectors(kernel: Any, inputs: Sequence[Array], scalars: Iterable[Any], out: Array) -> None:
     """Run a vector kernel on arrays that go straight."""
-    operands = [*inputs, out]
-    if out.ndim != 1:  # CuPy compiles a kernel for each number of dimensions of a raw argument
-        operands = [(o if o.flags.c_contiguous else o.T).reshape(-1) for o in operands]
+    operands = [o if o.flags.c_contiguous else o.T for o in (*inputs, out)]
     threads = kernels.vector_threads(out.size, out.dtype)
     kernel(*operands[:-1], *scalars, operands[-1], size=threads, block_size=kernels.THREADS)
 
 
 def _straight(kernel: Any, scalars: tuple[Any, ...], dtype: np.dtype[Any]) -> Callable[..., Array]:
     """Return what serves arrays of this dtype with the same arguments if they go straight, and else says so."""
-    ndarray, vector, may_share_memory = cupy.ndarray, VECTOR, cupy.may_share_memory
 
-    # Every attribute looked up here shows: a call of CuPy's own kernel takes a few microseconds.
     def compute(inputs: tuple[Array, ...], out: Any = None) -> Array:
-        x = inputs[0]
-        shape, size, device = x.shape, x.size, cupy.cuda.runtime.getDevice()
-        for array in inputs if out is None else (out, *inputs):
-            if (
-                type(array) is not ndarray
-                or array.shape != shape
-                or array.dtype != dtype
-                or array.data.device_id != device
-                or array.data.ptr % vector
-                or not array.flags.c_contiguous
-                or (out is not None and array.data.ptr != out.data.ptr and may_share_memory(array, out))
-            ):
-                break
-        else:
-            if size:
-                result = ndarray(shape, dtype) if out is None else out
-                operands = [*inputs, *scalars, result]
-                if len(shape) != 1:
-                    operands = [*(i.reshape(-1) for i in inputs), *scalars, result.reshape(-1)]
-                kernel(*operands, size=kernels.vector_threads(size, dtype), block_size=kernels.THREADS)
-                return result
-        return NotImplemented
+        result = straight_output(inputs, out, dtype)
+        if result is not NotImplemented:
+            threads = kernels.vector_threads(result.size, dtype)
+            kernel(*inputs, *scalars, result, size=threads, block_size=kernels.THREADS)
+        return result
 
     return compute
+
+
+def straight_output(inputs: tuple[Array, ...], out: Any, dtype: np.dtype[Any]) -> Any:
+    """Return where a kernel may write its result, without looking any further; NotImplemented if one must look.
+
+    That is a fresh array, or `out`, if all arrays are of this dtype, alike, C-contiguous, aligned, on the current
+    device, and `out` is one of the inputs or apart from them.
+    """
+    # Every attribute looked up here shows: a call of CuPy's own kernel takes a few microseconds.
+    x, ndarray, device = inputs[0], cupy.ndarray, cupy.cuda.runtime.getDevice()
+    shape = x.shape
+    for array in inputs if out is None else (out, *inputs):
+        if (
+            type(array) is not ndarray
+            or array.shape != shape
+            or array.dtype != dtype
+            or array.data.device_id != device
+            or array.data.ptr % VECTOR
+            or not array.flags.c_contiguous
+            or (out is not None and array.data.ptr != out.data.ptr and cupy.may_share_memory(array, out))
+        ):
+            return NotImplemented
+    if not x.size or not shape:
+        return NotImplemented
+    return ndarray(shape, dtype) if out is None else out

@@ -17,12 +17,12 @@ from actufunc.backends.array_api import value_left_out
 from actufunc.backends.rules import check_cast, check_fits, result_dtype, working_dtype
 from actufunc.protocol import Call, normalise_axis
 
-from .call import check_out, check_where, copy, is_apart, operands_of, put_scalars_in
+from .call import check_out, check_where, copy, is_apart, operands_of, put_scalars_in, straight_output
 from .lower import VECTOR, c_type
-from .lower_axis import WARP, axis_source, kernel_name, plan
+from .lower_axis import axis_source, kernel_name, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from actufunc.formula.expression import Expression
 
@@ -49,23 +49,43 @@ def evaluate_axis(call: Call) -> Array:
         check_out(name, out)
         check_fits(name, shape, out.shape, exactly=True)
         check_cast(name, "its result", dtype, out.dtype, "same_kind")
-    kernel = _Kernel(call.definition.identifier, expression, tuple(given), scalars, dtype)
     result = cupy.empty_like(inputs[0], dtype=dtype) if out is None else out
     if not result.size:
         return result
+    alike = all(each.dtype == dtype for each in (*inputs, result))
+    # Else it is computed, and kept meanwhile, in the dtype that half types are computed in.
+    kept = dtype if alike else working_dtype(dtype) or dtype
+    kernel = _Kernel(call.definition.identifier, expression, tuple(given), scalars, kept)
     operands = [*inputs, result] if mask is None else [*inputs, result, mask]
-    right = all(each.dtype == dtype for each in (*inputs, result)) and is_apart([*inputs, mask], result)
-    views = _views(operands, axes) if right else None
+    views = _views(operands, axes) if alike and is_apart([*inputs, mask], result) else None
     if views is not None:
-        kernel(views[: len(inputs)], views[len(inputs)], *views[len(inputs) + 1 :], left_out=left_out)
+        *of_inputs, of_result = views[: len(inputs) + 1]
+        kernel(of_inputs, of_result, *views[len(inputs) + 1 :], left_out=left_out)
+        exact = all(type(each) is cupy.ndarray for each in given.values())
+        plain = call.keywords.keys() <= {"out", "axis"} and call.keywords.get("axis", -1) == -1
+        if exact and plain and tuple(given) == call.definition.arrays:
+            call.kernels = (_straight(kernel),) * 2
         return result
-    last = range(-len(axes), 0)
-    rows = [_as_rows(each, axes, dtype if each is not mask else mask.dtype) for each in operands if each is not result]
-    scratch = cupy.empty(rows[0].shape, dtype)
-    moved = cupy.moveaxis(result, axes, last)
-    kernel(rows[: len(inputs)], scratch, *rows[len(inputs) :], left_out=left_out)
+    rows = [_as_rows(each, axes, kept) for each in inputs]
+    masks = [] if mask is None else [_as_rows(mask, axes, mask.dtype)]
+    scratch = cupy.empty(rows[0].shape, kept)
+    kernel(rows, scratch, *masks, left_out=left_out)
+    moved = cupy.moveaxis(result, axes, range(-len(axes), 0))
     copy(scratch.reshape(moved.shape), moved)
     return result
+
+
+def _straight(kernel: _Kernel) -> Callable[..., Array]:
+    """Return what serves contiguous arrays along their last axis, and looks at little else."""
+
+    def compute(inputs: tuple[Array, ...], out: Any = None) -> Array:
+        result = straight_output(inputs, out, kernel.dtype)
+        if result is not NotImplemented:
+            rows = (-1, result.shape[-1], 1)
+            kernel([each.reshape(rows) for each in inputs], result.reshape(rows), left_out=None)
+        return result
+
+    return compute
 
 
 class _Kernel:
@@ -79,20 +99,19 @@ class _Kernel:
     def __call__(self, inputs: Sequence[Array], out: Array, mask: Array = None, *, left_out: float | None) -> None:
         """Compute on arrays of shape (blocks, n, inner)."""
         blocks, n, inner = out.shape
-        columns, masked = inner > 1, mask is not None
+        masked = mask is not None
         lanes = VECTOR // self.dtype.itemsize
         operands = [*inputs, out]
-        if columns or masked or n % lanes or any(o.data.ptr % VECTOR for o in operands):
+        if inner > 1 or masked or n % lanes or any(o.data.ptr % VECTOR for o in operands):
             lanes = 1
-        how = plan(n, self.dtype, len(inputs), columns=columns, lanes=lanes)
+        how = plan(n, self.dtype, len(inputs), inner=inner, lanes=lanes)
         kernel = _compiled(self.name, self.expression, self.arrays, tuple(self.scalars), self.dtype, how, masked=masked)
         number = np.float64 if c_type(self.dtype) == "double" else np.float32
-        counts = [np.int64(count) for count in (blocks * inner, n, inner)]
-        operands += [number(value) for value in self.scalars.values()] + counts
+        operands += [number(value) for value in self.scalars.values()]
+        operands += [np.int64(count) for count in (blocks * inner, n, inner)]
         if masked:
             operands += [mask, number(left_out)]
-        tiles = blocks * -(-inner // WARP) if columns else -(-blocks // how.rows)
-        kernel((tiles,), how.block, tuple(operands))
+        kernel((how.grid(blocks, inner),), (how.block,), tuple(operands))
 
 
 @functools.cache

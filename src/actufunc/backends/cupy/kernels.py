@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 THREADS = 128
 _ELEMENTS = 8
 
-_LETTERS = "ABCDEFGHIJKLMNOPQRSUVWXYZ"  # CuPy's names for dtypes that the arguments bring along; T is the result's
+# CuPy's names for the dtypes that arguments bring along are single letters. T is that of the result, and the others are
+# not names of its own.
+_LETTERS = "ABCDEFGHIJKLMNOPQRSUVWXYZabcdefhklmoqrstuvwz"
 
 
 @functools.cache
@@ -55,6 +57,8 @@ def elementwise(
         Takes the arguments and the output.
     """
     real, work = c_type(dtype), working_dtype(dtype)
+    if len(arrays) > len(_LETTERS):
+        raise TypeError(f"{name} takes at most {len(_LETTERS)} arrays on a GPU, not {len(arrays)}")
     parameters = [f"{letter} {identifier(key)}" for letter, key in zip(_LETTERS, arrays, strict=False)]
     parameters += [f"{work} {identifier(key)}" for key in scalars] + ["bool where_"] * masked
     values = ", ".join(f"static_cast<{real}>({identifier(key)})" for key in (*arrays, *scalars))

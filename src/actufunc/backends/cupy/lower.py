@@ -34,8 +34,8 @@ _ON_INTEGERS = {
     "minimum": "{0} < {1} ? {0} : {1}",
 }
 
-# NumPy's characters for C's types.
-_INTEGERS = {"b": "char", "h": "short", "i": "int", "l": "long", "q": "long long"}
+# NumPy's characters for C's types. CuPy, too, has int64 as long long; half types have no constructor from long.
+_INTEGERS = {"b": "char", "h": "short", "i": "int", "l": "long long", "q": "long long"}
 _SPECIAL = {"inf": "(1.0$f / 0.0$f)", "-inf": "(-1.0$f / 0.0$f)", "nan": "(0.0$f / 0.0$f)"}
 
 

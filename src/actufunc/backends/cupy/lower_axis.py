@@ -14,6 +14,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from actufunc.backends.passes import Passes
+from actufunc.backends.rules import LEFT_OUT
 from actufunc.backends.writer import identifier
 from actufunc.formula.expression import argument
 
@@ -35,32 +36,36 @@ class Plan:
 
     Attributes
     ----------
-    columns : bool
-        Whether neighbouring threads belong to neighbouring rows, as is best where those lie side by side in memory; if
-        not, they share a row, whose elements then must be contiguous.
+    width : int
+        Rows that neighbouring threads work on, as is best where those lie side by side in memory; 1 where the elements
+        of a row are contiguous, and neighbouring threads share it.
     threads : int
-        That share a row, a power of two; in a warp, or in whole warps.
-    rows : int
-        In a block.
+        That share a row, a power of two.
+    groups : int
+        Of `width` rows in a block.
     lanes : int
         Elements of one access to memory.
     accesses : int
         Of a thread to each row; 0 for rows that do not fit into registers.
     """
 
-    columns: bool
+    width: int
     threads: int
-    rows: int
+    groups: int
     lanes: int
     accesses: int
 
     @property
-    def block(self) -> tuple[int, int]:
-        """Size of a block of threads."""
-        return (WARP, self.threads) if self.columns else (self.threads * self.rows, 1)
+    def block(self) -> int:
+        """Number of threads in a block."""
+        return self.width * self.threads * self.groups
+
+    def grid(self, blocks: int, inner: int) -> int:
+        """Return how many blocks arrays of shape (blocks, n, inner) take."""
+        return -(-blocks * -(-inner // self.width) // self.groups)
 
 
-def plan(n: int, dtype: np.dtype[Any], held: int, *, columns: bool, lanes: int) -> Plan:
+def plan(n: int, dtype: np.dtype[Any], held: int, *, inner: int, lanes: int) -> Plan:
     """Choose how to share rows.
 
     Parameters
@@ -68,11 +73,11 @@ def plan(n: int, dtype: np.dtype[Any], held: int, *, columns: bool, lanes: int) 
     n : int
         Elements of a row.
     dtype : numpy.dtype
-        In which to compute.
+        Of the arrays.
     held : int
         Input arrays, of which a thread holds elements. What is kept takes the place of an input that is done with.
-    columns : bool
-        Whether rows lie side by side in memory.
+    inner : int
+        Rows that lie side by side in memory.
     lanes : int
         Elements that one access may take.
 
@@ -84,20 +89,21 @@ def plan(n: int, dtype: np.dtype[Any], held: int, *, columns: bool, lanes: int) 
     # A thread has up to 64 registers in blocks of 1024 threads, and 128 in those of 512; half may hold elements.
     is_double = c_type(dtype) == "double"
     most_items = max(lanes, (16 if is_double else 32) // held)
-    most_threads = 16 if columns else 512 if is_double else 1024
+    width = min(WARP, _power_of_two(inner))
+    most_threads = (512 if width > 1 or is_double else 1024) // width
 
     def threads_for(items: int) -> int:
         return _power_of_two(-(-n // max(lanes, items)))
 
-    if columns:
+    if width > 1:
         threads = min(most_threads, threads_for(4))
     elif n <= WARP * most_items:
         threads = min(WARP, threads_for(lanes))  # then no thread waits for another warp
     else:
         threads = min(most_threads, max(2 * WARP, threads_for(most_items // 2)))
-    accesses = _power_of_two(-(-n // (threads * lanes)))
-    rows = WARP if columns else max(1, 4 * WARP // threads)
-    return Plan(columns, threads, rows, lanes, accesses if accesses * lanes <= most_items else 0)
+    accesses = -(-n // (threads * lanes))
+    groups = 1 if width == 1 and threads > WARP else max(1, 4 * WARP // (width * threads))
+    return Plan(width, threads, groups, lanes, accesses if accesses * lanes <= most_items else 0)
 
 
 def _power_of_two(number: int) -> int:
@@ -105,14 +111,8 @@ def _power_of_two(number: int) -> int:
     return 1 << max(0, number - 1).bit_length()
 
 
-_C_TYPES = {"float16": "__half", "bfloat16": "__nv_bfloat16", "float32": "float", "float64": "double", "bool": "bool"}
+_HALF_TYPES = {"float16": "__half", "bfloat16": "__nv_bfloat16"}
 _HEADERS = {"float16": "#include <cuda_fp16.h>\n", "bfloat16": "#include <cuda_bf16.h>\n"}
-
-
-def storage_type(dtype: np.dtype[Any]) -> str:
-    """Return the C type of the elements of an array."""
-    return _C_TYPES.get(dtype.name) or c_type(dtype)
-
 
 _KERNEL = Template("""\
 ${headers}typedef $storage storage;
@@ -124,15 +124,17 @@ extern "C" __global__ void __launch_bounds__($launch_bounds) $name($parameters) 
 $body}
 """)
 
-# `at` is a thread's place in the row, element `at` of it lies at `start + at*step`, and `row` is its number.
-_IN_ROW = Template("""\
+# Element `at` of a row lies at `start + at*step`; `row` is its number and `thread` that of a thread in the row.
+_IN_ROWS = Template("""\
 const int thread = threadIdx.x % $threads;
-    const long long row = (long long)blockIdx.x * $rows + threadIdx.x / $threads, start = row * n, step = 1;""")
-_IN_COLUMN = Template("""\
-const int thread = threadIdx.y;
-    const long long tiles = (inner + $warp - 1) / $warp, column = blockIdx.x % tiles * $warp + threadIdx.x;
-    const long long start = blockIdx.x / tiles * n * inner + column, step = inner;
-    const long long row = column < inner ? blockIdx.x / tiles * inner + column : rows;""")
+    const long long row = (long long)blockIdx.x * $groups + threadIdx.x / $threads, start = row * n, step = 1;""")
+_SIDE_BY_SIDE = Template("""\
+const int thread = threadIdx.x / $width % $threads;
+    const long long tiles = (inner + $width - 1) / $width, step = inner;
+    const long long tile = (long long)blockIdx.x * $groups + threadIdx.x / ($width * $threads);
+    const long long column = tile % tiles * $width + threadIdx.x % $width, start = tile / tiles * n * inner + column;
+    const long long row = column < inner ? tile / tiles * inner + column : rows;
+    __shared__ $real shared[$block], shared_low[$block];""")
 
 
 @functools.cache
@@ -178,7 +180,7 @@ def example(name: str, expression: Expression, arguments: Sequence[str], dtype: 
     """Write the kernel for rows of 1024 elements that lie one after the other."""
     arrays = tuple(key for key in arguments if key in {"x", "g"})
     scalars = tuple(key for key in arguments if key not in arrays)
-    how = plan(1024, dtype, len(arrays), columns=False, lanes=VECTOR // dtype.itemsize)
+    how = plan(1024, dtype, len(arrays), inner=1, lanes=VECTOR // dtype.itemsize)
     return axis_source(name, expression, arrays, scalars, dtype, how, masked=False)
 
 
@@ -251,10 +253,9 @@ class _AxisWriter:
         """Text of an element of an array that has been loaded, or of what stands for one that takes no part."""
         name = identifier(key)
         value = f"static_cast<{self.real}>(pack_of_{name}.lane[k])"
-        if not self.masked:
+        if not self.masked or key not in LEFT_OUT:
             return value
-        left_out = CudaWriter(self.dtype, {}).literal(float("-inf") if key == "x" else 0.0)
-        return f"mask[start + at * step] ? {value} : {left_out}"
+        return f"mask[start + at * step] ? {value} : {CudaWriter(self.dtype, {}).literal(LEFT_OUT[key])}"
 
     def element_writer(self, number: int) -> tuple[CudaWriter, list[str], list[str]]:
         """Return a writer of the body of a loop, the lines that bring the elements it needs, and what to load."""
@@ -291,7 +292,7 @@ class _AxisWriter:
             writer.lines.append(f"{self.item('kept')} = {writer.value(self.passes.kept)};")
         self.loop([*lines, *writer.lines], load=load)
         for node in self.passes.stages[number]:
-            self.exchange_in_column(node) if self.plan.columns else self.exchange_in_row(node)
+            self.exchange_in_row(node) if self.plan.width == 1 else self.exchange_side_by_side(node)
             if node.operation == "axis_sum":
                 self.put(1, f"settle({self.names[node]}, {self.names[node]}_low);")
 
@@ -328,21 +329,21 @@ class _AxisWriter:
             self.put(1, *(f"{word} = shared_{word}[thread % {warps}];" for word in self.words(node)))
             butterfly(warps)
 
-    def exchange_in_column(self, node: Expression) -> None:
-        """Reduce over the threads of a column through shared memory."""
-        words = self.words(node)
+    def exchange_side_by_side(self, node: Expression) -> None:
+        """Reduce over the threads of rows that lie side by side, through shared memory."""
         if self.plan.threads == 1:
             return
-        here, there = f"[thread * {WARP} + threadIdx.x]", f"[(thread + d) * {WARP} + threadIdx.x]"
-        self.put(1, *(f"__shared__ {self.real} shared_{word}[{self.plan.threads * WARP}];" for word in words))
-        self.put(1, *(f"shared_{word}{here} = {word};" for word in words))
+        words = dict(zip(self.words(node), ("shared", "shared_low"), strict=False))
+        others = [f"{place}[threadIdx.x + d * {self.plan.width}]" for place in words.values()]
+        store = [f"{place}[threadIdx.x] = {word};" for word, place in words.items()]
+        self.put(1, "__syncthreads();", *store)
         self.put(1, f"for (int d = {self.plan.threads // 2}; d > 0; d /= 2) {{")
         self.put(2, "__syncthreads();", "if (thread < d) {")
-        self.put(3, f"{self.merged(node, *[f'shared_{word}{there}' for word in [*words, *words][:2]])};")
-        self.put(3, *(f"shared_{word}{here} = {word};" for word in words))
+        self.put(3, f"{self.merged(node, *(others * 2)[:2])};", *store)
         self.put(2, "}")
         self.put(1, "}", "__syncthreads();")
-        self.put(1, *(f"{word} = shared_{word}[threadIdx.x];" for word in words))
+        first = f"[threadIdx.x - thread * {self.plan.width}]"
+        self.put(1, *(f"{word} = {place}{first};" for word, place in words.items()))
 
     def write_row_values(self, number: int) -> None:
         """Write what a loop needs that is computed once per row, from the reductions so far."""
@@ -390,15 +391,16 @@ class _AxisWriter:
         parameters += [f"{real} {identifier(key)}" for key in self.scalars]
         parameters += [f"long long {key}" for key in ("rows", "n", "inner")]
         parameters += ["const bool *mask", f"{real} left_out"] if self.masked else []
-        position = _IN_COLUMN if plan.columns else _IN_ROW
+        position = _IN_ROWS if plan.width == 1 else _SIDE_BY_SIDE
+        place = {key: getattr(plan, key) for key in ("width", "threads", "groups", "block")}
         body = "".join(f"{line}\n" for line in self.lines)
         return _KERNEL.substitute(
             headers=_HEADERS.get(self.dtype.name, ""),
-            storage=storage_type(self.dtype),
+            storage=_HALF_TYPES.get(self.dtype.name, real),
             functions=with_functions(body, self.dtype).removesuffix(body),
-            launch_bounds=plan.block[0] * plan.block[1],
+            launch_bounds=plan.block,
             name=name,
             parameters=", ".join(parameters),
-            position=position.substitute(threads=plan.threads, rows=plan.rows, warp=WARP),
+            position=position.substitute(place, real=real),
             body=body,
         )

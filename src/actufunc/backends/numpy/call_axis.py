@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actufunc.backends.array_api import value_left_out
-from actufunc.backends.rules import check_cast, check_fits, result_dtype, scalars_of, working_dtype
+from actufunc.backends.rules import LEFT_OUT, check_cast, check_fits, result_dtype, scalars_of, working_dtype
 from actufunc.protocol import Call, normalise_axis
 
 from . import parallel
@@ -29,7 +29,7 @@ from .kernels import axis as axis_kernel
 from .lower_axis import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from .kernels import OverAxis
 
@@ -70,7 +70,8 @@ def evaluate_axis(call: Call) -> Any:
     if result.size:
         views = _views([*inputs, result], axes, work) if mask is None else None
         if views is None:
-            _block_by_block(kernel, inputs, None if mask is None else (mask, value_left_out(call)), result, axes, work)
+            taken = None if mask is None else (mask, value_left_out(call))
+            _block_by_block(kernel, tuple(given), inputs, taken, result, axes, work)
         else:
             layout = Layout.COLUMNS if views[0].ndim == Layout.COLUMNS.ndim else Layout.ROWS
             parallel.over_axis(kernel(layout), views)
@@ -139,6 +140,7 @@ def _views(operands: list[Array], axes: tuple[int, ...], work: np.dtype[Any]) ->
 
 def _block_by_block(
     kernel: Callable[[Layout], OverAxis],
+    names: Iterable[str],
     inputs: list[Array],
     mask: tuple[Array, float] | None,
     out: Array,
@@ -159,8 +161,9 @@ def _block_by_block(
     def compute(block: tuple[Any, ...]) -> None:
         rows = [np.array(i[block], work, order="C").reshape(-1, n) for i in inputs]
         if taken is not None:
-            for each, left_out in zip(rows, (-np.inf, *[0.0] * (len(rows) - 1)), strict=True):
-                each[~taken[block].reshape(-1, n)] = left_out
+            for key, each in zip(names, rows, strict=True):
+                if key in LEFT_OUT:
+                    each[~taken[block].reshape(-1, n)] = LEFT_OUT[key]
         if as_columns:
             columns = [np.ascontiguousarray(each.T)[np.newaxis] for each in rows]
             result = np.empty_like(columns[0])
