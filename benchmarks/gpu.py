@@ -114,16 +114,19 @@ def main(arguments: Sequence[str] | None = None, device: Device | None = None) -
         0 if every value is right.
     """
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
-    parser.add_argument("--png", type=Path, metavar="FILE", help="draw the shares of the copy's bandwidth")
+    parser.add_argument("--json", type=_file, metavar="FILE", help="write all that was measured")
+    parser.add_argument("--markdown", type=_file, metavar="FILE", help="write the tables")
+    parser.add_argument("--png", type=_file, metavar="FILE", help="draw the shares of the copy's bandwidth")
     parser.add_argument("--minutes", type=float, default=8, help="time to take at most (default 8)")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, metavar="N", help="numbers of elements")
-    parser.add_argument("--rows", type=int, nargs="+", default=ROWS, metavar="N", help="lengths of rows of softmax")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="functions to measure")
-    parser.add_argument("--stride", type=int, metavar="N", help="try every Nth float32 only")
+    parser.add_argument("--sizes", type=_count, nargs="+", default=SIZES, metavar="N", help="numbers of elements")
+    parser.add_argument("--rows", type=_count, nargs="+", default=ROWS, metavar="N", help="lengths of rows of softmax")
+    names = sorted({cell.name for cell in cells()})
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help="functions to measure")
+    parser.add_argument("--stride", type=_count, metavar="N", help="try every Nth float32 only")
     parser.add_argument("--no-tests", action="store_true", help="leave the test suite out")
     chosen = parser.parse_args(arguments)
+    if any(size % length for size in chosen.sizes for length in chosen.rows):
+        parser.error("every size must be a multiple of every length of rows")
     if device is None and (problem := _without_gpu()):
         print(f"gpu.py: {problem}", file=sys.stderr)
         return 2
@@ -147,6 +150,19 @@ def main(arguments: Sequence[str] | None = None, device: Device | None = None) -
     write(measured, chosen.markdown, chosen.json, chosen.png)
     print(as_markdown(measured))
     return 1 if measured.wrong else 0
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return number
+
+
+def _file(text: str) -> Path:
+    if not Path(text).resolve().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {Path(text).resolve().parent}")
+    return Path(text)
 
 
 def _without_gpu() -> str:

@@ -134,6 +134,32 @@ def test_a_failure_leaves_the_others(gpu: Any, capsys: pytest.CaptureFixture[str
     assert out.count("not enough memory") == 4
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "--only nothing",
+        "--sizes 0",
+        "--sizes -5",
+        "--sizes 1000 --rows 64",
+        "--rows 0",
+        "--stride 0",
+        "--json /no/where/x",
+    ],
+)
+def test_bad_arguments_are_told_first(gpu: Any, bad: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        gpu.main(bad.split(), stand_in(gpu))
+    assert "error: " in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_without_a_gpu(gpu: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    import cupy  # noqa: PLC0415
+
+    with mock.patch.object(cupy.cuda.runtime, "getDeviceCount", return_value=0):
+        assert gpu.main([]) == 2
+    assert capsys.readouterr().err == "gpu.py: CuPy finds no GPU\n"
+
+
 def test_too_little_time_is_said(gpu: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert gpu.main([*ARGUMENTS, "--only", "relu", "--minutes", "0"], stand_in(gpu)) == 0
     out = capsys.readouterr().out
