@@ -15,6 +15,7 @@ from programs import run
 
 import actufunc
 from actufunc import activation, log_softmax, relu, sigmoid, silu, softmax
+from actufunc.backends.cupy.lower_axis import plan
 from actufunc.formula import Expression, axis_sum, exp, maximum
 
 DTYPES = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]
@@ -109,6 +110,21 @@ def test_rows_that_do_not_fit(case: Case, n: int, cupy: Library) -> None:
     out = cupy.make(x)
     assert case(out, out=out) is out
     np.testing.assert_array_equal(cupy.asnumpy(out), result)
+
+
+@pytest.mark.parametrize("case", OVER_AXIS, ids=repr)
+def test_rows_that_fit_as_halves(case: Case, cupy: Library) -> None:
+    assert plan(1 << 16, np.dtype(np.float16), 1, inner=1, lanes=8).packed
+    assert plan(1 << 15, np.dtype(np.float16), 2, inner=1, lanes=8).packed
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(1, 1 << 16)) * 4).astype(np.float16)
+    exact = case(x.astype(float))
+    assert relative_error(cupy.asnumpy(case(cupy.make(x))), exact, exact) <= 0.57
+    x, g = x[:, : 1 << 15], rng.uniform(0.5, 1, (1, 1 << 15)).astype(np.float16)
+    y, size = softmax(x.astype(float)), g.astype(float)
+    terms = y * (size + (size * y).sum()) if case.function is softmax else size + y * size.sum()
+    result = cupy.asnumpy(case.vjp(cupy.make(x), cupy.make(g)))
+    assert relative_error(result, case.vjp(x.astype(float), size), terms) <= 0.57
 
 
 @pytest.mark.parametrize("case", OVER_AXIS, ids=repr)

@@ -18,7 +18,7 @@ from actufunc.backends.rules import LEFT_OUT
 from actufunc.backends.writer import identifier
 from actufunc.formula.expression import argument
 
-from .lower import VECTOR, CudaWriter, c_type, symbol, with_functions
+from .lower import VECTOR, CudaWriter, c_type, is_half, symbol, with_functions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +47,8 @@ class Plan:
         Elements of one access to memory.
     accesses : int
         Of a thread to each row; 0 for rows that do not fit into registers.
+    packed : bool
+        Whether half types are held as they are, two in a register, and not as floats.
     """
 
     width: int
@@ -54,6 +56,7 @@ class Plan:
     groups: int
     lanes: int
     accesses: int
+    packed: bool = False
 
     @property
     def block(self) -> int:
@@ -102,8 +105,11 @@ def plan(n: int, dtype: np.dtype[Any], held: int, *, inner: int, lanes: int) -> 
     else:
         threads = min(most_threads, max(2 * WARP, threads_for(most_items // 2)))
     accesses = -(-n // (threads * lanes))
+    packed = accesses * lanes > most_items and is_half(dtype) and lanes > 1
+    if accesses * lanes > most_items * (2 if packed else 1):
+        accesses, packed = 0, False
     groups = 1 if width == 1 and threads > WARP else max(1, 4 * WARP // (width * threads))
-    return Plan(width, threads, groups, lanes, accesses if accesses * lanes <= most_items else 0)
+    return Plan(width, threads, groups, lanes, accesses, packed)
 
 
 def _power_of_two(number: int) -> int:
@@ -203,6 +209,8 @@ class _AxisWriter:
         masked: bool,
     ) -> None:
         self.passes, self.plan, self.dtype, self.masked = Passes(expression), plan, dtype, masked
+        # What is kept is a float, for which there is no room beside a row that is packed: it is computed again.
+        self.kept = self.passes.kept if self.fits and not plan.packed else None
         self.arrays, self.scalars, self.real = list(arrays), list(scalars), c_type(dtype)
         self.names = {node: f"r{number}" for number, node in enumerate(self.passes.reductions)}
         self.of_row: dict[Expression, str] = {argument(key): identifier(key) for key in scalars}
@@ -252,7 +260,10 @@ class _AxisWriter:
     def from_pack(self, key: str) -> str:
         """Text of an element of an array that has been loaded, or of what stands for one that takes no part."""
         name = identifier(key)
-        value = f"static_cast<{self.real}>(pack_of_{name}.lane[k])"
+        value = f"pack_of_{name}.lane[k]"
+        if self.plan.packed:
+            return value
+        value = f"static_cast<{self.real}>({value})"
         if not self.masked or key not in LEFT_OUT:
             return value
         return f"mask[start + at * step] ? {value} : {CudaWriter(self.dtype, {}).literal(LEFT_OUT[key])}"
@@ -264,16 +275,17 @@ class _AxisWriter:
             writer.know(node, name)
             if node.operation == "axis_sum":
                 writer.know_divisor(node, f"{name}, {name}_low, {name}_inverse")
-        kept, nodes = self.passes.kept, self.passes.per_element(number)
-        if kept is not None and kept in nodes and self.fits and number > self.passes.kept_by:
-            writer.know(kept, self.item("kept"))
-            nodes = self.passes.per_element(number, without=kept)
+        nodes = self.passes.per_element(number)
+        if self.kept is not None and self.kept in nodes and number > self.passes.kept_by:
+            writer.know(self.kept, self.item("kept"))
+            nodes = self.passes.per_element(number, without=self.kept)
         needed = [key for key in self.arrays if argument(key) in nodes]
         lines = []
         for key in needed:
             name = identifier(key)
             writer.know(argument(key), name)
-            lines.append(f"const {self.real} {name} = {self.item(name) if self.fits else self.from_pack(key)};")
+            value = self.item(name) if self.fits else self.from_pack(key)
+            lines.append(f"const {self.real} {name} = static_cast<{self.real}>({value});")
         return writer, lines, [] if self.fits else needed
 
     # Stages.
@@ -288,8 +300,8 @@ class _AxisWriter:
             if not is_max:
                 self.put(1, f"{self.real} {name}_low = {writer.literal(0.0)};")
             writer.lines.append(f"{self.merged(node, writer.value(node.operands[0]), writer.literal(0.0))};")
-        if number == self.passes.kept_by and self.passes.kept is not None and self.fits:
-            writer.lines.append(f"{self.item('kept')} = {writer.value(self.passes.kept)};")
+        if number == self.passes.kept_by and self.kept is not None:
+            writer.lines.append(f"{self.item('kept')} = {writer.value(self.kept)};")
         self.loop([*lines, *writer.lines], load=load)
         for node in self.passes.stages[number]:
             self.exchange_in_row(node) if self.plan.width == 1 else self.exchange_side_by_side(node)
@@ -371,8 +383,9 @@ class _AxisWriter:
         plan, real, arrays = self.plan, self.real, list(map(identifier, self.arrays))
         items = plan.accesses * plan.lanes
         if self.fits:
-            held = arrays + ["kept"] * (self.passes.kept is not None)
-            self.put(1, f"{real} {', '.join(f'{each}_items[{items}]' for each in held)};")
+            held = arrays + ["kept"] * (self.kept is not None)
+            kind = "storage" if plan.packed else real
+            self.put(1, f"{kind} {', '.join(f'{each}_items[{items}]' for each in held)};")
             self.loop(
                 [f"{self.item(identifier(key))} = {self.from_pack(key)};" for key in self.arrays], load=self.arrays
             )
