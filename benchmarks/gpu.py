@@ -15,6 +15,7 @@ suffice for are left out, and counted.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import importlib.util
 import os
@@ -28,8 +29,9 @@ from typing import TYPE_CHECKING, Any
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 sys.path.insert(0, str(SOURCE))
 
-if importlib.util.find_spec("cupy") is None:
-    sys.exit("gpu.py: this needs CuPy: pip install cupy-cuda12x or cupy-cuda13x")
+for needed in ("cupy", "array_api_compat"):
+    if importlib.util.find_spec(needed) is None:
+        sys.exit(f"gpu.py: this needs {needed}: pip install cupy-cuda12x (or cupy-cuda13x) array-api-compat")
 
 import cupy  # noqa: E402
 import gpu_ulp  # noqa: E402
@@ -40,7 +42,7 @@ from gpu_report import Measured, Row, as_markdown, write  # noqa: E402
 import actufunc  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 SIZES = (1 << 20, 1 << 24, 1 << 28)
 ROWS = (1 << 10, 1 << 12, 1 << 14, 1 << 16)
@@ -137,18 +139,22 @@ def main(arguments: Sequence[str] | None = None, device: Device | None = None) -
     measured = Measured(device.name())
     if not chosen.no_tests:
         measured.tests = _run_tests(end - time.monotonic())
-        if "failed" in measured.tests:
+        if measured.tests.startswith("failed"):
             measured.wrong.append(f"tests: {measured.tests}")
     wanted = [cell for cell in cells() if not chosen.only or cell.name in chosen.only]
     for dtype in ("bfloat16",) if "bfloat16" not in DTYPES else ():
         measured.left_out.append(f"{dtype}: ml_dtypes, CuPy 14 or NumPy 2.1.2 is missing")
-    _measure_overhead(measured, device)
-    _measure_large(measured, device, _LARGE)
+    for what, step in (("overhead", _measure_overhead), ("large arrays", _measure_large)):
+        if time.monotonic() > end:
+            measured.left_out.append(f"{what}: no time")
+            continue
+        with _recorded(measured, what):
+            step(measured, device)
     _measure_errors(wanted, measured, chosen, time.monotonic() + (end - time.monotonic()) / 2)
     write(measured, chosen.markdown, chosen.json, chosen.png)  # what comes now is long
     _measure_speed(wanted, measured, chosen, device, end)
-    write(measured, chosen.markdown, chosen.json, chosen.png)
     print(as_markdown(measured))
+    write(measured, chosen.markdown, chosen.json, chosen.png)
     return 1 if measured.wrong else 0
 
 
@@ -159,7 +165,18 @@ def _count(text: str) -> int:
     return number
 
 
+@contextlib.contextmanager
+def _recorded(measured: Measured, what: str) -> Iterator[None]:
+    """Count whatever goes wrong as wrong, and go on: the others count as well."""
+    try:
+        yield
+    except Exception as problem:  # noqa: BLE001
+        measured.wrong.append(f"{what}: {type(problem).__name__}: {problem}")
+
+
 def _file(text: str) -> Path:
+    if Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder")
     if not Path(text).resolve().parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {Path(text).resolve().parent}")
     return Path(text)
@@ -178,6 +195,8 @@ def _run_tests(seconds: float) -> str:
         return f"not run, for {' and '.join(missing)} are missing"
     folder = SOURCE.parent / "tests"
     files = [str(folder / name) for name, needed in _TESTS.items() if not _missing(needed)]
+    if not files:
+        return f"not run, for {' and '.join(_missing(sorted({*sum(_TESTS.values(), ())})))} are missing"
     command = [sys.executable, "-m", "pytest", *files, "-q", "-k", "cupy"]
     paths = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH", "")]))
     environment = os.environ | {"PYTHONPATH": paths}
@@ -211,11 +230,9 @@ def _measure_errors(wanted: list[Cell], measured: Measured, chosen: argparse.Nam
                 measured.left_out.append(f"error of {cell} in {dtype}: no time")
                 continue
             every = chosen.stride or (1 if cell.name in EXHAUSTIVE and cell.what == "value" else _STRIDE)
-            try:
+            found = None
+            with _recorded(measured, f"error of {cell} in {dtype}"):
                 found = _largest_error(cell, dtype, every, chosen.rows)
-            except Exception as problem:  # noqa: BLE001 -- whatever it is, the others count as well
-                measured.wrong.append(f"{cell} in {dtype}: {type(problem).__name__}: {problem}")
-                continue
             if found is None:
                 continue
             measured.errors.append({"function": str(cell), "dtype": dtype, **found._asdict()})
@@ -229,8 +246,9 @@ def _largest_error(cell: Cell, dtype: str, stride: int, rows: Sequence[int]) -> 
     return gpu_ulp.largest_error(cell, dtype, stride=stride)
 
 
-def _measure_large(measured: Measured, device: Device, size: int) -> None:
+def _measure_large(measured: Measured, device: Device) -> None:
     """Look at the last elements of an array of more than 2^31: indices of 32 bits would not reach them."""
+    size = _LARGE
     if 3 * 2 * size > device.free():
         measured.left_out.append(f"an array of {size} elements: not enough memory")
         return
@@ -262,10 +280,8 @@ def _measure_overhead(measured: Measured, device: Device) -> None:
         "softmax(x) in two dimensions": lambda _: actufunc.softmax(square),
     }
     for name, call in calls.items():
-        try:
+        with _recorded(measured, f"overhead of {name}"):
             call(0)
-        except cupy.cuda.runtime.CUDARuntimeError:
-            continue
         device.synchronize()
         start = time.perf_counter()
         for number in range(_CALLS):
@@ -287,21 +303,19 @@ def _measure_speed(
             if 2 * most * size * itemsize > device.free():
                 measured.left_out.append(f"{dtype} with {size} elements: not enough memory")
                 continue
-            buffers = _buffers(size, dtype, most)
-            copy = _copy_speed(device, buffers)
-            for cell in wanted:
-                for length in chosen.rows if cell.over_axis else [None]:
-                    if time.monotonic() > end:
-                        measured.left_out.append(f"{cell} in {dtype} with {size} elements: no time")
-                        continue
-                    row = Row(cell.name, cell.what, dtype, size, length, {"copy": copy})
-                    try:
-                        _time(cell, row, buffers, device)
-                    except Exception as problem:  # noqa: BLE001 -- whatever it is, the others count as well
-                        measured.wrong.append(f"{cell} in {dtype}: {type(problem).__name__}: {problem}")
-                        continue
-                    measured.rows.append(row)
-            del buffers
+            with _recorded(measured, f"speed in {dtype} with {size} elements"):
+                buffers = _buffers(size, dtype, most)
+                copy = _copy_speed(device, buffers)
+                for cell in wanted:
+                    for length in chosen.rows if cell.over_axis else [None]:
+                        if time.monotonic() > end:
+                            measured.left_out.append(f"{cell} in {dtype} with {size} elements: no time")
+                            continue
+                        row = Row(cell.name, cell.what, dtype, size, length, {"copy": copy})
+                        with _recorded(measured, f"speed of {cell} in {dtype} with {size} elements"):
+                            _time(cell, row, buffers, device)
+                            measured.rows.append(row)
+                del buffers
 
 
 def _copy_speed(device: Device, buffers: list[list[Any]]) -> float:

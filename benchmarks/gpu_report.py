@@ -6,7 +6,6 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from gpu_cells import DTYPES
 
 if TYPE_CHECKING:
@@ -64,7 +63,12 @@ class Measured:
 def as_markdown(measured: Measured) -> str:
     """Return the tables and the verdict."""
     lines = [f"# {measured.device}", "", f"Tests: {measured.tests}.", ""]
-    lines += ["## Largest errors, in ulp", "", "| function | " + " | ".join(DTYPES) + " |", "| --- |" + " --- |" * 4]
+    lines += [
+        "## Largest errors, in ulp",
+        "",
+        "| function | " + " | ".join(DTYPES) + " |",
+        "| --- |" + " --- |" * len(DTYPES),
+    ]
     for name in dict.fromkeys(each["function"] for each in measured.errors):
         of = {each["dtype"]: each for each in measured.errors if each["function"] == name}
         texts = (f"{of[d]['ulp']:.3g}" if d in of else "" for d in DTYPES)
@@ -78,7 +82,8 @@ def as_markdown(measured: Measured) -> str:
         of_rows = f", rows of {row.length}" if row.length else ""
         label = row.function if row.what == "value" else f"{row.function}.{row.what}"
         speeds = (f"{row.speed[name]:.0f}" if name in row.speed else "" for name in names)
-        size = f"2^{int(np.log2(row.elements))}"
+        exponent = row.elements.bit_length() - 1
+        size = f"2^{exponent}" if row.elements == 1 << exponent else f"{row.elements:,}"
         lines.append(f"| {label}{of_rows} | {row.dtype} | {size} | {' | '.join(speeds)} | {row.share:.0%} |")
     return "\n".join([*lines, "", *_verdict(measured), ""])
 

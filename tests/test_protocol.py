@@ -166,6 +166,8 @@ def test_out(name: str, case: Case) -> None:
     case(x, out=low)
     same(library, low, expected.astype("float32"))
     assert case(x, out=...).shape == x.shape
+    empty = library.asarray(np.zeros((4, 0)))
+    assert case(empty, out=empty) is empty
 
 
 @everywhere

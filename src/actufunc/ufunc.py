@@ -131,7 +131,7 @@ class Activation:
             self._fast[key], self._large[key] = small, large
         else:
             known = self._elsewhere.setdefault(type(x), {})
-            if len(known) >= _KNOWN:  # a hyperparameter that is trained has ever new values
+            if len(known) >= _KNOWN and key not in known:  # a hyperparameter that is trained has ever new values
                 known.clear()
             known[key] = small
 
@@ -274,7 +274,7 @@ class Activation:
         Parameters
         ----------
         target : {"numba", "cuda"}
-            Python for Numba, or CUDA C. Over an axis it is the kernel for contiguous rows, on a GPU of 1024 elements.
+            Python for Numba, or CUDA C. Over an axis the kernel is that for contiguous rows, in CUDA of 1024 elements.
         dtype : dtype_like, default "float32"
             Of the arrays.
         **options

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import cupy
 import numpy as np
 
-from actufunc.backends.rules import rounded, scalars_of, settle, unsupported, working_dtype
+from actufunc.backends.rules import keeps_integers, rounded, scalars_of, settle, unsupported, working_dtype
 
 from . import kernels
 from .lower import VECTOR
@@ -62,7 +62,7 @@ def check_out(name: str, out: Any) -> None:
     """Raise unless a result may be written to `out`."""
     if not isinstance(out, cupy.ndarray):
         raise TypeError(f"{name} can write its output to a CuPy array only, not to {type(out).__name__}")
-    if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
+    if out.size and any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
         raise ValueError(f"{name} cannot write to out, which is read-only as it is broadcast")
 
 
@@ -82,12 +82,12 @@ def put_scalars_in(call: Call, work: np.dtype[Any]) -> tuple[Expression, dict[st
     """Return the expression, and the scalar hyperparameters that its kernel takes.
 
     The defaults have a kernel of their own, in which they cost nothing; other values are arguments of the kernel, so
-    that nothing is compiled where one is trained.
+    that nothing is compiled where one is trained. But some formulas are exact on integers for some values only.
     """
     scalars = scalars_of(call)
     values = {key: rounded(value, work) for key, value in scalars.items()}
     defaults = {key: call.definition.hyperparameters[key] for key in scalars}
-    if scalars == defaults:
+    if scalars == defaults or (work.kind != "f" and not keeps_integers(call.expression)):
         return call.specialised(values), {}
     return call.expression, values
 

@@ -19,14 +19,15 @@ from actufunc.protocol import Call, normalise_axis
 
 from .call import check_out, check_where, copy, is_apart, operands_of, put_scalars_in, straight_output
 from .lower import VECTOR, c_type
-from .lower_axis import axis_source, kernel_name, plan
+from .lower_axis import axis_source, kernel_name
+from .plan import plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from actufunc.formula.expression import Expression
 
-    from .lower_axis import Plan
+    from .plan import Plan
 
     Array = Any  # CuPy comes without types
 

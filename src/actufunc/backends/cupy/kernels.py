@@ -73,13 +73,13 @@ def elementwise(
 
 
 _PACK = f"""\
-template <typename T> struct alignas({VECTOR}) actufunc_pack {{ T lanes[{VECTOR} / sizeof(T)]; }};
+template <typename T> struct alignas({VECTOR}) pack_of {{ T lanes[{VECTOR} / sizeof(T)]; }};
 """
 
 _OPERATION = Template("""\
 const ptrdiff_t tile = i / $threads * $tile, first = tile + i % $threads * $lanes;
 if (tile + $tile <= y.size()) {
-    actufunc_pack<T> $packs, pack_of_y;
+    pack_of<T> $packs, pack_of_y;
     #pragma unroll
     for (int p = 0; p < $count; p++) {
         $loads
@@ -88,7 +88,7 @@ if (tile + $tile <= y.size()) {
     for (int p = 0; p < $count; p++) {
         #pragma unroll
         for (int k = 0; k < $lanes; k++) pack_of_y.lanes[k] = static_cast<T>($of_lanes);
-        reinterpret_cast<actufunc_pack<T>*>(&y[first])[p * $threads] = pack_of_y;
+        reinterpret_cast<pack_of<T>*>(&y[first])[p * $threads] = pack_of_y;
     }
 } else {
     #pragma unroll 1
@@ -127,7 +127,7 @@ def vectors(
     lanes, each = VECTOR // dtype.itemsize, _elements(dtype)
     in_lanes = [f"static_cast<{real}>(pack_of_{key}[p].lanes[k])" for key in names]
     in_elements = [f"static_cast<{real}>({key}[at])" for key in names]
-    loads = [f"pack_of_{k}[p] = reinterpret_cast<const actufunc_pack<T>*>(&{k}[first])[p * {THREADS}];" for k in names]
+    loads = [f"pack_of_{k}[p] = reinterpret_cast<const pack_of<T>*>(&{k}[first])[p * {THREADS}];" for k in names]
     operation = _OPERATION.substitute(
         threads=THREADS,
         lanes=lanes,

@@ -9,7 +9,6 @@ their rounding errors in a second word, so that the result hardly depends on how
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from string import Template
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,8 @@ from actufunc.backends.rules import LEFT_OUT
 from actufunc.backends.writer import identifier
 from actufunc.formula.expression import argument
 
-from .lower import VECTOR, CudaWriter, c_type, is_half, symbol, with_functions
+from .lower import VECTOR, CudaWriter, c_type, symbol, with_functions
+from .plan import WARP, plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,102 +27,14 @@ if TYPE_CHECKING:
 
     from actufunc.formula.expression import Expression
 
-WARP = 32  # threads that run together
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How the threads of a block share the rows.
-
-    Attributes
-    ----------
-    width : int
-        Rows that neighbouring threads work on, as is best where those lie side by side in memory; 1 where the elements
-        of a row are contiguous, and neighbouring threads share it.
-    threads : int
-        That share a row, a power of two.
-    groups : int
-        Of `width` rows in a block.
-    lanes : int
-        Elements of one access to memory.
-    accesses : int
-        Of a thread to each row; 0 for rows that do not fit into registers.
-    packed : bool
-        Whether half types are held as they are, two in a register, and not as floats.
-    """
-
-    width: int
-    threads: int
-    groups: int
-    lanes: int
-    accesses: int
-    packed: bool = False
-
-    @property
-    def block(self) -> int:
-        """Number of threads in a block."""
-        return self.width * self.threads * self.groups
-
-    def grid(self, blocks: int, inner: int) -> int:
-        """Return how many blocks arrays of shape (blocks, n, inner) take."""
-        return -(-blocks * -(-inner // self.width) // self.groups)
-
-
-def plan(n: int, dtype: np.dtype[Any], held: int, *, inner: int, lanes: int) -> Plan:
-    """Choose how to share rows.
-
-    Parameters
-    ----------
-    n : int
-        Elements of a row.
-    dtype : numpy.dtype
-        Of the arrays.
-    held : int
-        Input arrays, of which a thread holds elements. What is kept takes the place of an input that is done with.
-    inner : int
-        Rows that lie side by side in memory.
-    lanes : int
-        Elements that one access may take.
-
-    Returns
-    -------
-    Plan
-        For all rows of this length.
-    """
-    # A thread has up to 64 registers in blocks of 1024 threads, and 128 in those of 512; half may hold elements.
-    is_double = c_type(dtype) == "double"
-    most_items = max(lanes, (16 if is_double else 32) // held)
-    width = min(WARP, _power_of_two(inner))
-    most_threads = (512 if width > 1 or is_double else 1024) // width
-
-    def threads_for(items: int) -> int:
-        return _power_of_two(-(-n // max(lanes, items)))
-
-    if width > 1:
-        threads = min(most_threads, threads_for(4))
-    elif n <= WARP * most_items:
-        threads = min(WARP, threads_for(lanes))  # then no thread waits for another warp
-    else:
-        threads = min(most_threads, max(2 * WARP, threads_for(most_items // 2)))
-    accesses = -(-n // (threads * lanes))
-    packed = accesses * lanes > most_items and is_half(dtype) and lanes > 1
-    if accesses * lanes > most_items * (2 if packed else 1):
-        accesses, packed = 0, False
-    groups = 1 if width == 1 and threads > WARP else max(1, 4 * WARP // (width * threads))
-    return Plan(width, threads, groups, lanes, accesses, packed)
-
-
-def _power_of_two(number: int) -> int:
-    """Return the least power of two that is not below a number."""
-    return 1 << max(0, number - 1).bit_length()
-
+    from .plan import Plan
 
 _HALF_TYPES = {"float16": "__half", "bfloat16": "__nv_bfloat16"}
 _HEADERS = {"float16": "#include <cuda_fp16.h>\n", "bfloat16": "#include <cuda_bf16.h>\n"}
 
 _KERNEL = Template("""\
 ${headers}typedef $storage storage;
-template <int lanes> struct alignas(lanes * sizeof(storage)) actufunc_pack { storage lane[lanes]; };
+template <int lanes> struct alignas(lanes * sizeof(storage)) pack_of { storage lane[lanes]; };
 ${functions}\
 extern "C" __global__ void __launch_bounds__($launch_bounds) $name($parameters) {
     $position
@@ -184,6 +96,8 @@ def axis_source(
 
 def example(name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any]) -> str:
     """Write the kernel for rows of 1024 elements that lie one after the other."""
+    if dtype.kind in "iub":
+        raise TypeError(f"the formula gives no integers: convert {dtype.name} to a float dtype first")
     arrays = tuple(key for key in arguments if key in {"x", "g"})
     scalars = tuple(key for key in arguments if key not in arrays)
     how = plan(1024, dtype, len(arrays), inner=1, lanes=VECTOR // dtype.itemsize)
@@ -238,9 +152,9 @@ class _AxisWriter:
             self.put(1, f"for (long long at = thread * {lanes}; at < n; at += {stride}) {{")
         self.put(2, "if (is_row && at < n) {")
         for name in map(identifier, load):
-            self.put(3, f"const actufunc_pack<{lanes}> pack_of_{name} = {self.pack(f'const_{name}', 'const ')};")
+            self.put(3, f"const pack_of<{lanes}> pack_of_{name} = {self.pack(f'const_{name}', 'const ')};")
         if store:
-            self.put(3, f"actufunc_pack<{lanes}> pack_of_out;")
+            self.put(3, f"pack_of<{lanes}> pack_of_out;")
         self.put(3, "#pragma unroll", f"for (int k = 0; k < {lanes}; k++) {{")
         self.put(4, *lines)
         self.put(3, "}")
@@ -251,7 +165,7 @@ class _AxisWriter:
 
     def pack(self, pointer: str, const: str) -> str:
         """Text of the pack at a thread's place in a row."""
-        return f"*reinterpret_cast<{const}actufunc_pack<{self.plan.lanes}>*>({pointer} + start + at * step)"
+        return f"*reinterpret_cast<{const}pack_of<{self.plan.lanes}>*>({pointer} + start + at * step)"
 
     def item(self, name: str) -> str:
         """Text of an element that is held in a register."""
