@@ -154,3 +154,20 @@ def representatives(of: list[Case]) -> list[Case]:
         exact = keeps_integers(definition.expression(definition.options))
         kinds.setdefault((definition.over_axis, bool(definition.hyperparameters), exact), case)
     return list(kinds.values())
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without a GPU one function of every kind must do for the tests over all libraries: there each kernel is compiled.
+
+    The text of all of them has tests of its own.
+    """
+    parameters = [(item, getattr(getattr(item, "callspec", None), "params", {})) for item in items]
+    of_cupy = [
+        item
+        for item, given in parameters
+        if "cupy" in (given.get("xp"), given.get("name")) and given.get("case") not in (None, *representatives(cases()))
+    ]
+    if of_cupy and not host_gpu.has_gpu():
+        config.hook.pytest_deselected(items=of_cupy)
+        left_out = set(of_cupy)
+        items[:] = [item for item in items if item not in left_out]

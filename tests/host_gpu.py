@@ -13,6 +13,7 @@ import ctypes
 import functools
 import hashlib
 import importlib
+import importlib.util
 import shutil
 import subprocess
 import tempfile
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 COMPILER = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
 HEADERS = Path(__file__).parent / "cuda_on_host"
 OPTIONS = ["-std=c++17", "-O1", "-ffp-contract=off", "-shared", "-fPIC"]
+if shutil.which("ld.gold"):
+    OPTIONS.append("-fuse-ld=gold")  # a fifth faster
 
 
 def compile_text(text: str, options: tuple[str, ...] = ()) -> ctypes.CDLL:
@@ -233,7 +236,9 @@ def _double() -> tuple[type, type]:
 
 
 def has_gpu() -> bool:
-    """Tell whether CuPy finds a GPU."""
+    """Tell whether CuPy is there and finds a GPU."""
+    if importlib.util.find_spec("cupy") is None:
+        return False
     import cupy  # noqa: PLC0415
 
     try:

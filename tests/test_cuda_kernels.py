@@ -102,7 +102,7 @@ def elementwise_kernels(case: Case, dtype: np.dtype[Any]) -> Iterator[tuple[Any,
             key = (name, definition.specialised(options, given), definition.arrays, scalars, dtype)
             yield kernels.vectors(*key), len(definition.arrays)
             yield kernels.elementwise(*key), len(definition.arrays)
-            yield kernels.elementwise(*key, masked=True), len(definition.arrays)
+        yield kernels.elementwise(*key, masked=True), len(definition.arrays)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -7,7 +7,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from conftest import ELEMENTWISE, OVER_AXIS, Case, Library, load, representatives
+from conftest import ELEMENTWISE, OVER_AXIS, Case, Library, load
 
 from actufunc import elu, leaky_relu, prelu, relu, sigmoid
 
@@ -16,14 +16,17 @@ X = np.array([-2.0, -0.5, 0.0, 1.5])
 ALL = [*ELEMENTWISE, *OVER_AXIS]
 
 
-def pairs(cases: list[Case]) -> list[Any]:
-    """Every function on NumPy arrays; on CuPy's, where each kernel must be compiled, one of every kind."""
-    chosen = {"numpy": cases, "cupy": representatives(cases)}
-    return [pytest.param(name, case, id=f"{name}-{case}") for name in LIBRARIES for case in chosen[name]]
+def everywhere(test: Any) -> Any:
+    """Test every function on the arrays of each library."""
+    return each_library(pytest.mark.parametrize("case", ALL, ids=repr)(test))
 
 
-everywhere = pytest.mark.parametrize(("name", "case"), pairs(ALL))
-elementwise = pytest.mark.parametrize(("name", "case"), pairs(ELEMENTWISE))
+def elementwise(test: Any) -> Any:
+    """Test every elementwise function on the arrays of each library."""
+    return each_library(pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)(test))
+
+
+each_library = pytest.mark.parametrize("name", LIBRARIES)
 
 
 def same(library: Library, result: Any, expected: Any) -> None:
@@ -64,7 +67,7 @@ def test_integers_become_float64_unless_exact(name: str, case: Case, dtype: str)
     same(library, result, case(x.astype("float64")).astype(result.dtype))
 
 
-@pytest.mark.parametrize("name", LIBRARIES)
+@each_library
 def test_relu_on_negative_integers(name: str) -> None:
     library = load(name)
     for dtype in (np.int8, np.int16, np.int32, np.int64):
@@ -255,7 +258,7 @@ def test_bad_arguments(name: str, case: Case) -> None:
             case.vjp(library.asarray(np.zeros(3)), library.asarray(np.zeros(4)))
 
 
-@pytest.mark.parametrize("name", LIBRARIES)
+@each_library
 def test_missing_and_repeated_arguments(name: str) -> None:
     x = load(name).asarray(X)
     with pytest.raises(TypeError, match="prelu needs 'alpha'"):
@@ -267,7 +270,7 @@ def test_missing_and_repeated_arguments(name: str) -> None:
             prelu(x, value)
 
 
-@pytest.mark.parametrize("name", LIBRARIES)
+@each_library
 def test_hyperparameters(name: str) -> None:
     library = load(name)
     values = X.astype("float32")
@@ -287,7 +290,7 @@ def test_hyperparameters(name: str) -> None:
     assert prelu(np.float64(-1), library.asarray(alpha)).dtype == np.float64
 
 
-@pytest.mark.parametrize("name", LIBRARIES)
+@each_library
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64], ids=lambda d: d.__name__)
 @pytest.mark.parametrize("size", [1, 7, 8, 9, 1023, 1024, 1025, 5000])
 def test_every_size(name: str, dtype: Any, size: int) -> None:
