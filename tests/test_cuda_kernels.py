@@ -101,7 +101,7 @@ def elementwise_kernels(case: Case, dtype: np.dtype[Any]) -> Iterator[tuple[Any,
             name = f"{definition.identifier}_{'special' if given else 'general'}"
             key = (name, definition.specialised(options, given), definition.arrays, scalars, dtype)
             yield kernels.vectors(*key), len(definition.arrays)
-            yield kernels.elementwise(*key), len(definition.arrays)
+        yield kernels.elementwise(*key), len(definition.arrays)
         yield kernels.elementwise(*key, masked=True), len(definition.arrays)
 
 

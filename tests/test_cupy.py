@@ -59,7 +59,7 @@ def test_needs_no_numba() -> None:
 # Over an axis.
 
 # Around the ends of what a warp, a block and its registers hold.
-LENGTHS = [1, 3, 8, 33, 256, 257, 1025, 5000]
+LENGTHS = [1, 3, 33, 256, 1025, 5000]
 
 
 def bound() -> float:

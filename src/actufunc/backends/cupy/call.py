@@ -164,21 +164,24 @@ def _goes_straight(array: Array, out: Array) -> bool:
 def _run_vectors(kernel: Any, inputs: Sequence[Array], scalars: Iterable[Any], out: Array) -> None:
     """Run a vector kernel on arrays that go straight."""
     operands = [o if o.flags.c_contiguous else o.T for o in (*inputs, out)]
-    threads = kernels.vector_threads(out.size, out.dtype)
+    threads = kernels.vector_threads(out.dtype)(out.size)
     kernel(*operands[:-1], *scalars, operands[-1], size=threads, block_size=kernels.THREADS)
 
 
 def _straight(kernel: Any, scalars: tuple[Any, ...], dtype: np.dtype[Any]) -> Callable[..., Array]:
     """Return what serves arrays of this dtype with the same arguments if they go straight, and else says so."""
+    threads_for = kernels.vector_threads(dtype)
 
     def compute(inputs: tuple[Array, ...], out: Any = None) -> Array:
         result = straight_output(inputs, out, dtype)
         if result is not NotImplemented:
-            threads = kernels.vector_threads(result.size, dtype)
-            kernel(*inputs, *scalars, result, size=threads, block_size=kernels.THREADS)
+            kernel(*inputs, *scalars, result, size=threads_for(result.size), block_size=kernels.THREADS)
         return result
 
     return compute
+
+
+_ndarray, _runtime = cupy.ndarray, cupy.cuda.runtime
 
 
 def straight_output(inputs: tuple[Array, ...], out: Any, dtype: np.dtype[Any]) -> Any:
@@ -188,19 +191,16 @@ def straight_output(inputs: tuple[Array, ...], out: Any, dtype: np.dtype[Any]) -
     device, and `out` is one of the inputs or apart from them.
     """
     # Every attribute looked up here shows: a call of CuPy's own kernel takes a few microseconds.
-    x, ndarray, device = inputs[0], cupy.ndarray, cupy.cuda.runtime.getDevice()
+    x, device = inputs[0], _runtime.getDevice()
     shape = x.shape
     for array in inputs if out is None else (out, *inputs):
-        if (
-            type(array) is not ndarray
-            or array.shape != shape
-            or array.dtype != dtype
-            or array.data.device_id != device
-            or array.data.ptr % VECTOR
-            or not array.flags.c_contiguous
-            or (out is not None and array.data.ptr != out.data.ptr and cupy.may_share_memory(array, out))
-        ):
+        if type(array) is not _ndarray or array.dtype != dtype or array.shape != shape:
             return NotImplemented
-    if not x.size or not shape:
+        memory = array.data
+        if memory.device_id != device or memory.ptr % VECTOR or not array.flags.c_contiguous:
+            return NotImplemented
+        if out is not None and memory.ptr != out.data.ptr and cupy.may_share_memory(array, out):
+            return NotImplemented
+    if not shape or 0 in shape:
         return NotImplemented
-    return ndarray(shape, dtype) if out is None else out
+    return _ndarray(shape, dtype) if out is None else out

@@ -12,6 +12,8 @@ from actufunc.backends.writer import identifier
 from .lower import VECTOR, c_type, source, symbol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
     from actufunc.formula.expression import Expression
@@ -148,9 +150,10 @@ def vectors(
     )
 
 
-def vector_threads(size: int, dtype: np.dtype[Any]) -> int:
-    """Return how many threads a vector kernel needs for so many elements, in whole blocks."""
-    return -(-size // (THREADS * _elements(dtype))) * THREADS
+def vector_threads(dtype: np.dtype[Any]) -> Callable[[int], int]:
+    """Return a function that tells how many threads a vector kernel needs for some elements, in whole blocks."""
+    tile = THREADS * _elements(dtype)
+    return lambda size: -(-size // tile) * THREADS
 
 
 def _elements(dtype: np.dtype[Any]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ class Plan:
         return -(-blocks * -(-inner // self.width) // self.groups)
 
 
+@functools.lru_cache(maxsize=1024)
 def plan(n: int, dtype: np.dtype[Any], held: int, *, inner: int, lanes: int) -> Plan:
     """Choose how to share rows.
 
