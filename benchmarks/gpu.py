@@ -36,7 +36,7 @@ for needed in ("cupy", "array_api_compat"):
 import cupy  # noqa: E402
 import gpu_ulp  # noqa: E402
 import numpy as np  # noqa: E402
-from gpu_cells import DTYPES, Cell, cells, dtype_of, peers  # noqa: E402
+from gpu_cells import DTYPES, WHATS, Cell, cells, dtype_of, peers  # noqa: E402
 from gpu_report import Measured, Row, as_markdown, write  # noqa: E402
 
 import actufunc  # noqa: E402
@@ -51,7 +51,6 @@ EXHAUSTIVE = ("sigmoid", "tanh", "softplus", "silu", "gelu", "gelu_tanh", "relu"
 
 _CALLS = 2000  # of which the mean is told as the overhead of one
 _LARGE = (1 << 31) + 5000  # elements
-_WHATS = ("value", "grad", "vjp")
 
 _STRIDE = 257  # every how many float32 numbers other functions are tried on
 _ROTATED = 512 << 20  # bytes of inputs that are used in turns
@@ -224,7 +223,7 @@ def _missing(modules: Sequence[str]) -> list[str]:
 
 
 def _measure_errors(wanted: list[Cell], measured: Measured, chosen: argparse.Namespace, end: float) -> None:
-    for cell in sorted(wanted, key=lambda cell: _WHATS.index(cell.what)):
+    for cell in sorted(wanted, key=lambda cell: WHATS.index(cell.what)):
         for dtype in DTYPES:
             if time.monotonic() > end:
                 measured.left_out.append(f"error of {cell} in {dtype}: no time")
@@ -282,12 +281,12 @@ def _measure_overhead(measured: Measured, device: Device) -> None:
     for name, call in calls.items():
         with _recorded(measured, f"overhead of {name}"):
             call(0)
-        device.synchronize()
-        start = time.perf_counter()
-        for number in range(_CALLS):
-            call(number)
-        measured.overhead[name] = (time.perf_counter() - start) / _CALLS * 1e6
-        device.synchronize()
+            device.synchronize()
+            start = time.perf_counter()
+            for number in range(_CALLS):
+                call(number)
+            measured.overhead[name] = (time.perf_counter() - start) / _CALLS * 1e6
+            device.synchronize()
 
 
 # Speed.

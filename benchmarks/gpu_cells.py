@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from actufunc import Activation
 
+WHATS = ("value", "grad", "vjp")
+"""What is measured of a function, the most important first."""
+
 REQUIRED = {"alpha": 0.25}
 """Values of hyperparameters without a default."""
 
@@ -74,11 +77,8 @@ def cells() -> list[Cell]:
             derived = {"value": function, "vjp": function.vjp}
             if not function.definition.over_axis:
                 derived["grad"] = function.grad
-            found += [Cell(label, what, derived[what], given | chosen) for what in sorted(derived, key=_ORDER.index)]
+            found += [Cell(label, what, derived[what], given | chosen) for what in sorted(derived, key=WHATS.index)]
     return found
-
-
-_ORDER = ["value", "grad", "vjp"]
 
 
 def _choices(name: str, function: Activation) -> Iterator[tuple[str, dict[str, Any]]]:

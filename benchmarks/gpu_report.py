@@ -79,12 +79,10 @@ def as_markdown(measured: Measured) -> str:
     lines += ["", "## GB/s", "", f"| function | dtype | elements | {' | '.join(names)} | of the copy |"]
     lines.append("| --- | --- | --- |" + " --- |" * (len(names) + 1))
     for row in measured.rows:
-        of_rows = f", rows of {row.length}" if row.length else ""
-        label = row.function if row.what == "value" else f"{row.function}.{row.what}"
         speeds = (f"{row.speed[name]:.0f}" if name in row.speed else "" for name in names)
         exponent = row.elements.bit_length() - 1
         size = f"2^{exponent}" if row.elements == 1 << exponent else f"{row.elements:,}"
-        lines.append(f"| {label}{of_rows} | {row.dtype} | {size} | {' | '.join(speeds)} | {row.share:.0%} |")
+        lines.append(f"| {_label(row)} | {row.dtype} | {size} | {' | '.join(speeds)} | {row.share:.0%} |")
     return "\n".join([*lines, "", *_verdict(measured), ""])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from string import Template
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cupy
@@ -15,6 +16,7 @@ import numpy as np
 from gpu_cells import Cell, dtype_of
 
 from actufunc import accuracy
+from actufunc.accuracy.formats import FORMATS
 from actufunc.formula.definition import Definition
 from actufunc.formula.expression import apply
 from actufunc.ufunc import Activation
@@ -29,10 +31,6 @@ SAMPLE = 1000  # points for mpmath
 WRONG = {"float16": 0.57, "bfloat16": 0.57, "float32": 8.0, "float64": 8.0}
 """Errors in ulp from which on a result is wrong. Of the half types: half an ulp, and 1/16 before the rounding. Of the
 others: more than exponentials that are off by 2 ulp can make of any derivative."""
-
-_BITS = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
-_LOWEST = {"float16": -14, "bfloat16": -126, "float32": -126, "float64": -1022}
-_LARGEST = {"float16": "65504.0", "bfloat16": "3.3895313892515355e38", "float32": "3.4028234663852886e38"}
 
 
 class Error(NamedTuple):
@@ -123,10 +121,11 @@ if (computed != computed || exact != exact) error = (computed != computed && exa
 
 @functools.cache
 def _error(dtype: str, *, of_terms: bool) -> Any:
-    text = _ERROR
-    values = {"$largest": _LARGEST[dtype], "$lowest": str(_LOWEST[dtype]), "$bits": str(_BITS[dtype])}
-    for name, value in (values | {"$of_terms": str(of_terms).lower()}).items():
-        text = text.replace(name, value)
+    form = FORMATS[dtype]
+    largest = (2 - 2.0 ** (1 - form.precision)) * 2.0**form.highest
+    text = Template(_ERROR).substitute(
+        largest=largest, lowest=form.lowest, bits=form.precision, of_terms=str(of_terms).lower()
+    )
     name = f"actufunc_error_{dtype}_{of_terms}"
     return cupy.ElementwiseKernel("X x, Y y, float64 exact, float64 terms", "float64 error", text, name)
 

@@ -161,11 +161,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     The text of all of them has tests of its own.
     """
+    chosen = representatives([*ELEMENTWISE, *OVER_AXIS])
     parameters = [(item, getattr(getattr(item, "callspec", None), "params", {})) for item in items]
     of_cupy = [
         item
         for item, given in parameters
-        if "cupy" in (given.get("xp"), given.get("name")) and given.get("case") not in (None, *representatives(cases()))
+        if "cupy" in (given.get("xp"), given.get("name")) and given.get("case") not in (None, *chosen)
     ]
     if of_cupy and not host_gpu.has_gpu():
         config.hook.pytest_deselected(items=of_cupy)

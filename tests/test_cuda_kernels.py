@@ -15,6 +15,7 @@ from conftest import ELEMENTWISE, OVER_AXIS, Case, load
 from host_gpu import elementwise_text, to_device
 
 from actufunc.backends.cupy import kernels
+from actufunc.backends.cupy.lower import Formula
 from actufunc.backends.cupy.lower_axis import axis_source, kernel_name
 from actufunc.backends.cupy.plan import Plan, plan
 
@@ -99,10 +100,10 @@ def elementwise_kernels(case: Case, dtype: np.dtype[Any]) -> Iterator[tuple[Any,
         for given in [{}, *([defaults] if defaults else [])]:
             scalars = tuple(key for key in hyperparameters if key not in given)
             name = f"{definition.identifier}_{'special' if given else 'general'}"
-            key = (name, definition.specialised(options, given), definition.arrays, scalars, dtype)
-            yield kernels.vectors(*key), len(definition.arrays)
-        yield kernels.elementwise(*key), len(definition.arrays)
-        yield kernels.elementwise(*key, masked=True), len(definition.arrays)
+            formula = Formula(name, definition.specialised(options, given), definition.arrays, scalars, dtype)
+            yield kernels.vectors(formula), len(definition.arrays)
+        yield kernels.elementwise(formula), len(definition.arrays)
+        yield kernels.elementwise(formula, masked=True), len(definition.arrays)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -170,8 +171,8 @@ def test_over_axis(case: Case, dtype: np.dtype[Any], nvrtc: Any) -> None:
             how = plan(layout["n"], dtype, len(definition.arrays), inner=layout["inner"], lanes=lanes)
             assert how.packed == (dtype.itemsize == 2 and layout["n"] == 65536 // len(definition.arrays))
             own = f"{definition.identifier}_{name.replace(' ', '_')}"
-            arguments = (own, expression, definition.arrays, tuple(definition.hyperparameters), dtype, how)
-            texts[kernel_name(own)] = axis_source(*arguments, masked=layout["masked"])
+            formula = Formula(own, expression, definition.arrays, tuple(definition.hyperparameters), dtype)
+            texts[kernel_name(own)] = axis_source(formula, how, masked=layout["masked"])
             plans[kernel_name(own)] = how
     for architecture, compiled in compile_all(nvrtc, together(list(texts.values()))).items():
         assert compiled.spilled <= SPILLED[dtype.name], architecture

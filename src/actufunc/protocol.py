@@ -29,9 +29,10 @@ class Call:
     keywords : dict
         Those of `out`, `where`, `dtype`, `casting`, `order`, `subok` and `axis` that were given.
     kernels : tuple of callable, or None
-        Set by the backend, for exact arrays of its library: what gives the same result for other arrays of this dtype,
-        small or large. Those of NumPy take a contiguous one. That of CuPy takes a tuple of any, and returns
-        NotImplemented where it cannot serve them.
+        Set by the NumPy backend: what gives the same result for any contiguous `x` of this dtype, small or large.
+    straight : callable, or None
+        Set by other backends: what gives the same result for a tuple of arrays of this dtype and an output, or returns
+        NotImplemented where these are not alike and contiguous.
     """
 
     function: Any
@@ -39,6 +40,7 @@ class Call:
     options: dict[str, Any]
     keywords: Mapping[str, Any]
     kernels: tuple[Callable[..., Any], Callable[..., Any]] | None = None
+    straight: Callable[..., Any] | None = None
 
     @property
     def definition(self) -> Definition:

@@ -72,8 +72,7 @@ class Activation:
         # those for large arrays look for threads to share the work.
         self._fast: dict[Any, Callable[..., Any]] = {}
         self._large: dict[Any, Callable[..., Any]] = {}
-        # The same for other libraries' arrays, by their type: of a tuple of arrays and an output,
-        # or NotImplemented where these are not alike and contiguous.
+        # What `Call.straight` is, by the type of the arrays.
         self._elsewhere: dict[type, dict[Any, Callable[..., Any]]] = {}
         self.__name__ = self.__qualname__ = definition.name
         self._parent: tuple[Activation, str] | None = None
@@ -119,21 +118,21 @@ class Activation:
             return self._inline(x, *args, **given)
         call = self._bind(x, *args, **given)
         result = evaluate(call)
-        if call.kernels is not None:
-            self._remember(x, args[len(self.definition.arrays) - 1 :], keywords, *call.kernels)
+        if call.kernels is not None or call.straight is not None:
+            self._remember(call, _key(x.dtype, args[len(self.definition.arrays) - 1 :], keywords))
         return result
 
-    def _remember(self, x: Any, args: Any, keywords: Any, small: Callable[..., Any], large: Callable[..., Any]) -> None:
-        key = _key(x.dtype, args, keywords)
+    def _remember(self, call: Call, key: Any) -> None:
+        """Keep what the backend offers for the same arguments."""
         if key is None:
             return
-        if type(x) is _ndarray:
-            self._fast[key], self._large[key] = small, large
-        else:
-            known = self._elsewhere.setdefault(type(x), {})
+        if call.kernels is not None:
+            self._fast[key], self._large[key] = call.kernels
+        if call.straight is not None:
+            known = self._elsewhere.setdefault(type(call.operands["x"]), {})
             if len(known) >= _KNOWN and key not in known:  # a hyperparameter that is trained has ever new values
                 known.clear()
-            known[key] = small
+            known[key] = call.straight
 
     def _bind(self, *args: Any, **keywords: Any) -> Call:
         definition = self.definition

@@ -16,12 +16,10 @@ from actufunc.protocol import Call, normalise_axis, owner
 
 from .coefficients import NORMAL_P, NORMAL_S
 from .native import native
-from .rules import LEFT_OUT, as_python, keeps_integers, scalars_of
+from .rules import HALF_TYPES, LEFT_OUT, as_python, keeps_integers, scalars_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_HALF = ("float16", "bfloat16")
 
 
 def evaluate(call: Call) -> Any:
@@ -126,7 +124,7 @@ class _Namespace:
     def formula(self, operands: dict[str, Any]) -> Any:
         """Evaluate the expression in the operations of the namespace; half types in float32, rounded once."""
         xp = self.xp
-        if half := str(self.dtype).rpartition(".")[2] in _HALF:
+        if half := str(self.dtype).rpartition(".")[2] in HALF_TYPES:
             operands = {k: v if _is_number(v) else xp.astype(v, xp.float32) for k, v in operands.items()}
         self.like = operands["x"]
         values = {key: value for key, value in operands.items() if _is_number(value)}

@@ -12,13 +12,15 @@ import numpy as np
 from .writer import INTEGER_TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from actufunc.formula.expression import Expression
     from actufunc.protocol import Call
 
 CASTINGS = ("no", "equiv", "safe", "same_kind", "unsafe")
 ORDERS = ("K", "A", "C", "F")
+
+HALF_TYPES = frozenset({"float16", "bfloat16"})
 
 LEFT_OUT = {"x": -math.inf, "g": 0.0}
 """What stands for elements that `where` leaves out over an axis, and has no say in a sum; hyperparameters stay."""
@@ -62,10 +64,15 @@ def unsupported(name: str, dtype: np.dtype[Any], key: str) -> TypeError:
     return TypeError(f"{name} does not support {dtype.name} for {key}; it takes {supported}")
 
 
+def is_half(dtype: np.dtype[Any]) -> bool:
+    """Tell whether a dtype has 16 bits, so that float32 is precision enough to compute it in."""
+    return dtype.name in HALF_TYPES
+
+
 @functools.cache
 def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
     """Return the dtype in which `dtype` is computed, float32 for the half types; None if it is not supported."""
-    if dtype.name in {"float16", "bfloat16"}:
+    if is_half(dtype):
         return np.dtype(np.float32)
     return dtype.newbyteorder("=") if dtype.name in {"float32", "float64"} or dtype.kind in "iub" else None
 
@@ -189,3 +196,48 @@ def check_fits(name: str, shape: tuple[int, ...], into: tuple[int, ...], *, exac
         fits = False
     if not fits:
         raise ValueError(f"{name} has a result of shape {shape}, which does not fit out of shape {into}")
+
+
+# Over an axis.
+
+
+def broadcast_to_x(
+    name: str, key: str, array: Any, shape: tuple[int, ...], broadcast_to: Callable[[Any, tuple[int, ...]], Any]
+) -> Any:
+    """Return an operand in the shape of x, by the library's own `broadcast_to`."""
+    try:
+        return array if array.shape == shape else broadcast_to(array, shape)
+    except ValueError:
+        raise ValueError(f"{name} cannot broadcast {key} of shape {array.shape} to that of x, {shape}") from None
+
+
+def output_over_axis(
+    call: Call, shape: tuple[int, ...], dtype: np.dtype[Any], check_out: Callable[[str, Any], None]
+) -> Any:
+    """Return the output given, after a check, or None."""
+    out = call.out
+    if out is None or out is Ellipsis:
+        return None
+    check_out(call.definition.name, out)
+    check_fits(call.definition.name, shape, out.shape, exactly=True)
+    check_cast(call.definition.name, "its result", dtype, out.dtype, "same_kind")
+    return out
+
+
+def as_blocks(operands: Sequence[Any], axes: tuple[int, ...]) -> list[Any] | None:
+    """See contiguous arrays of one shape as (blocks, n, inner), with the axes in the middle.
+
+    None where they are not contiguous and alike, or where the axes do not lie side by side.
+    """
+    shape = operands[0].shape
+    if not all(o.flags.c_contiguous for o in operands):
+        if not all(o.flags.f_contiguous for o in operands):
+            return None
+        operands = [o.T for o in operands]
+        axes = tuple(len(shape) - 1 - axis for axis in axes)
+        shape = shape[::-1]
+    first, last = min(axes, default=0), max(axes, default=-1)
+    if last - first + 1 != len(axes):
+        return None
+    parts = (shape[:first], shape[first : last + 1], shape[last + 1 :])
+    return [o.reshape(tuple(map(math.prod, parts))) for o in operands]

@@ -15,7 +15,7 @@ import numpy as np
 from actufunc.backends.rules import keeps_integers, rounded, scalars_of, settle, unsupported, working_dtype
 
 from . import kernels
-from .lower import VECTOR
+from .lower import VECTOR, Formula
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -118,7 +118,7 @@ def _elementwise(call: Call) -> Array:
     expression, scalars = put_scalars_in(call, settled.work)
     arrays = {key: value for key, value in operands.items() if isinstance(value, cupy.ndarray)}
     numbers = {key: rounded(v.item(), settled.work) for key, v in operands.items() if key not in arrays} | scalars
-    key = (call.definition.identifier, expression, tuple(arrays), tuple(numbers), dtype)
+    formula = Formula(call.definition.identifier, expression, tuple(arrays), tuple(numbers), dtype)
     out = call.out
     inputs = list(arrays.values())
     if out is None or out is Ellipsis:
@@ -129,14 +129,13 @@ def _elementwise(call: Call) -> Array:
     if target is not out and mask is not None:
         copy(out, target)
     if inputs and mask is None and dtype == out.dtype and all(_goes_straight(value, target) for value in inputs):
-        _run_vectors(kernels.vectors(*key), inputs, numbers.values(), target)
+        _run_vectors(kernels.vectors(formula), inputs, numbers.values(), target)
     else:
         masks = [] if mask is None else [mask if isinstance(mask, cupy.ndarray) else bool(mask)]
-        kernels.elementwise(*key, masked=mask is not None)(*inputs, *numbers.values(), *masks, target)
+        kernels.elementwise(formula, masked=mask is not None)(*inputs, *numbers.values(), *masks, target)
     exact = all(type(array) is cupy.ndarray and array.dtype == dtype for array in inputs)
     if exact and tuple(arrays) == call.definition.arrays and call.keywords.keys() <= {"out"}:
-        straight = _straight(kernels.vectors(*key), tuple(numbers.values()), dtype)
-        call.kernels = straight, straight
+        call.straight = _straight(kernels.vectors(formula), tuple(numbers.values()), dtype)
     return out if target is out else copy(target, out)
 
 

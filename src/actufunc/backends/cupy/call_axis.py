@@ -14,18 +14,16 @@ import cupy
 import numpy as np
 
 from actufunc.backends.array_api import value_left_out
-from actufunc.backends.rules import check_cast, check_fits, result_dtype, working_dtype
+from actufunc.backends.rules import as_blocks, broadcast_to_x, output_over_axis, result_dtype, working_dtype
 from actufunc.protocol import Call, normalise_axis
 
 from .call import check_out, check_where, copy, is_apart, operands_of, put_scalars_in, straight_output
-from .lower import VECTOR, c_type
+from .lower import VECTOR, Formula
 from .lower_axis import axis_source, kernel_name
 from .plan import plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from actufunc.formula.expression import Expression
 
     from .plan import Plan
 
@@ -45,27 +43,24 @@ def evaluate_axis(call: Call) -> Array:
     left_out = None
     if mask is not None:
         mask, left_out = _broadcast(name, "where", mask, shape), value_left_out(call)
-    out = None if call.out is Ellipsis else call.out
-    if out is not None:
-        check_out(name, out)
-        check_fits(name, shape, out.shape, exactly=True)
-        check_cast(name, "its result", dtype, out.dtype, "same_kind")
+    out = output_over_axis(call, shape, dtype, check_out)
     result = cupy.empty_like(inputs[0], dtype=dtype) if out is None else out
     if not result.size:
         return result
     alike = all(each.dtype == dtype for each in (*inputs, result))
     # Else it is computed, and kept meanwhile, in the dtype that half types are computed in.
     kept = dtype if alike else working_dtype(dtype) or dtype
-    kernel = _Kernel(call.definition.identifier, expression, tuple(given), scalars, kept)
+    formula = Formula(call.definition.identifier, expression, tuple(given), tuple(scalars), kept)
+    kernel = _Kernel(formula, tuple(scalars.values()))
     operands = [*inputs, result] if mask is None else [*inputs, result, mask]
-    views = _views(operands, axes) if alike and is_apart([*inputs, mask], result) else None
+    views = as_blocks(operands, axes) if alike and is_apart([*inputs, mask], result) else None
     if views is not None:
         *of_inputs, of_result = views[: len(inputs) + 1]
         kernel(of_inputs, of_result, *views[len(inputs) + 1 :], left_out=left_out)
         exact = all(type(each) is cupy.ndarray for each in given.values())
         plain = call.keywords.keys() <= {"out", "axis"} and call.keywords.get("axis", -1) == -1
         if exact and plain and tuple(given) == call.definition.arrays:
-            call.kernels = (_straight(kernel),) * 2
+            call.straight = _straight(kernel)
         return result
     rows = [_as_rows(each, axes, kept) for each in inputs]
     masks = [] if mask is None else [_as_rows(mask, axes, mask.dtype)]
@@ -90,12 +85,10 @@ def _straight(kernel: _Kernel) -> Callable[..., Array]:
 
 
 class _Kernel:
-    """What computes an expression along an axis, for rows of any length."""
+    """What computes a formula along an axis, for rows of any length."""
 
-    def __init__(
-        self, name: str, expression: Expression, arrays: tuple[str, ...], scalars: dict[str, Any], dtype: np.dtype[Any]
-    ) -> None:
-        self.name, self.expression, self.arrays, self.scalars, self.dtype = name, expression, arrays, scalars, dtype
+    def __init__(self, formula: Formula, scalars: tuple[Any, ...]) -> None:
+        self.formula, self.scalars, self.dtype = formula, scalars, formula.dtype
 
     def __call__(self, inputs: Sequence[Array], out: Array, mask: Array = None, *, left_out: float | None) -> None:
         """Compute on arrays of shape (blocks, n, inner)."""
@@ -106,9 +99,9 @@ class _Kernel:
         if inner > 1 or masked or n % lanes or any(o.data.ptr % VECTOR for o in operands):
             lanes = 1
         how = plan(n, self.dtype, len(inputs), inner=inner, lanes=lanes)
-        kernel = _compiled(self.name, self.expression, self.arrays, tuple(self.scalars), self.dtype, how, masked=masked)
-        number = np.float64 if c_type(self.dtype) == "double" else np.float32
-        operands += [number(value) for value in self.scalars.values()]
+        kernel = _compiled(self.formula, how, masked=masked)
+        number = (working_dtype(self.dtype) or self.dtype).type
+        operands += [number(value) for value in self.scalars]
         operands += [np.int64(count) for count in (blocks * inner, n, inner)]
         if masked:
             operands += [mask, number(left_out)]
@@ -116,44 +109,15 @@ class _Kernel:
 
 
 @functools.cache
-def _compiled(
-    name: str,
-    expression: Expression,
-    arrays: tuple[str, ...],
-    scalars: tuple[str, ...],
-    dtype: np.dtype[Any],
-    how: Plan,
-    *,
-    masked: bool,
-) -> Any:
-    text = axis_source(name, expression, arrays, scalars, dtype, how, masked=masked)
-    return cupy.RawKernel(text, kernel_name(name))
+def _compiled(formula: Formula, how: Plan, *, masked: bool) -> Any:
+    return cupy.RawKernel(axis_source(formula, how, masked=masked), kernel_name(formula.name))
 
 
 def _broadcast(name: str, key: str, value: Any, shape: tuple[int, ...]) -> Array:
     """Return an operand in the shape of x; a scalar becomes an array."""
     if not isinstance(value, cupy.ndarray):
         value = cupy.full((), value.item(), value.dtype)
-    try:
-        return value if value.shape == shape else cupy.broadcast_to(value, shape)
-    except ValueError:
-        raise ValueError(f"{name} cannot broadcast {key} of shape {value.shape} to that of x, {shape}") from None
-
-
-def _views(operands: list[Array], axes: tuple[int, ...]) -> list[Array] | None:
-    """See contiguous arrays as (blocks, n, inner); None where they are not contiguous and alike."""
-    shape = operands[0].shape
-    if not all(o.flags.c_contiguous for o in operands):
-        if not all(o.flags.f_contiguous for o in operands):
-            return None
-        operands = [o.T for o in operands]
-        axes = tuple(len(shape) - 1 - axis for axis in axes)
-        shape = shape[::-1]
-    first, last = min(axes, default=0), max(axes, default=-1)
-    if last - first + 1 != len(axes):
-        return None
-    parts = (shape[:first], shape[first : last + 1], shape[last + 1 :])
-    return [o.reshape(tuple(map(math.prod, parts))) for o in operands]
+    return broadcast_to_x(name, key, value, shape, cupy.broadcast_to)
 
 
 def _as_rows(array: Array, axes: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from actufunc.formula.expression import Expression
+    from .lower import Formula
 
 # What PyTorch settled on for its elementwise kernels: accesses of 16 bytes, blocks of 128 threads, 8 elements for each
 # (or as many as fit into one access). The accesses of a block lie side by side, so that they coalesce.
@@ -29,27 +29,13 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSUVWXYZabcdefhklmoqrstuvwz"
 
 
 @functools.cache
-def elementwise(
-    name: str,
-    expression: Expression,
-    arrays: tuple[str, ...],
-    scalars: tuple[str, ...],
-    dtype: np.dtype[Any],
-    *,
-    masked: bool = False,
-) -> Any:
+def elementwise(formula: Formula, *, masked: bool = False) -> Any:
     """Make the kernel for arrays of any dtypes, shapes that broadcast, and strides.
 
     Parameters
     ----------
-    name : str
-        Of the function.
-    expression : Expression
-        What it computes.
-    arrays, scalars : tuple of str
-        Arguments of the kernel, in this order.
-    dtype : numpy.dtype
-        In which to compute; the output may have another.
+    formula : Formula
+        What to compute; the output may have another dtype.
     masked : bool
         Whether a last argument tells which elements to write.
 
@@ -58,6 +44,7 @@ def elementwise(
     cupy.ElementwiseKernel
         Takes the arguments and the output.
     """
+    name, arrays, scalars, dtype = formula.name, formula.arrays, formula.scalars, formula.dtype
     real, work = c_type(dtype), working_dtype(dtype)
     if len(arrays) > len(_LETTERS):
         raise TypeError(f"{name} takes at most {len(_LETTERS)} arrays on a GPU, not {len(arrays)}")
@@ -70,7 +57,7 @@ def elementwise(
         "T y",
         f"if (where_) {operation}" if masked else operation,
         f"{symbol(name)}_elementwise",
-        source(name, expression, (*arrays, *scalars), dtype),
+        source(name, formula.expression, (*arrays, *scalars), dtype),
     )
 
 
@@ -103,27 +90,20 @@ if (tile + $tile <= y.size()) {
 
 
 @functools.cache
-def vectors(
-    name: str, expression: Expression, arrays: tuple[str, ...], scalars: tuple[str, ...], dtype: np.dtype[Any]
-) -> Any:
+def vectors(formula: Formula) -> Any:
     """Make the kernel for arrays of one dtype that are contiguous, alike and aligned to `VECTOR` bytes.
 
     Parameters
     ----------
-    name : str
-        Of the function.
-    expression : Expression
-        What it computes.
-    arrays, scalars : tuple of str
-        Arguments of the kernel, in this order.
-    dtype : numpy.dtype
-        Of all arrays.
+    formula : Formula
+        What to compute; all arrays have its dtype.
 
     Returns
     -------
     cupy.ElementwiseKernel
         Takes the arguments and the output, and the number of threads as `vector_threads` gives it.
     """
+    name, arrays, scalars, dtype = formula.name, formula.arrays, formula.scalars, formula.dtype
     real, work = c_type(dtype), working_dtype(dtype)
     names, numbers = list(map(identifier, arrays)), list(map(identifier, scalars))
     lanes, each = VECTOR // dtype.itemsize, _elements(dtype)
@@ -146,7 +126,7 @@ def vectors(
         "raw T y",
         operation,
         f"{symbol(name)}_vectors",
-        _PACK + source(name, expression, (*arrays, *scalars), dtype),
+        _PACK + source(name, formula.expression, (*arrays, *scalars), dtype),
     )
 
 

@@ -8,11 +8,12 @@ CUDA's own errors take the place of the library's.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc.backends.rules import keeps_integers, working_dtype
+from actufunc.backends.rules import is_half, keeps_integers, working_dtype
 from actufunc.backends.writer import Writer, identifier
 from actufunc.formula.expression import REDUCTIONS, argument
 
@@ -37,6 +38,29 @@ _ON_INTEGERS = {
 # NumPy's characters for C's types. CuPy, too, has int64 as long long; half types have no constructor from long.
 _INTEGERS = {"b": "char", "h": "short", "i": "int", "l": "long long", "q": "long long"}
 _SPECIAL = {"inf": "(1.0$f / 0.0$f)", "-inf": "(-1.0$f / 0.0$f)", "nan": "(0.0$f / 0.0$f)"}
+
+
+@dataclass(frozen=True)
+class Formula:
+    """What a kernel computes.
+
+    Attributes
+    ----------
+    name : str
+        Of the function.
+    expression : Expression
+        What it computes.
+    arrays, scalars : tuple of str
+        Its arguments, which kernels take in this order.
+    dtype : numpy.dtype
+        In which to compute; half types are computed in float.
+    """
+
+    name: str
+    expression: Expression
+    arrays: tuple[str, ...]
+    scalars: tuple[str, ...]
+    dtype: np.dtype[Any]
 
 
 def source(name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any]) -> str:
@@ -67,13 +91,18 @@ def source(name: str, expression: Expression, arguments: Sequence[str], dtype: n
         raise TypeError("a formula over an axis is no elementwise CUDA kernel")
     real = c_type(dtype)
     if dtype.kind in "iu" and not keeps_integers(expression):
-        raise TypeError(f"the formula gives no integers: convert {dtype.name} to a float dtype first")
+        raise no_integers(dtype)
     writer = CudaWriter(dtype, {argument(each): identifier(each) for each in arguments})
     result = writer.value(expression)
     parameters = ", ".join(f"{real} {identifier(each)}" for each in arguments)
     text = "".join(f"    {line}\n" for line in [*writer.lines, f"return {result};"])
     function = f"__device__ inline {real} {symbol(name)}({parameters}) {{\n{text}}}\n"
-    return with_functions(function, dtype)
+    return functions_of(function, dtype) + function
+
+
+def no_integers(dtype: np.dtype[Any]) -> TypeError:
+    """Return the error for a formula that an integer dtype cannot hold."""
+    return TypeError(f"the formula gives no integers: convert {dtype.name} to a float dtype first")
 
 
 def symbol(name: str) -> str:
@@ -82,19 +111,14 @@ def symbol(name: str) -> str:
     return f"actufunc_{ascii_name}"
 
 
-def with_functions(text: str, dtype: np.dtype[Any]) -> str:
-    """Put the functions that a text calls before it."""
-    return (functions_called(text, kind_of(dtype)) if dtype.kind not in "iu" else "") + text
+def functions_of(text: str, dtype: np.dtype[Any]) -> str:
+    """Return the functions that a text calls and CUDA lacks; integers need none."""
+    return functions_called(text, kind_of(dtype)) if dtype.kind not in "iu" else ""
 
 
 def kind_of(dtype: np.dtype[Any]) -> str:
     """Name the kind of kernel for a floating dtype."""
     return "half" if is_half(dtype) else dtype.name
-
-
-def is_half(dtype: np.dtype[Any]) -> bool:
-    """Tell whether a dtype has 16 bits, so that float is precision enough to compute it in."""
-    return dtype.name in {"float16", "bfloat16"}
 
 
 def c_type(dtype: np.dtype[Any]) -> str:

@@ -17,7 +17,7 @@ from actufunc.backends.rules import LEFT_OUT
 from actufunc.backends.writer import identifier
 from actufunc.formula.expression import argument
 
-from .lower import VECTOR, CudaWriter, c_type, symbol, with_functions
+from .lower import VECTOR, CudaWriter, Formula, c_type, functions_of, no_integers, symbol
 from .plan import WARP, plan
 
 if TYPE_CHECKING:
@@ -56,28 +56,13 @@ const int thread = threadIdx.x / $width % $threads;
 
 
 @functools.cache
-def axis_source(
-    name: str,
-    expression: Expression,
-    arrays: tuple[str, ...],
-    scalars: tuple[str, ...],
-    dtype: np.dtype[Any],
-    plan: Plan,
-    *,
-    masked: bool,
-) -> str:
-    """Write the kernel that applies an expression along an axis.
+def axis_source(formula: Formula, plan: Plan, *, masked: bool) -> str:
+    """Write the kernel that applies a formula along an axis.
 
     Parameters
     ----------
-    name : str
-        Of the function.
-    expression : Expression
-        What it computes; at least one node reduces over the axis.
-    arrays, scalars : tuple of str
-        Its arguments.
-    dtype : numpy.dtype
-        Of all arrays.
+    formula : Formula
+        What to compute; all arrays have its dtype.
     plan : Plan
         How threads share the rows.
     masked : bool
@@ -90,18 +75,17 @@ def axis_source(
         of rows, that of elements in a row, that of rows which lie side by side, and for masked rows the array and the
         result for what takes no part.
     """
-    writer = _AxisWriter(expression, arrays, scalars, dtype, plan, masked=masked)
-    return writer.write(kernel_name(name))
+    return _AxisWriter(formula, plan, masked=masked).write(kernel_name(formula.name))
 
 
 def example(name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any]) -> str:
     """Write the kernel for rows of 1024 elements that lie one after the other."""
     if dtype.kind in "iub":
-        raise TypeError(f"the formula gives no integers: convert {dtype.name} to a float dtype first")
+        raise no_integers(dtype)
     arrays = tuple(key for key in arguments if key in {"x", "g"})
     scalars = tuple(key for key in arguments if key not in arrays)
     how = plan(1024, dtype, len(arrays), inner=1, lanes=VECTOR // dtype.itemsize)
-    return axis_source(name, expression, arrays, scalars, dtype, how, masked=False)
+    return axis_source(Formula(name, expression, arrays, scalars, dtype), how, masked=False)
 
 
 def kernel_name(name: str) -> str:
@@ -112,22 +96,14 @@ def kernel_name(name: str) -> str:
 class _AxisWriter:
     """Writes the loops of one kernel."""
 
-    def __init__(
-        self,
-        expression: Expression,
-        arrays: Sequence[str],
-        scalars: Sequence[str],
-        dtype: np.dtype[Any],
-        plan: Plan,
-        *,
-        masked: bool,
-    ) -> None:
-        self.passes, self.plan, self.dtype, self.masked = Passes(expression), plan, dtype, masked
+    def __init__(self, formula: Formula, plan: Plan, *, masked: bool) -> None:
+        self.arrays, self.scalars, self.dtype = formula.arrays, formula.scalars, formula.dtype
+        self.passes, self.plan, self.masked = Passes(formula.expression), plan, masked
         # What is kept is a float, for which there is no room beside a row that is packed: it is computed again.
         self.kept = self.passes.kept if self.fits and not plan.packed else None
-        self.arrays, self.scalars, self.real = list(arrays), list(scalars), c_type(dtype)
+        self.real = c_type(self.dtype)
         self.names = {node: f"r{number}" for number, node in enumerate(self.passes.reductions)}
-        self.of_row: dict[Expression, str] = {argument(key): identifier(key) for key in scalars}
+        self.of_row: dict[Expression, str] = {argument(key): identifier(key) for key in self.scalars}
         self.lines: list[str] = []
 
     @property
@@ -324,7 +300,7 @@ class _AxisWriter:
         return _KERNEL.substitute(
             headers=_HEADERS.get(self.dtype.name, ""),
             storage=_HALF_TYPES.get(self.dtype.name, real),
-            functions=with_functions(body, self.dtype).removesuffix(body),
+            functions=functions_of(body, self.dtype),
             launch_bounds=plan.block,
             name=name,
             parameters=", ".join(parameters),

@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .lower import c_type, is_half
+from actufunc.backends.rules import is_half
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +75,7 @@ def plan(n: int, dtype: np.dtype[Any], held: int, *, inner: int, lanes: int) -> 
         For all rows of this length.
     """
     # A thread has up to 64 registers in blocks of 1024 threads, and 128 in those of 512; half may hold elements.
-    is_double = c_type(dtype) == "double"
+    is_double = dtype.name == "float64"
     most_items = max(lanes, (16 if is_double else 32) // held)
     width = min(WARP, _power_of_two(inner))
     most_threads = (512 if width > 1 or is_double else 1024) // width

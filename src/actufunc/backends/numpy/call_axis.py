@@ -8,12 +8,21 @@ works in place, so that no call takes more memory than its result.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actufunc.backends.array_api import value_left_out
-from actufunc.backends.rules import LEFT_OUT, check_cast, check_fits, result_dtype, scalars_of, working_dtype
+from actufunc.backends.rules import (
+    LEFT_OUT,
+    as_blocks,
+    broadcast_to_x,
+    output_over_axis,
+    result_dtype,
+    scalars_of,
+    working_dtype,
+)
 from actufunc.protocol import Call, normalise_axis
 
 from . import parallel
@@ -56,11 +65,8 @@ def evaluate_axis(call: Call) -> Any:
     for masked in masks:  # what a masked array masks takes no part
         mask = ~masked if mask is None else mask & ~masked
     mask = None if mask is None else _broadcast(name, "where", mask, shape)
-    out = None if call.out is Ellipsis else call.out
+    out = output_over_axis(call, shape, dtype, check_out)
     if out is not None:
-        check_out(name, out)
-        check_fits(name, shape, out.shape, exactly=True)
-        check_cast(name, "its result", dtype, out.dtype, "same_kind")
         inputs = [np.array(i) if _overlaps(i, out) else i for i in inputs]
 
     def kernel(layout: Layout) -> OverAxis:
@@ -107,10 +113,8 @@ def _pays_along_rows(n: int, size: int) -> bool:
 
 
 def _broadcast(name: str, key: str, array: Array, shape: tuple[int, ...]) -> Array:
-    try:
-        return array if array.shape == shape else np.broadcast_to(array, shape, subok=True)
-    except ValueError:
-        raise ValueError(f"{name} cannot broadcast {key} of shape {array.shape} to that of x, {shape}") from None
+    broadcast: Array = broadcast_to_x(name, key, array, shape, partial(np.broadcast_to, subok=True))
+    return broadcast
 
 
 def _overlaps(array: Array, out: Array) -> bool:
@@ -121,21 +125,17 @@ def _overlaps(array: Array, out: Array) -> bool:
 def _views(operands: list[Array], axes: tuple[int, ...], work: np.dtype[Any]) -> list[Array] | None:
     """See contiguous arrays as (rows, n) or (blocks, n, columns); None where they are not contiguous and alike."""
     *inputs, out = operands
-    if not all(o.flags.c_contiguous for o in operands):
-        if not all(o.flags.f_contiguous for o in operands):
-            return None
-        operands = [o.T for o in operands]
-        axes = tuple(out.ndim - 1 - axis for axis in axes)
-    first, last = min(axes, default=0), max(axes, default=-1)
-    if last - first + 1 != len(axes) or not all(o.dtype == work and o.flags.aligned for o in operands):
+    if not all(o.dtype == work and o.flags.aligned for o in operands) or any(
+        np.may_share_memory(i, out) for i in inputs
+    ):
         return None
-    if any(np.may_share_memory(i, out) for i in inputs):
+    views = as_blocks(operands, axes)
+    if views is None:
         return None
-    shape = operands[0].shape
-    before, n, after = (math.prod(part) for part in (shape[:first], shape[first : last + 1], shape[last + 1 :]))
-    if after == 1:
-        return [o.reshape(before, n) for o in operands] if _pays_along_rows(n, out.size) else None
-    return [o.reshape(before, n, after) for o in operands] if after >= _FEW_COLUMNS else None
+    blocks, n, columns = views[0].shape
+    if columns == 1:
+        return [view.reshape(blocks, n) for view in views] if _pays_along_rows(n, out.size) else None
+    return views if columns >= _FEW_COLUMNS else None
 
 
 def _block_by_block(
