@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 import tracemalloc
 from dataclasses import dataclass
@@ -11,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from libraries import Array, Call, Function, Library, Table
-from peers import ALPHA, peers
+from peers import peers
 
-from actufunc import activation
-from actufunc.activations import gelu, softplus, tanh
-from actufunc.catalogue import ACTIVATIONS
-from actufunc.formula import Expression, absolute, maximum, minimum
+from actufunc.activations import gelu
+from actufunc.catalogue import ACTIVATIONS, examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,36 +28,12 @@ _ROUND = 1e-4  # seconds that one round takes at least
 _TOLERANCES = {"float32": (1e-4, 1e-5), "float64": (1e-9, 1e-12)}
 
 
-# Functions that the catalogue lacks, as a user would add them.
-
-
-@activation
-def mish(x: Expression) -> Expression:
-    """X times tanh of softplus."""
-    product: Expression = x * tanh(softplus(x))
-    return product
-
-
-@activation
-def hard_swish(x: Expression) -> Expression:
-    """Silu with a piecewise linear sigmoid."""
-    return x * minimum(maximum(x + 3, 0), 6) / 6
-
-
-@activation
-def softsign(x: Expression) -> Expression:
-    """Rational sigmoid."""
-    return x / (1 + absolute(x))
-
-
 def _functions() -> dict[str, Function]:
     """Return the functions by name: the catalogue with its defaults, a variant and the compositions."""
-    functions: dict[str, Function] = {**ACTIVATIONS, "mish": mish, "hard_swish": hard_swish, "softsign": softsign}
-    for name, function in functions.items():
-        parameters = inspect.signature(function).parameters.values()
-        required = {p.name: ALPHA for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty}
-        if required:
-            functions[name] = partial(function, **required)
+    functions: dict[str, Function] = {}
+    for name, function in ACTIVATIONS.items():
+        given = examples(function)
+        functions[name] = partial(function, **given) if given else function
     functions["gelu_tanh"] = partial(gelu, approximate="tanh")
     return dict(sorted(functions.items()))
 
@@ -99,11 +72,12 @@ class Cell:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Rows of 100 or 1000 for a function over an axis, where the size allows."""
-        if "softmax" not in self.function:
+        """Rows of 100 or 1000 for a function with an axis, where the size allows."""
+        function = ACTIVATIONS.get(self.function)
+        if function is None or function.definition.kind == "elementwise":
             return (self.size,)
-        row = min(self.size, 100 if self.size < _LARGE else 1000)
-        return self.size // row, row
+        row = max(min(self.size, 100 if self.size < _LARGE else 1000), 2)
+        return max(self.size // row, 1), row
 
     def libraries(self) -> Iterator[str]:
         """Yield the names of those who take part."""
@@ -168,8 +142,8 @@ def prepare(cell: Cell) -> dict[str, Prepared]:
         If a peer disagrees with ours.
     """
     x = _data(cell.dtype, cell.shape)
-    out = None if cell.output == "fresh" else np.empty_like(x)
     expected = np.asarray(FUNCTIONS[cell.function](x))
+    out = None if cell.output == "fresh" else np.empty_like(expected)
     prepared = {}
     for name in cell.libraries():
         library = libraries()[name]
@@ -181,7 +155,7 @@ def prepare(cell: Cell) -> dict[str, Prepared]:
         returned = call()
         if name != BASELINE:
             # ONNX Runtime returns a list of one.
-            result = np.asarray(returned).reshape(x.shape) if out is None else out
+            result = np.asarray(returned).reshape(expected.shape) if out is None else out
             _check(result, expected, f"{name} differs from {OURS} in {cell}")
             del result
         del returned

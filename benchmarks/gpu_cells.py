@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 
 WHATS = ("value", "grad", "vjp")
 """What is measured of a function, the most important first."""
-
-REQUIRED = {"alpha": 0.25}
-"""Values of hyperparameters without a default."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +67,9 @@ def cells() -> list[Cell]:
     """Return the whole catalogue."""
     found = []
     for name, function in catalogue.ACTIVATIONS.items():
-        hyperparameters = function.definition.hyperparameters
-        given = {key: REQUIRED[key] for key, default in hyperparameters.items() if default is inspect.Parameter.empty}
+        if function.definition.kind in {"reducing", "gated"}:  # whose arrays differ in shape
+            continue
+        given = catalogue.examples(function)
         for label, chosen in _choices(name, function):
             derived = {"value": function, "vjp": function.vjp}
             if not function.definition.over_axis:
@@ -130,7 +127,9 @@ def peers(cell: Cell, inputs: list[Any]) -> dict[str, Callable[..., Any]]:
             if hasattr(special, name):
                 found["cupyx"] = partial(getattr(special, name), **({"axis": -1} if cell.over_axis else {}))
     if "approximate" not in cell.keywords:
-        hyperparameters = {key: value for key, value in cell.keywords.items() if key in REQUIRED}
+        hyperparameters = {
+            key: value for key, value in cell.keywords.items() if key in catalogue.examples(cell.function)
+        }
         plain = textbook(cell.function, erf=special.erf, **hyperparameters)
         if plain is not None:
             found["CuPy formula"] = plain
@@ -150,10 +149,9 @@ def _works(function: Callable[..., Any], inputs: list[Any]) -> bool:
 def _torch(cell: Cell) -> Callable[..., Any] | None:
     """Return torch's function on the memory of CuPy arrays, or its backward function for a vjp."""
     torch: Any = importlib.import_module("torch")
-    base = catalogue.ACTIVATIONS[cell.name.removesuffix("_tanh")]
-    arguments = [*base.definition.hyperparameters.values(), *base.definition.options.values()]
-    if "approximate" in cell.keywords:
-        arguments[-1] = cell.keywords["approximate"]
+    base = catalogue.ACTIVATIONS.get(cell.name) or catalogue.ACTIVATIONS[cell.name.removesuffix("_tanh")]
+    defaults = {**base.definition.hyperparameters, **base.definition.options}
+    arguments = [cell.keywords.get(name, default) for name, default in defaults.items()]
     if base.definition.over_axis:
         arguments.append(-1)
     function = native_torch(base, arguments)

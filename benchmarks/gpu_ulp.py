@@ -182,7 +182,7 @@ def _with_sums(definition: Definition) -> Definition:
         return apply(operation, *operands)
 
     def trace(**options: Any) -> Expression:
-        result: Expression = definition.trace(**options).fold(lambda node: node, combine)
+        result: Expression = definition.formula(options).fold(lambda node: node, combine)
         return result
 
     return Definition(

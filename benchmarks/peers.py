@@ -2,7 +2,8 @@
 
 A table has two columns: what gives a fresh result, ``function(x)``, and what writes to a given array,
 ``function(x, out=out)``; a function that a table lacks is one that the library cannot do. Hyperparameters are fixed:
-`SLOPE` for leaky_relu, `ALPHA` for prelu, 1 for elu. A library that is not installed has no table.
+`SLOPE` for leaky_relu, `ALPHA` for prelu, 1 for elu. Where NumPy has no better way it is the formula as one types it. A
+library that is not installed has no table.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from typing import Any
 import numba
 import numpy as np
 from libraries import Array, Function, Library, Models, Table, optional
+
+from actufunc.catalogue import ACTIVATIONS, examples
+from actufunc.cli.textbook import textbook
 
 SLOPE = 0.01
 ALPHA = 0.25
@@ -48,11 +52,13 @@ def _gelu_tanh_into(x: Array, out: Array) -> None:
 
 
 def _numpy() -> Table:
+    typed = {name: textbook(function, **examples(function)) for name, function in ACTIVATIONS.items()}
     return Table(
         {
+            **{name: function for name, function in typed.items() if function is not None},
             "elu": lambda x: np.where(x > 0, x, np.exp(x) - 1),
             "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(_SCALE * (x + _CUBIC * x**3))),
-            "hard_swish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+            "hard_silu": lambda x: x * np.clip(x + 3, 0, 6) / 6,
             "leaky_relu": lambda x: np.where(x > 0, x, SLOPE * x),
             "log_sigmoid": lambda x: -np.log1p(np.exp(-x)),
             "log_softmax": _log_softmax,
@@ -69,7 +75,7 @@ def _numpy() -> Table:
         {
             "elu": lambda x, out: np.maximum(x, np.expm1(np.minimum(x, 0, out=out), out), out=out),
             "gelu_tanh": _gelu_tanh_into,
-            "hard_swish": lambda x, out: np.divide(np.multiply(np.clip(np.add(x, 3, out), 0, 6, out), x, out), 6, out),
+            "hard_silu": lambda x, out: np.divide(np.multiply(np.clip(np.add(x, 3, out), 0, 6, out), x, out), 6, out),
             "leaky_relu": lambda x, out: np.maximum(x, np.multiply(x, SLOPE, out), out=out),
             "log_sigmoid": lambda x, out: np.negative(np.log1p(np.exp(np.negative(x, out), out), out), out),
             "log_softmax": _log_softmax_into,
@@ -95,6 +101,8 @@ def _scipy(special: Any) -> Table:
         "sigmoid": special.expit,
         "silu": lambda x: x * special.expit(x),
         "softmax": partial(special.softmax, axis=-1),
+        "logit": special.logit,
+        "logsumexp": partial(special.logsumexp, axis=-1),
     }
     into = {
         "gelu": lambda x, out: np.multiply(
@@ -118,7 +126,7 @@ def _torch(torch: Any) -> Table:
             "elu": named.elu,
             "gelu": named.gelu,
             "gelu_tanh": partial(named.gelu, approximate="tanh"),
-            "hard_swish": named.hardswish,
+            "hard_silu": named.hardswish,
             "leaky_relu": named.leaky_relu,
             "log_sigmoid": named.logsigmoid,
             "log_softmax": partial(torch.log_softmax, dim=-1),
@@ -131,12 +139,24 @@ def _torch(torch: Any) -> Table:
             "softplus": named.softplus,
             "softsign": named.softsign,
             "tanh": torch.tanh,
+            "celu": named.celu,
+            "glu": named.glu,
+            "hard_shrink": named.hardshrink,
+            "hard_sigmoid": named.hardsigmoid,
+            "hard_tanh": named.hardtanh,
+            "logit": torch.logit,
+            "logsumexp": partial(torch.logsumexp, dim=-1),
+            "relu6": named.relu6,
+            "selu": named.selu,
+            "soft_shrink": named.softshrink,
+            "softmin": partial(named.softmin, dim=-1),
+            "tanh_shrink": named.tanhshrink,
         },
         {
             "elu": aten.elu.out,
             "gelu": aten.gelu.out,
             "gelu_tanh": partial(aten.gelu.out, approximate="tanh"),
-            "hard_swish": aten.hardswish.out,
+            "hard_silu": aten.hardswish.out,
             "leaky_relu": aten.leaky_relu.out,
             "log_sigmoid": aten.log_sigmoid.out,
             "log_softmax": partial(torch.log_softmax, dim=-1),
@@ -161,7 +181,7 @@ def _jax(jax: Any) -> Table:
         "elu": nn.elu,
         "gelu": partial(nn.gelu, approximate=False),
         "gelu_tanh": partial(nn.gelu, approximate=True),
-        "hard_swish": nn.hard_swish,
+        "hard_silu": nn.hard_swish,
         "leaky_relu": partial(nn.leaky_relu, negative_slope=SLOPE),
         "log_sigmoid": nn.log_sigmoid,
         "log_softmax": nn.log_softmax,
@@ -174,6 +194,16 @@ def _jax(jax: Any) -> Table:
         "softplus": nn.softplus,
         "softsign": nn.soft_sign,
         "tanh": jax.numpy.tanh,
+        "celu": nn.celu,
+        "glu": nn.glu,
+        "hard_sigmoid": nn.hard_sigmoid,
+        "hard_tanh": nn.hard_tanh,
+        "logsumexp": partial(nn.logsumexp, axis=-1),
+        "relu6": nn.relu6,
+        "selu": nn.selu,
+        "sparse_plus": nn.sparse_plus,
+        "sparse_sigmoid": nn.sparse_sigmoid,
+        "squareplus": nn.squareplus,
     }
 
     def finished(function: Function) -> Function:
@@ -190,7 +220,7 @@ def _numexpr(numexpr: Any) -> Table:
     formulas: dict[str, tuple[str, dict[str, float]]] = {
         "elu": ("where(x > 0, x, exp(x) - 1)", {}),
         "gelu_tanh": ("x / 2 * (1 + tanh(s * (x + c * x**3)))", {"s": _SCALE, "c": _CUBIC}),
-        "hard_swish": ("x * where(x < -3, 0, where(x > 3, 6, x + 3)) / 6", {}),
+        "hard_silu": ("x * where(x < -3, 0, where(x > 3, 6, x + 3)) / 6", {}),
         "leaky_relu": ("where(x > 0, x, a * x)", {"a": SLOPE}),
         "log_sigmoid": ("-log1p(exp(-x))", {}),
         "mish": ("x * tanh(log1p(exp(x)))", {}),
@@ -231,7 +261,7 @@ def _numba() -> Table:
         "elu": lambda x: x if x > 0 else math.exp(x) - 1,
         "gelu": lambda x: 0.5 * x * (1 + math.erf(x / math.sqrt(2))),
         "gelu_tanh": lambda x: 0.5 * x * (1 + math.tanh(_SCALE * (x + _CUBIC * x**3))),
-        "hard_swish": lambda x: x * min(max(x + 3, 0), 6) / 6,
+        "hard_silu": lambda x: x * min(max(x + 3, 0), 6) / 6,
         "leaky_relu": lambda x: x if x > 0 else SLOPE * x,
         "log_sigmoid": lambda x: -math.log1p(math.exp(-x)),
         "log_softmax": log_softmax,
@@ -261,7 +291,7 @@ def _onnxruntime() -> Models:
             "elu": ("Elu", {}),
             "gelu": ("Gelu", {}),
             "gelu_tanh": ("Gelu", {"approximate": "tanh", "only": "float32"}),
-            "hard_swish": ("HardSwish", {}),
+            "hard_silu": ("HardSwish", {}),
             "leaky_relu": ("LeakyRelu", {"alpha": SLOPE}),
             "log_softmax": ("LogSoftmax", {}),
             "mish": ("Mish", {}),

@@ -95,7 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(file: Path, *, quick: bool, expression: str | None) -> int:
     here = Path(__file__).parent
-    command = [sys.executable, "-m", "pytest", str(here / "test_speed.py"), "-q", "-rfE", "--tb=short"]
+    # The options of the tests are not for benchmarks, least of all that they run side by side.
+    command = [sys.executable, "-m", "pytest", str(here / "test_speed.py"), "-o", "addopts="]
+    command += ["-q", "-rfE", "--tb=short"]
     command += ["--benchmark-only", "--benchmark-quiet", "--benchmark-disable-gc", f"--benchmark-json={file}"]
     command += ["--quick"] if quick else []
     command += ["-k", expression] if expression else []

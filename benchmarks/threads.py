@@ -29,7 +29,8 @@ from rich.table import Table
 
 import actufunc
 from actufunc.backends.numpy import layer, parallel
-from actufunc.catalogue import ACTIVATIONS
+from actufunc.backends.passes import DEAR
+from actufunc.catalogue import ACTIVATIONS, examples
 
 Call = Callable[[], object]
 
@@ -39,8 +40,6 @@ _ROW = 1000  # elements, of a function over an axis
 _ROUNDS = 7
 _TURNS = 3
 _ROUND = 1e-3  # seconds that one round takes at least
-_CHEAP = ("relu", "leaky_relu", "prelu")
-_REQUIRED = {"alpha": 0.25}
 _NOISE = 0.97  # a ratio that counts as not slower
 
 
@@ -57,14 +56,18 @@ def functions() -> list[Function]:
     """Return the catalogue: values, derivatives and vector-Jacobian products."""
     found = []
     for name, function in ACTIVATIONS.items():
-        kind = "over an axis" if function.definition.over_axis else "cheap" if name in _CHEAP else "costly"
+        definition = function.definition
+        if definition.kind in {"reducing", "gated"}:  # whose arrays differ in shape
+            continue
+        nodes = definition.expression(definition.options).nodes()
+        is_costly = any(node.operation in DEAR for node in nodes)
+        kind = "over an axis" if definition.over_axis else "costly" if is_costly else "cheap"
         variants = [("", function), (".vjp", function.vjp)]
-        if not function.definition.over_axis:
+        if not definition.over_axis:
             variants.insert(1, (".grad", function.grad))
+        given = examples(function)
         for suffix, variant in variants:
-            hyperparameters = variant.definition.hyperparameters
-            required = {key: value for key, value in _REQUIRED.items() if key in hyperparameters and name == "prelu"}
-            found.append(Function(name + suffix, kind, partial(variant, **required), len(variant.definition.arrays)))
+            found.append(Function(name + suffix, kind, partial(variant, **given), len(variant.definition.arrays)))
     return found
 
 

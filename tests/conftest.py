@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from actufunc.backends.rules import keeps_integers
-from actufunc.catalogue import ACTIVATIONS
+from actufunc.catalogue import ACTIVATIONS, choices, examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,32 +118,25 @@ class Case:
         return Case(self.function.vjp, self.keywords)
 
 
-# Values to try for an option besides its default, and for a hyperparameter without a default. A new option or such a
-# hyperparameter that is not named here makes the collection fail.
-_OTHER_OPTIONS = {"approximate": ["tanh"]}
-_REQUIRED = {"alpha": 0.25}
-
-
-def cases(*, over_axis: bool | None = None) -> list[Case]:
-    """Return every activation of the catalogue with each of its options."""
+def cases(kind: str | None = None) -> list[Case]:
+    """Return every activation of the catalogue, or of one kind, with each of its options."""
     found = []
     for function in ACTIVATIONS.values():
         definition = function.definition
-        if over_axis is not None and definition.over_axis is not over_axis:
+        if kind is not None and definition.kind != kind:
             continue
-        required = tuple(
-            (name, _REQUIRED[name])
-            for name, default in definition.hyperparameters.items()
-            if default is function.__signature__.empty
-        )
+        required = tuple(examples(function).items())
         found.append(Case(function, required))
-        for option in definition.options:
-            found += [Case(function, (*required, (option, value))) for value in _OTHER_OPTIONS[option]]
+        for option, values in choices(function).items():
+            others = [value for value in values if value != definition.options[option]]
+            found += [Case(function, (*required, (option, value))) for value in others]
     return found
 
 
-ELEMENTWISE = cases(over_axis=False)
-OVER_AXIS = cases(over_axis=True)
+ELEMENTWISE = cases("elementwise")
+OVER_AXIS = cases("over an axis")
+REDUCING = cases("reducing")
+GATED = cases("gated")
 
 
 def representatives(of: list[Case]) -> list[Case]:
@@ -152,7 +145,7 @@ def representatives(of: list[Case]) -> list[Case]:
     for case in of:
         definition = case.function.definition
         exact = keeps_integers(definition.expression(definition.options))
-        kinds.setdefault((definition.over_axis, bool(definition.hyperparameters), exact), case)
+        kinds.setdefault((definition.kind, bool(definition.hyperparameters), exact), case)
     return list(kinds.values())
 
 
@@ -161,7 +154,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     The text of all of them has tests of its own.
     """
-    chosen = representatives([*ELEMENTWISE, *OVER_AXIS])
+    chosen = representatives(cases())
     parameters = [(item, getattr(getattr(item, "callspec", None), "params", {})) for item in items]
     of_cupy = [
         item

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from conftest import _OTHER_OPTIONS, ELEMENTWISE
+from conftest import ELEMENTWISE
 
 from actufunc.backends.writer import identifier
+from actufunc.catalogue import choices
 
 if TYPE_CHECKING:
     from actufunc import Activation
@@ -59,11 +60,11 @@ def kernels() -> list[Kernel]:
     """Return every elementwise function, its derivatives by every argument, and their products with a cotangent."""
     found = []
     for activation_ in dict.fromkeys(case.function for case in ELEMENTWISE):
-        values = {name: [default, *_OTHER_OPTIONS[name]] for name, default in activation_.definition.options.items()}
+        values = choices(activation_)
         for function in (activation_, activation_.grad, activation_.vjp):
-            choices = values if function is activation_ else {**values, "wrt": activation_.definition.arguments}
-            for chosen in itertools.product(*choices.values()):
-                found += [Kernel(function, tuple(zip(choices, chosen, strict=True)), dtype) for dtype in DTYPES]
+            given = values if function is activation_ else {**values, "wrt": activation_.definition.arguments}
+            for chosen in itertools.product(*given.values()):
+                found += [Kernel(function, tuple(zip(given, chosen, strict=True)), dtype) for dtype in DTYPES]
     return found
 
 

@@ -81,9 +81,12 @@ def test_over_axis(case: Case, dtype: np.dtype[Any], layout: Layout) -> None:
     compiled = njit([signature], error_model="numpy")(function)
     (assembly,) = compiled.inspect_asm().values()
     (ir,) = compiled.inspect_llvm().values()
-    assert len(re.findall(rf"call {VECTORS[dtype.name]} @llvm\.fma", ir)) >= 10, "the exponential is not vectorised"
+    has_exponential = any(node.operation in AMPLIFIERS for node in expression.nodes())
+    assert re.search(rf"store {VECTORS[dtype.name]}", ir), "the loop is not vectorised"
+    if has_exponential:
+        assert len(re.findall(rf"call {VECTORS[dtype.name]} @llvm\.fma", ir)) >= 10, "the exponential is not vectorised"
     assert not re.search(r"@(?:exp|log|tanh|pow|fma)f?\b", assembly), "a call into the C library"
-    assert source.count("exp(") == 1, "the exponential is computed once per element"
+    assert source.count("exp(") == has_exponential, "the exponential is computed once per element"
 
 
 def test_strided_input_leaves_the_vectorised_loop() -> None:

@@ -10,6 +10,8 @@ import pytest
 from cuda_loops import KERNELS, STRICT, Kernel, call, loop
 from host_gpu import compile_text
 
+from actufunc import logit
+
 if TYPE_CHECKING:
     import ctypes
 
@@ -32,6 +34,8 @@ def test_half_types_are_right_but_for_ties(kernel: Kernel, library: ctypes.CDLL)
         x = np.arange(1 << 16, dtype=np.uint16).view(dtype).astype("float32")
     x[np.isnan(x)] = np.nan  # none that signals
     x[np.isfinite(x) & (np.abs(x) > 2.0**125)] /= 8  # products with hyperparameters overflow in float
+    if kernel.function is logit.vjp:
+        x[np.abs(x) < 2.0**-125] = 0.5  # the derivative overflows, before the cotangent brings it back
     values = {"x": x}
     defaults = {"g": 1.0, **kernel.function.definition.hyperparameters}
     rng = np.random.default_rng(0)

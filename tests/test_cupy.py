@@ -9,12 +9,12 @@ from unittest import mock
 import ml_dtypes
 import numpy as np
 import pytest
-from conftest import ELEMENTWISE, OVER_AXIS, Case, Library, load
+from conftest import ELEMENTWISE, OVER_AXIS, Case, Library, load, representatives
 from host_gpu import COMPILER, has_gpu
 from programs import run
 
 import actufunc
-from actufunc import activation, log_softmax, relu, sigmoid, silu, softmax
+from actufunc import activation, log_softmax, relu, sigmoid, silu, softmax, softmin, sparsemax
 from actufunc.backends.cupy.plan import plan
 from actufunc.formula import Expression, axis_sum, exp, maximum
 
@@ -33,7 +33,7 @@ def test_numpy_arrays_with_cupy_installed_and_no_driver() -> None:
         import cupy
         x = numpy.linspace(-9, 9, 100_000)
         for function in actufunc.catalogue.ACTIVATIONS.values():
-            function(x, **({"alpha": 0.2} if function is actufunc.prelu else {}))
+            function(x, **actufunc.catalogue.examples(function))
         print(actufunc.sigmoid([0.0, 1.0]), actufunc.softmax(x[None]).sum())
     """
     assert run(code).startswith("[0.5")
@@ -75,6 +75,19 @@ def relative_error(result: Any, expected: Any, scale: Any) -> float:
     return float(np.max(np.abs(result.astype(np.float64) - exact) / spacing))
 
 
+def terms(case: Case, x: Any, size: Any) -> Any:
+    """Return the largest terms of a vjp: sums of cotangents of these sizes, and a difference."""
+    y = softmax(-x if case.function is softmin else x)
+    if case.function is log_softmax:
+        return size + y * size.sum(axis=-1, keepdims=True)
+    return 1 if case.function is sparsemax else y * (size + (size * y).sum(axis=-1, keepdims=True))
+
+
+def beside(case: Case, exact: Any) -> Any:
+    """Return what the error of a value counts beside; of sparsemax, the total of its shares."""
+    return np.ones_like(exact) if case.function is sparsemax else exact
+
+
 @pytest.mark.parametrize("case", OVER_AXIS, ids=repr)
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64], ids=lambda dtype: dtype.__name__)
 @pytest.mark.parametrize("n", LENGTHS)
@@ -85,17 +98,11 @@ def test_rows_of_every_length(case: Case, dtype: Any, n: int, cupy: Library) -> 
     exact = case(x.astype(np.float64))
     result = cupy.asnumpy(case(cupy.make(x)))
     assert result.dtype == dtype
-    assert relative_error(result, exact, exact) <= bound()
+    assert relative_error(result, exact, beside(case, exact)) <= bound()
     wide = g.astype(np.float64)
     exact = case.vjp(x.astype(np.float64), wide)
     result = cupy.asnumpy(case.vjp(cupy.make(x), cupy.make(g)))
-    # Sums of n cotangents of either sign, and a difference: beside the largest term.
-    y, size = softmax(x.astype(np.float64)), np.abs(wide)
-    if case.function is softmax:
-        scale = y * (size + (size * y).sum(axis=-1, keepdims=True))
-    else:
-        scale = size + y * size.sum(axis=-1, keepdims=True)
-    assert relative_error(result, exact, scale) <= 3
+    assert relative_error(result, exact, terms(case, x.astype(np.float64), np.abs(wide))) <= 3
 
 
 @pytest.mark.parametrize("case", OVER_AXIS, ids=repr)
@@ -104,7 +111,7 @@ def test_rows_that_do_not_fit(case: Case, n: int, cupy: Library) -> None:
     x = (np.random.default_rng(0).normal(size=(1, n)) * 4).astype(np.float32)
     exact = case(x.astype(np.float64))
     result = cupy.asnumpy(case(cupy.make(x)))
-    assert relative_error(result, exact, exact) <= bound()
+    assert relative_error(result, exact, beside(case, exact)) <= bound()
     out = cupy.make(x)
     assert case(out, out=out) is out
     np.testing.assert_array_equal(cupy.asnumpy(out), result)
@@ -117,12 +124,11 @@ def test_rows_that_fit_as_halves(case: Case, cupy: Library) -> None:
     rng = np.random.default_rng(0)
     x = (rng.normal(size=(1, 1 << 16)) * 4).astype(np.float16)
     exact = case(x.astype(float))
-    assert relative_error(cupy.asnumpy(case(cupy.make(x))), exact, exact) <= 0.57
+    assert relative_error(cupy.asnumpy(case(cupy.make(x))), exact, beside(case, exact)) <= 0.57
     x, g = x[:, : 1 << 15], rng.uniform(0.5, 1, (1, 1 << 15)).astype(np.float16)
-    y, size = softmax(x.astype(float)), g.astype(float)
-    terms = y * (size + (size * y).sum()) if case.function is softmax else size + y * size.sum()
+    size = g.astype(float)
     result = cupy.asnumpy(case.vjp(cupy.make(x), cupy.make(g)))
-    assert relative_error(result, case.vjp(x.astype(float), size), terms) <= 0.57
+    assert relative_error(result, case.vjp(x.astype(float), size), terms(case, x.astype(float), size)) <= 0.57
 
 
 @pytest.mark.parametrize("case", OVER_AXIS, ids=repr)
@@ -347,8 +353,9 @@ def test_second_call_looks_at_little(cupy: Library) -> None:
             function(x, out=[0.0] * 60, **keywords)
 
 
-@pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)
-def test_every_elementwise_function(case: Case, cupy: Library) -> None:
+@pytest.mark.parametrize("case", representatives(ELEMENTWISE), ids=repr)
+def test_elementwise_functions(case: Case, cupy: Library) -> None:
+    """Of every kind: the text of all has tests of its own, and on a GPU benchmarks/gpu.py measures all."""
     values = np.concatenate([np.linspace(-30, 30, 500), [-np.inf, np.inf, np.nan, -0.0, 0.0]])
     g = np.linspace(0.5, 1, values.size)
     for dtype, largest in ((np.float16, 0.57), (np.float64, 4.5)):  # the others differ in types only

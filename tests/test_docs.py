@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import inspect
 import pydoc
 import re
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import actufunc
-from actufunc.catalogue import ACTIVATIONS, aliases
+from actufunc.catalogue import ACTIVATIONS, NAMES, aliases
 
 ROOT = Path(__file__).parent.parent
 
@@ -46,11 +47,33 @@ def test_help(name: str) -> None:
     assert (ACTIVATIONS[name].__doc__ or "").strip().splitlines()[0] in text
 
 
-def test_readme() -> None:
-    """The README names every function; its own examples run as doctests."""
+def table() -> dict[str, tuple[list[str], str]]:
+    """Read aliases and hyperparameters of each function from the table in the README."""
     text = (ROOT / "README.md").read_text()
-    for name in ACTIVATIONS:
-        assert f"`{name}`" in text
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) ?\| (.*?) ?\| .* \|$", text, re.MULTILINE)
+    return {name: (re.findall(r"\w+", others), hyperparameters.strip("`")) for name, others, hyperparameters in rows}
+
+
+def test_table_of_functions() -> None:
+    """What the README says of each name is what the catalogue has."""
+    stated = table()
+    assert len(stated) >= 40  # what the peers have
+    assert set(stated) <= set(ACTIVATIONS)
+    assert set(NAMES) <= set(actufunc.__all__)
+    for name, (others, hyperparameters) in stated.items():
+        function = ACTIVATIONS[name]
+        assert others == aliases(function)
+        protocol = {} if function.definition.kind == "elementwise" else {"axis": -1}
+        taken = {**function.definition.hyperparameters, **function.definition.options, **protocol}
+        text = ", ".join(
+            key if default is inspect.Parameter.empty else f"{key}={default!r}" for key, default in taken.items()
+        )
+        assert hyperparameters.replace('"', "'") == text
+
+
+def test_readme() -> None:
+    """The examples run as doctests."""
+    text = (ROOT / "README.md").read_text()
     setup = re.findall(r"^ {4}python -m pip install .*$", text, re.MULTILINE)
     assert [line.partition(" && ")[2] for line in setup] == ["python -m actufunc", "python -m pytest"]
 

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ELEMENTWISE, OVER_AXIS, Case
+from conftest import ELEMENTWISE, OVER_AXIS, REDUCING, Case
 
+from actufunc import gelu, hard_silu, log_softmax, logit, logsumexp, mish, quick_gelu, silu, softmax, softmin
 from actufunc.accuracy import largest_error, reference, sample, sample_rows, ulp_error
 
 POINTS = 1500
-# Measured: 0.87 on this sample, 1.16 (gelu in float32) over all float32 numbers.
+# Measured: 0.95 on this sample, 1.16 (gelu in float32) over all float32 numbers; and what is above that.
 LARGEST = 1.25
+LARGER = {"logit": 1.6, "mish": 1.65, "selu": 1.55}
 DTYPES = ("float32", "float64")
 
 
@@ -22,11 +24,11 @@ DTYPES = ("float32", "float64")
 @pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)
 def test_value(case: Case, dtype: str) -> None:
     error = largest_error(case.function, sample(dtype, POINTS), **dict(case.keywords))
-    assert error.ulp <= LARGEST, error
+    assert error.ulp <= LARGER.get(case.function.__name__, LARGEST), error
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", OVER_AXIS, ids=repr)
+@pytest.mark.parametrize("case", [*OVER_AXIS, *REDUCING], ids=repr)
 def test_over_axis(case: Case, dtype: str) -> None:
     # The sum and the quotient add half an ulp each to the error of the exponential.
     for length in (2, 10, 130):
@@ -38,33 +40,39 @@ def test_long_rows_are_summed_exactly() -> None:
     x = np.random.default_rng(0).normal(size=300_000)
     for dtype in DTYPES:
         row = x.astype(dtype)
-        for case in OVER_AXIS:
-            got = case(row)
-            shifted = row.astype(np.longdouble) - np.longdouble(row.max())
-            total = np.exp(shifted).sum()
-            expected = shifted - np.log(total) if case.function.__name__ == "log_softmax" else np.exp(shifted) / total
-            assert np.all(abs(got - expected) <= 2 * np.spacing(abs(got)))
+        shifted = row.astype(np.longdouble) - np.longdouble(row.max())
+        total = np.exp(shifted).sum()
+        expected = {
+            softmax: np.exp(shifted) / total,
+            log_softmax: shifted - np.log(total),
+            logsumexp: np.log(total) + row.max(),
+        }
+        for function, values in expected.items():
+            got = function(row)
+            assert np.all(abs(got - values) <= 2 * np.spacing(abs(got)))
 
 
-# The derivatives of silu and gelu are sums of two terms with a root at -1.28 and -0.75. Next to it, what counts is the
+# The derivatives of these are sums of two terms with a root between -0.75 and -1.5. Next to it, what counts is the
 # error beside the terms, not beside their difference.
+WITH_ROOT = {gelu, hard_silu, mish, quick_gelu, silu}
 NEAR_ROOT = 2.0
 OF_TERMS = 0.25
+GRADIENT = {"float32": 2.3, "float64": 4}  # 2.2 is that of tanh_shrink, a square; the others are below 2
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)
 def test_gradient(case: Case, dtype: str) -> None:
     x = sample(dtype, POINTS)
+    if case.function is logit:
+        x = np.concatenate([x, np.linspace(0, 1, POINTS // 2, dtype=dtype)])
     with np.errstate(all="ignore"):
         values = case.grad(x)
     exact = reference(case.function.grad, x, **dict(case.keywords))
-    errors = ulp_error(values, exact)
-    far = ~(abs(x) <= NEAR_ROOT)
-    assert errors[far].max() <= 4
-    magnitude = np.maximum(abs(exact[~far].astype("float64")), OF_TERMS).astype(dtype)
-    difference = np.array([float(abs(float(v) - e)) for v, e in zip(values[~far], exact[~far], strict=True)])
-    assert np.all(difference <= 2.5 * np.spacing(magnitude))
+    has_root = (abs(x) <= NEAR_ROOT) & (case.function in WITH_ROOT)
+    assert ulp_error(values[~has_root], exact[~has_root]).max() <= GRADIENT[dtype]
+    if has_root.any():
+        assert ulp_error(values[has_root], exact[has_root], beside=OF_TERMS).max() <= GRADIENT[dtype]
 
 
 @pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)
@@ -167,14 +175,16 @@ def test_nan_in_nan_out(case: Case) -> None:
 @pytest.mark.parametrize("case", OVER_AXIS, ids=repr)
 def test_special_rows(case: Case) -> None:
     inf, nan = np.inf, np.nan
-    least = 0.0 if case.function.__name__ == "softmax" else -inf
+    least = -inf if case.function is log_softmax else 0.0
+    up = -1 if case.function is softmin else 1  # where the large shares are
     for dtype in DTYPES:
-        np.testing.assert_array_equal(case(np.array([-inf, -inf], dtype)), [nan, nan])
-        np.testing.assert_array_equal(case(np.array([inf, 1.0], dtype)), [nan, nan])
+        np.testing.assert_array_equal(case(up * np.array([-inf, -inf], dtype)), [nan, nan])
+        np.testing.assert_array_equal(case(up * np.array([inf, 1.0], dtype)), [nan, nan])
         for sign in (1, -1):
             np.testing.assert_array_equal(case(np.array([sign * nan, 1.0, 2.0], dtype)), [nan] * 3)
-        np.testing.assert_array_equal(case(np.array([-inf, 1.0, -inf], dtype)), [least, case(np.zeros(1))[0], least])
-        assert case(np.array([1000.0, 0.0], dtype))[0] == case(np.zeros(1))[0]
+        alone = [least, case(np.zeros(1))[0], least]
+        np.testing.assert_array_equal(case(up * np.array([-inf, 1.0, -inf], dtype)), alone)
+        assert case(up * np.array([1000.0, 0.0], dtype))[0] == alone[1]
         # Masked elements take no part; a row of nothing else gets what a masked element gets.
         x, mask = np.array([[5.0, 1.0, nan], [1.0, 2.0, 3.0]], dtype), np.array([[1, 1, 0], [0, 0, 0]], bool)
         expected = np.array([[*case(x[0, :2]), least], [least] * 3])
@@ -188,8 +198,7 @@ def test_same_bits_wherever_an_element_stands() -> None:
             x = (random.normal(size=67) * 10).astype(dtype)
             whole = case(x)
             for i in range(x.size):
-                assert case(x[i:])[0] == whole[i]
-                assert case(x[: i + 1])[-1] == whole[i]
+                np.testing.assert_array_equal([case(x[i:])[0], case(x[: i + 1])[-1]], whole[i])
 
 
 # Independent of the formulas: the functions as textbooks define them, and the ranges they keep.

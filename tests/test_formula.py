@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.special
 from conftest import ELEMENTWISE, OVER_AXIS, Case
 
 import actufunc
@@ -178,6 +179,40 @@ def indexes(x: Any) -> Any:
     return x[0]
 
 
+def changes_in_place(x: Any) -> Any:
+    x[x < 0] = 0
+    return x
+
+
+def loops(x: Any) -> Any:
+    return sum(x)
+
+
+def combines_conditions(x: Any) -> Any:
+    return formula.where((x > 0) & (x < 1), x, 0)
+
+
+def calls_a_method(x: Any) -> Any:
+    return x.clip(0, 1)
+
+
+def takes_the_remainder(x: Any) -> Any:
+    return x % 2
+
+
+def uses_scipy(x: Any) -> Any:
+    return scipy.special.expit(x)
+
+
+def unpacks(x: Any) -> Any:
+    a, b = x
+    return a * b
+
+
+def is_tested(x: Any) -> Any:
+    return 1 if 0 in x else x
+
+
 @pytest.mark.parametrize(
     ("function", "words"),
     [
@@ -196,7 +231,15 @@ def indexes(x: Any) -> Any:
         (no_x, "must be x"),
         (any_number, "one by one"),
         (reserved, "has one already"),
-        (indexes, "subscriptable"),
+        (indexes, r"where\(condition"),
+        (changes_in_place, r"where\(condition"),
+        (loops, r"where\(condition"),
+        (unpacks, r"where\(condition"),
+        (is_tested, r"where\(condition"),
+        (combines_conditions, "nest them"),
+        (calls_a_method, r"uses \.clip of an argument"),
+        (takes_the_remainder, "only the operators"),
+        (uses_scipy, r"actufunc\.formula"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

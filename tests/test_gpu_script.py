@@ -195,9 +195,11 @@ def test_peers_compute_the_same(gpu: Any) -> None:
                 np.testing.assert_allclose(result.detach().numpy(), expected, rtol=1e-12, atol=1e-15)
                 found += 1
             if "approximate" not in cell.keywords:
-                given = {key: value for key, value in cell.keywords.items() if key in gpu_cells.REQUIRED}
-                plain = gpu_cells.textbook(cell.function, erf=erf, **given)
-                np.testing.assert_allclose(
-                    plain(*values[: cell.arrays]), expected, rtol=1e-12, atol=1e-15, err_msg=str(cell)
-                )
+                plain = gpu_cells.textbook(cell.function, erf=erf, **cell.keywords)
+                if plain is None:  # sparsemax is no formula
+                    continue
+                with np.errstate(invalid="ignore"):  # the logarithm of negative numbers
+                    np.testing.assert_allclose(
+                        plain(*values[: cell.arrays]), expected, rtol=1e-12, atol=1e-15, err_msg=str(cell)
+                    )
     assert found > 20

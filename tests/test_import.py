@@ -33,7 +33,7 @@ def test_other_arrays_load_no_numba() -> None:
         import sys, actufunc, array_api_strict as xp
         x = xp.asarray([1.0, 2.0])
         for function in actufunc.catalogue.ACTIVATIONS.values():
-            function(x, **({"alpha": 0.2} if function is actufunc.prelu else {}))
+            function(x, **actufunc.catalogue.examples(function))
         print("numba" in sys.modules, "llvmlite" in sys.modules)
     """
     assert run(code).split() == ["False", "False"]

@@ -18,9 +18,7 @@ import pytest
 from conftest import ELEMENTWISE, LIBRARIES, OVER_AXIS, Case, Library, load
 
 import actufunc
-from actufunc import activation
 from actufunc.catalogue import NAMES
-from actufunc.formula import absolute, maximum, minimum
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,22 +39,28 @@ DIFFERENCES: dict[tuple[str, str, float], tuple[float, str]] = {
     **{
         (library, function, -np.inf): (_NAN, _LIMIT)
         for library in ("torch", "jax")
-        for function in ("silu", "gelu", "gelu(approximate=tanh)")
+        for function in ("silu", "gelu", "gelu(approximate=tanh)", "mish", "hard_silu")
     },
     ("torch", "log_sigmoid", np.inf): (0.0, "subtracts equal numbers, so that zero is not negative"),
-    ("torch", "relu", -0.0): (-0.0, "keeps the sign of zero"),
+    **{("torch", function, -0.0): (-0.0, "keeps the sign of zero") for function in ("relu", "relu6", "soft_shrink")},
+    ("jax", "celu", -0.0): (0.0, "loses the sign of zero"),
 }
 
 # Where what a library returns depends on the dtype, the processor and the number of elements.
 UNDECIDED = {("torch", "gelu", np.inf): "NaN for several numbers of float32 with AVX-512, else infinity"}
 
-# Where a library's own function has a kink, its derivative is here another than that of the left-hand piece.
-SLOPES: dict[tuple[str, str, float], tuple[float, str]] = {
-    ("jax", "leaky_relu", 0.0): (1.0, "counts zero to the right-hand piece"),
+# Formulas in which exp has an argument that is rounded: to the error comes what rounding does to the argument.
+ROUNDED_ARGUMENT = {
+    "gelu(approximate=tanh)": "a cubic polynomial is the argument",
+    "quick_gelu": "a product is the argument",
 }
 
-# Formulas in which exp has an argument that is rounded: to the error comes what rounding does to the argument.
-ROUNDED_ARGUMENT = {"gelu(approximate=tanh)": "a cubic polynomial is the argument"}
+
+@pytest.fixture(autouse=True)
+def _poles() -> Iterator[None]:
+    """Let NumPy say nothing of the infinities and the NaN of logit."""
+    with np.errstate(all="ignore"):
+        yield
 
 
 def functions(case: Case) -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -80,12 +84,6 @@ def dtype_name(array: Any) -> str:
     """Return the name of a dtype, which the libraries spell differently."""
     dtype = array.dtype
     return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
-
-
-def jax_module() -> Any:
-    """Import JAX with float64, or skip."""
-    load("jax")
-    return importlib.import_module("jax")
 
 
 # Values.
@@ -134,9 +132,12 @@ def test_formula_is_accurate(case: Case, dtype: str) -> None:
     allowed = 8 * ulp
     if repr(case) in ROUNDED_ARGUMENT:
         allowed = allowed + np.finfo(dtype).eps * np.abs(x * case.grad(x))
-    error = np.abs(asnumpy(strict, case(strict.asarray(x))) - expected)
+    result = asnumpy(strict, case(strict.asarray(x)))
+    np.testing.assert_array_equal(np.isfinite(result), np.isfinite(expected))
+    error = np.abs(result - expected)[np.isfinite(expected)]
+    x, ulp, allowed = (values[np.isfinite(expected)] for values in (x, ulp, allowed))
     worst = np.argmax(error - allowed)
-    assert (error <= allowed).all(), f"{error.flat[worst] / ulp.flat[worst]} ulp at {x.flat[worst]}"
+    assert (error <= allowed).all(), f"{error[worst] / ulp[worst]} ulp at {x[worst]}"
 
 
 @elementwise
@@ -153,7 +154,8 @@ def test_special_values_are_numpys(xp: Library, case: Case, dtype: str) -> None:
                 message = f"{library} no longer differs in {function}({x}), where it {reason}: update the table"
                 assert repr(expected[i].item()) != repr(value), message
                 expected[i] = value
-    np.testing.assert_array_equal(result, expected)
+    # The constant that is selu of -inf may be the next number.
+    np.testing.assert_allclose(result, expected, rtol=np.finfo(dtype).eps)
     zero = expected == 0
     np.testing.assert_array_equal(np.signbit(result[zero]), np.signbit(expected[zero]), "sign of zero")
     for what, function in functions(case):
@@ -340,175 +342,6 @@ def test_mixed_devices(name: str, case: Case) -> None:
         assert (result.shape, result.dtype) == (x.shape, x.dtype)
     if case in OVER_AXIS:
         assert case(elsewhere, where=elsewhere > 0).device == elsewhere.device
-
-
-# torch.
-
-
-@every_function
-def test_torch_autograd_is_grad(case: Case) -> None:
-    torch = load("torch").module
-    for dtype, rtol in ((torch.float32, 1e-5), (torch.float64, 1e-12)):
-        x = torch.tensor([[-3.0, -0.5, 0.0, 0.5, 8.0, -8.0]], dtype=dtype, requires_grad=True)
-        g = torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]], dtype=dtype)
-        result = case(x)
-        assert result.requires_grad
-        result.backward(g)
-        assert x.grad.dtype == dtype
-        expected = case.vjp(x.detach(), g)
-        torch.testing.assert_close(x.grad, expected, rtol=rtol, atol=100 * torch.finfo(dtype).eps)
-
-
-@every_function
-def test_torch_gradcheck(case: Case) -> None:
-    torch = load("torch").module
-    x, g = (torch.tensor(values, dtype=torch.float64, requires_grad=True) for values in (GENERIC, GENERIC + 0.3))
-    for what, function in functions(case):
-        arrays = (x, g) if what == "vjp" else (x,)
-        assert torch.autograd.gradcheck(function, arrays)
-        assert torch.autograd.gradgradcheck(function, arrays)
-
-
-@pytest.mark.parametrize("case", WITH_HYPERPARAMETERS, ids=repr)
-def test_torch_gradcheck_by_hyperparameters(case: Case) -> None:
-    torch = load("torch").module
-    x = torch.tensor(GENERIC, dtype=torch.float64, requires_grad=True)
-    for name in case.function.definition.hyperparameters:
-        value = torch.tensor([[0.75], [1.25]], dtype=torch.float64, requires_grad=True)
-        others = {key: other for key, other in case.keywords if key != name}
-
-        def function(x: Any, value: Any, name: str = name, others: dict[str, Any] = others) -> Any:
-            return case.function(x, **{name: value}, **others)
-
-        assert torch.autograd.gradcheck(function, (x, value))
-        assert torch.autograd.gradgradcheck(function, (x, value))
-
-
-@every_function
-def test_torch_func(case: Case) -> None:
-    torch = load("torch").module
-    x = torch.tensor(GENERIC, dtype=torch.float64)
-    for what, function in functions(case):
-        arrays = [x, x + 1] if what == "vjp" else [x]
-        torch.testing.assert_close(torch.func.vmap(function)(*arrays), function(*arrays), rtol=1e-14, atol=1e-16)
-    slopes = torch.func.vmap(torch.func.grad(lambda row: case(row).sum()))(x)
-    torch.testing.assert_close(slopes, case.vjp(x, torch.ones_like(x)), rtol=1e-12, atol=1e-14)
-
-
-@every_function
-def test_torch_module(case: Case) -> None:
-    torch = load("torch").module
-
-    class Layer(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear = torch.nn.Linear(3, 3, dtype=torch.float64)
-
-        def forward(self, x: Any) -> Any:
-            return case(self.linear(x))
-
-    torch.manual_seed(0)
-    layer, x = Layer(), torch.tensor(GENERIC)
-    layer(x).square().sum().backward()
-    z = layer.linear(x).detach()
-    by_z = case.vjp(z, 2 * case(z))
-    torch.testing.assert_close(layer.linear.bias.grad, by_z.sum(0), rtol=1e-12, atol=1e-14)
-    torch.testing.assert_close(layer.linear.weight.grad, by_z.T @ x, rtol=1e-12, atol=1e-14)
-
-
-def test_torch_parameter_as_hyperparameter() -> None:
-    torch = load("torch").module
-    slopes = torch.nn.Parameter(torch.full((3,), 0.25, dtype=torch.float64))
-    x = torch.tensor(GENERIC)
-    actufunc.prelu(x, slopes).sum().backward()
-    torch.testing.assert_close(slopes.grad, actufunc.prelu.grad(x, slopes.detach(), wrt="alpha").sum(0))
-
-
-# At a kink of a formula: the derivative is that of `grad`, whatever a library makes of a tie.
-
-
-def _autograd(library: Library, function: Callable[[Any], Any], x: Numbers) -> Numbers:
-    if library.name == "torch":
-        leaf = library.asarray(x).requires_grad_()
-        function(leaf).sum().backward()
-        return asnumpy(library, leaf.grad)
-    return np.asarray(jax_module().grad(lambda x: function(x).sum())(library.asarray(x)))
-
-
-@pytest.mark.parametrize("name", ["torch", "jax"])
-@pytest.mark.parametrize("case", WITH_HYPERPARAMETERS, ids=repr)
-def test_autograd_of_formula_at_kink(name: str, case: Case) -> None:
-    library = load(name)
-    x = np.array([-1.0, 0.0, 1.0])
-    given = {key: np.full(3, 0.75) for key in case.function.definition.hyperparameters}
-    arrays = {key: library.asarray(value) for key, value in given.items()}
-    slopes = _autograd(library, lambda x: case.function(x, **arrays), x)
-    np.testing.assert_allclose(slopes, case.function.grad(x, **given), rtol=1e-14)
-
-
-@activation
-def clipped_relu(x: Any, top: float = 6) -> Any:
-    return minimum(maximum(x, 0), top)
-
-
-@activation
-def triangle(x: Any) -> Any:
-    return maximum(1 - absolute(x), 0)
-
-
-@pytest.mark.parametrize("name", ["torch", "jax"])
-@pytest.mark.parametrize("function", [clipped_relu, triangle], ids=lambda function: function.__name__)
-def test_autograd_of_own_activation_at_kink(name: str, function: actufunc.Activation) -> None:
-    x = np.array([-2.0, -1.0, 0.0, 0.5, 1.0, 6.0, 7.0])
-    np.testing.assert_array_equal(_autograd(load(name), function, x), function.grad(x))
-
-
-# JAX.
-
-
-@every_function
-def test_jax_transformations(case: Case) -> None:
-    jax = jax_module()
-    x = jax.numpy.asarray(GENERIC)
-    close = functools.partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-14)
-    for what, function in functions(case):
-        arrays = [x, x + 1] if what == "vjp" else [x]
-        expected = function(*arrays)
-        for transformed in (jax.jit(function), jax.jit(jax.vmap(function))):
-            result = transformed(*arrays)
-            assert result.dtype == x.dtype
-            close(result, expected)
-    expected = case.vjp(x, jax.numpy.ones_like(x))
-    close(jax.jit(jax.grad(lambda x: case(x).sum()))(x), expected)
-    jacobian = jax.jit(jax.jacfwd(case))(x[0])
-    g = x[1]
-    close(g @ jacobian, case.vjp(x[:1], x[1:])[0])
-
-
-@elementwise
-def test_jax_autodiff_is_grad_at_kinks(case: Case) -> None:
-    jax = jax_module()
-    for x in (0.0, -8.0, 8.0):
-        expected, _ = SLOPES.get(("jax", repr(case), x), (case.grad(x), ""))
-        np.testing.assert_allclose(jax.grad(case)(x), expected, rtol=1e-12, atol=1e-14)
-
-
-@pytest.mark.parametrize("case", WITH_HYPERPARAMETERS, ids=repr)
-def test_jax_traced_hyperparameters(case: Case) -> None:
-    jax = jax_module()
-    for dtype, rtol in (("float32", 4e-6), ("float64", 1e-13)):
-        x = jax.numpy.asarray(GENERIC, dtype)
-        for name in case.function.definition.hyperparameters:
-
-            def function(value: Any, x: Any = x, name: str = name) -> Any:
-                return case.function(x, **{**dict(case.keywords), name: value})
-
-            result = jax.jit(function)(0.75)
-            assert result.dtype == dtype, "a scalar never promotes"
-            np.testing.assert_allclose(result, function(0.75), rtol=rtol, atol=1e-7 if dtype == "float32" else 1e-16)
-            slope = jax.grad(lambda value: function(value).sum())(0.75)
-            by_value = case.function.grad(x, **{**dict(case.keywords), name: 0.75}, wrt=name)
-            np.testing.assert_allclose(slope, by_value.sum(), rtol=10 * rtol)
 
 
 # dask.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import inspect
+import re
 
 from . import activations
 from .ufunc import Activation
@@ -19,6 +21,19 @@ ACTIVATIONS: dict[str, Activation] = {name: value for name, value in NAMES.items
 def aliases(function: Activation) -> list[str]:
     """Return the other names of an activation."""
     return [name for name, value in NAMES.items() if value is function and name != function.__name__]
+
+
+def examples(function: Activation) -> dict[str, float]:
+    """Return values to try for the hyperparameters without a default."""
+    required = inspect.Parameter.empty
+    return {name: 0.25 for name, default in function.definition.hyperparameters.items() if default is required}
+
+
+def choices(function: Activation) -> dict[str, list[str]]:
+    """Return the values of the options, which stand in the docstring as ``name : {...}``."""
+    text = inspect.cleandoc(function.__doc__ or "")
+    found = {name: re.search(rf"^{name} : \{{(.*?)\}}", text, re.MULTILINE) for name in function.definition.options}
+    return {name: match[1].replace('"', "").split(", ") for name, match in found.items() if match}
 
 
 def find(name: str) -> Activation:

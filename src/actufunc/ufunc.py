@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, TypeVar
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
 from .dispatch import evaluate
-from .formula.definition import Definition, gradient, read, vector_jacobian_product
+from .dynamo import Derived, is_read, unread
+from .formula.definition import Definition, define, gradient, read, vector_jacobian_product, with_derivative
 from .formula.expression import Expression, constant, to_text
 from .protocol import Call
 
@@ -25,6 +27,8 @@ _KEYWORDS = {
     "subok": True,
 }
 _AXIS_KEYWORDS = {"axis": -1, "out": None, "where": True, "dtype": None}
+_REDUCING_KEYWORDS = {**_AXIS_KEYWORDS, "keepdims": False}
+_GATED_KEYWORDS = {"axis": -1, "out": None, "dtype": None}
 
 _ndarray = np.ndarray
 _FLOAT64 = np.dtype(np.float64)
@@ -36,8 +40,9 @@ class Activation:
     """An activation function for every kind of array.
 
     Call it as a NumPy ufunc: ``f(x, *hyperparameters, out=None, where=True, dtype=None, casting="same_kind",
-    order="K", subok=True)``; one over an axis takes ``axis=-1`` and of the others `out`, `where` and `dtype`. It
-    returns the kind of array that came in.
+    order="K", subok=True)``. One over an axis takes ``axis=-1`` and of the others `out`, `where` and `dtype`, and
+    ``keepdims=False`` if it reduces; a gated unit, which halves an axis, takes `axis`, `out` and `dtype`. It returns
+    the kind of array that came in.
 
     Made by `actufunc.activation`.
 
@@ -48,7 +53,9 @@ class Activation:
     grad : Activation
         Derivative; ``grad(x, ..., wrt="alpha")`` is the one by a hyperparameter.
     vjp : Activation
-        ``vjp(x, g)`` is the product of the cotangent `g` with the derivative, in one pass.
+        ``vjp(x, g)`` is the product of the cotangent `g` with the derivative, in one pass; with several names in
+        ``wrt`` a tuple of such products. By a hyperparameter it is not summed over the axes along which that was
+        broadcast.
     nin, nout, nargs, types, signature, identity :
         As of a `numpy.ufunc`.
     """
@@ -75,8 +82,9 @@ class Activation:
         # What `Call.straight` is, by the type of the arrays.
         self._elsewhere: dict[type, dict[Any, Callable[..., Any]]] = {}
         self.__name__ = self.__qualname__ = definition.name
-        self._parent: tuple[Activation, str] | None = None
-        self._overrides: dict[str, Callable[..., Any]] = {}
+        self._parent: tuple[Activation, str | int] | None = None
+        self._cotangent: Callable[..., Any] | None = None
+        self._graph_node: Any = None
 
     # Calling.
 
@@ -108,6 +116,9 @@ class Activation:
                         return kernel(x)
                 elif _goes_straight(x, out):
                     return kernel(x, out)
+        elif is_read():
+            self._make_graph_node()
+            return self._graph_node(x, *args, **(keywords if out is None else {**keywords, "out": out}))
         elif (known := self._elsewhere.get(type(x))) is not None:
             more = len(self.definition.arrays) - 1
             kernel = known.get(_key(x.dtype, args[more:], keywords)) if len(args) >= more else None
@@ -116,14 +127,26 @@ class Activation:
         given = keywords if out is None else {**keywords, "out": out}
         if isinstance(x, Expression):
             return self._inline(x, *args, **given)
+        if isinstance(wrt := keywords.get("wrt"), tuple):
+            return self._by_several(wrt, x, *args, **given)
         call = self._bind(x, *args, **given)
         result = evaluate(call)
-        if call.kernels is not None or call.straight is not None:
-            self._remember(call, _key(x.dtype, args[len(self.definition.arrays) - 1 :], keywords))
+        self._remember(call, x, args, keywords)
         return result
 
-    def _remember(self, call: Call, key: Any) -> None:
+    @unread
+    def _make_graph_node(self) -> None:
+        """Make what torch.compile calls instead."""
+        from .backends.autodiff import graph_node  # noqa: PLC0415
+
+        if self._graph_node is None:
+            self._graph_node = graph_node(self._call)
+
+    def _remember(self, call: Call, x: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         """Keep what the backend offers for the same arguments."""
+        if call.kernels is None and call.straight is None:
+            return
+        key = _key(x.dtype, args[len(self.definition.arrays) - 1 :], keywords)
         if key is None:
             return
         if call.kernels is not None:
@@ -140,7 +163,7 @@ class Activation:
         if len(args) > len(names):
             raise TypeError(f"{self.__name__} takes at most {len(names)} positional arguments, not {len(args)}")
         given = dict(zip(names, args, strict=False))
-        own = _AXIS_KEYWORDS if definition.over_axis else _KEYWORDS
+        own = self._keywords
         protocol: dict[str, Any] = {}
         for name, value in keywords.items():
             if name in given:
@@ -162,6 +185,26 @@ class Activation:
         operands = {name: values[name] for name in definition.arguments}
         return Call(self, operands, {name: values[name] for name in definition.options}, protocol)
 
+    @functools.cached_property
+    def _keywords(self) -> dict[str, Any]:
+        """Keywords of the call protocol, with their defaults."""
+        definition = self.definition
+        if definition.gated:
+            return _GATED_KEYWORDS
+        if definition.reduces or definition.of_rows:
+            return _REDUCING_KEYWORDS
+        return _AXIS_KEYWORDS if definition.over_axis else _KEYWORDS
+
+    def _by_several(self, names: tuple[Any, ...], /, *args: Any, out: Any = None, **keywords: Any) -> tuple[Any, ...]:
+        """Differentiate by several arguments."""
+        outputs = (None,) * len(names) if out is None else out
+        if not isinstance(outputs, tuple) or len(outputs) != len(names):
+            raise ValueError(
+                f"{self.__name__} has {len(names)} results for wrt={names}: out must be a tuple of as many arrays"
+            )
+        given = zip(names, outputs, strict=True)
+        return tuple(self._call(*args, **(keywords | {"wrt": name, "out": each})) for name, each in given)
+
     def _inline(self, x: Expression, *args: Any, **keywords: Any) -> Expression:
         """Put the formula in the place of a call inside another formula."""
         call = self._bind(x, *args, **keywords)
@@ -172,18 +215,17 @@ class Activation:
 
     # Derivatives.
 
-    @functools.cached_property
+    @Derived
     def grad(self) -> Activation:
-        """Derivative by `x`, or by the hyperparameter that the keyword `wrt` names."""
-        if self.definition.over_axis:
+        """Return the derivative by `x`, or by the hyperparameter that the keyword `wrt` names."""
+        if self.definition.over_axis or self.definition.gated:
             raise AttributeError(f"the derivative of {self.__name__} is a matrix: use {self.__name__}.vjp(x, g)")
-        return self._derived("grad", gradient(self.definition, self._overrides.get("derivative")))
+        return self._derived("grad", gradient(self.definition))
 
-    @functools.cached_property
+    @Derived
     def vjp(self) -> Activation:
         """``vjp(x, g)``: the product of the cotangent `g` with the derivative at `x`."""
-        of = self.definition if self.definition.over_axis else self.grad.definition
-        return self._derived("vjp", vector_jacobian_product(of, self._overrides.get("cotangent")))
+        return self._derived("vjp", vector_jacobian_product(self.definition, self._cotangent))
 
     def _derived(self, attribute: str, definition: Definition) -> Activation:
         derived = Activation(definition)
@@ -192,20 +234,41 @@ class Activation:
         derived.__doc__ = f"{what} of `{self.__name__}`: ``{definition.name}{derived.__signature__}``."
         return derived
 
-    def derivative(self, formula: _Function) -> _Function:
-        """State the derivative by `x`, where the automatic one would lose accuracy or overflow.
+    @functools.cached_property
+    def halves(self) -> tuple[Activation, ...]:
+        """For a gated unit, the elementwise functions of both halves of `x` that make it up; else empty."""
+        made = tuple(map(Activation, self.definition.halves))
+        for number, half in enumerate(made):
+            half._parent = (self, number)  # noqa: SLF001
+        return made
+
+    @overload
+    def derivative(self, formula: _Function, /) -> _Function: ...
+
+    @overload
+    def derivative(self, formula: None = None, /, *, wrt: str) -> Callable[[_Function], _Function]: ...
+
+    def derivative(self, formula: Callable[..., Any] | None = None, /, *, wrt: str = "x") -> Any:
+        """State a derivative, where the automatic one would lose accuracy or overflow.
+
+        It also holds where this activation is part of another formula.
 
         Parameters
         ----------
         formula : callable
             Takes what the definition takes and returns an expression.
+        wrt : str, default "x"
+            Name of the argument by which it is the derivative.
 
         Returns
         -------
         callable
-            `formula`, so that this can be used as a decorator.
+            `formula`, so that this can be used as a decorator: ``@f.derivative`` or ``@f.derivative(wrt="alpha")``.
         """
-        return self._override("derivative", formula)
+        if formula is None:
+            return functools.partial(self.derivative, wrt=wrt)
+        self.definition = with_derivative(self.definition, wrt, formula)
+        return self._restated(formula)
 
     def cotangent(self, formula: _Function) -> _Function:
         """State the vjp of a function over an axis.
@@ -220,12 +283,12 @@ class Activation:
         callable
             `formula`, so that this can be used as a decorator.
         """
-        return self._override("cotangent", formula)
+        self._cotangent = formula
+        return self._restated(formula)
 
-    def _override(self, name: str, formula: _Function) -> _Function:
-        for derived in ("grad", "vjp"):
-            self.__dict__.pop(derived, None)
-        self._overrides[name] = formula
+    def _restated(self, formula: _Function) -> _Function:
+        for derived in (Activation.grad, Activation.vjp):
+            derived.forget(self)
         _ = self.vjp.definition.expression(self.vjp.definition.options)  # so that a mistake is told here
         return formula
 
@@ -258,14 +321,14 @@ class Activation:
         parameters = [kinds(name, kinds.POSITIONAL_ONLY) for name in definition.arrays]
         for name, default in {**definition.hyperparameters, **definition.options}.items():
             parameters.append(kinds(name, kinds.POSITIONAL_OR_KEYWORD, default=default))
-        for name, default in (_AXIS_KEYWORDS if definition.over_axis else _KEYWORDS).items():
+        for name, default in self._keywords.items():
             parameters.append(kinds(name, kinds.KEYWORD_ONLY, default=default))
         return inspect.Signature(parameters)
 
     @property
     def formula(self) -> str:
         """The formula that all backends compute, for the default options."""
-        return to_text(self.definition.trace(**self.definition.options))
+        return to_text(self.definition.formula(self.definition.options))
 
     def source(self, target: str = "numba", dtype: Any = "float32", **options: Any) -> str:
         """Return the text that is compiled.
@@ -320,15 +383,49 @@ class Activation:
             return (example if definition.over_axis else cuda_source)(name, expression, arguments, np.dtype(dtype))
         raise ValueError(f"target must be 'numba' or 'cuda', not {target!r}")
 
+    @property
+    def _numba_type_(self) -> Any:
+        """What Numba asks for where a function that it compiles mentions this one."""
+        from .backends.numpy.extension import numba_type  # noqa: PLC0415
+
+        return numba_type(self)
+
     def __repr__(self) -> str:
         hyperparameters = ", ".join(self.definition.arguments)
         return f"<activation {self.__name__}({hyperparameters}) = {self.formula}>"
 
     def __reduce__(self) -> Any:
         if self._parent is not None:
-            parent, attribute = self._parent
-            return getattr, (parent, attribute)
-        return self.__qualname__
+            parent, which = self._parent
+            return (getattr, (parent, which)) if isinstance(which, str) else (_half, (parent, which))
+        definition = self.definition
+        module = sys.modules.get(self.__module__)
+        # What another process cannot import travels as a formula; with options it is more than one formula.
+        if definition.options or (self.__module__ != "__main__" and getattr(module, self.__name__, None) is self):
+            return self.__qualname__
+        cotangent = None if self._cotangent is None else self.vjp.definition.trace()
+        named = (definition.name, self.__module__, self.__qualname__, self.__doc__)
+        return _from_formula, (named, definition.hyperparameters, definition.trace(), cotangent)
+
+    def __copy__(self) -> Activation:
+        return self
+
+    def __deepcopy__(self, _memo: Any) -> Activation:
+        return self
+
+
+def _half(gated: Activation, number: int) -> Activation:
+    return gated.halves[number]
+
+
+def _from_formula(named: tuple[Any, ...], hyperparameters: Any, formula: Expression, cotangent: Any) -> Activation:
+    """Make an activation of a formula that was pickled."""
+    name, module, qualname, doc = named
+    made = Activation(define(name, hyperparameters, {}, lambda: formula))
+    made.__module__, made.__qualname__, made.__doc__ = module, qualname, doc
+    if cotangent is not None:
+        made.cotangent(lambda **_: cotangent)
+    return made
 
 
 def _key(dtype: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:

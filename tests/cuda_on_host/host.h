@@ -89,6 +89,14 @@ void call(void (*kernel)(A...), void **args) { call(kernel, args, std::index_seq
 }  // namespace host
 
 static inline void __syncthreads() { host::sync(); }
+static inline int __syncthreads_or(int predicate) {
+    host::shuffled[host::current] = predicate;
+    host::sync();
+    bool any = false;
+    for (size_t t = 0; t < blockDim.x; t++) any |= host::shuffled[t] != 0;
+    host::sync();
+    return any;
+}
 template <typename T> T __shfl_xor_sync(unsigned mask, T value, int lane_mask) {
     assert(mask == 0xffffffff && lane_mask < 32);
     const size_t self = host::current;

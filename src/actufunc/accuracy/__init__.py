@@ -6,6 +6,7 @@ imported when something is measured, and not before.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -55,12 +56,19 @@ def largest_error(activation: Activation, points: Array, /, **arguments: Any) ->
     """
     with np.errstate(all="ignore"):
         values = activation(points, **arguments)
-    errors = ulp_error(values, reference(activation, points, **arguments))
+    errors = ulp_error(values, reference(activation, points, **arguments), beside=_beside(activation))
     worst = int(np.argmax(errors))
     return LargestError(float(errors.flat[worst]), float(points.flat[worst]))
 
 
-def ulp_error(values: Array, exact: Array) -> Array:
+def _beside(activation: Activation) -> float:
+    """Return the magnitude beside which an error counts: one, for shares of a total and for a sum that may cancel."""
+    definition = activation.definition
+    nodes = definition.expression(definition.options).nodes()
+    return 1.0 if definition.reduces or any(node.operation == "axis_threshold" for node in nodes) else 0.0
+
+
+def ulp_error(values: Array, exact: Array, *, beside: float = 0.0) -> Array:
     """Return the distance from exact values in units in the last place.
 
     Parameters
@@ -69,6 +77,8 @@ def ulp_error(values: Array, exact: Array) -> Array:
         What was computed. The unit is that of its dtype at the exact value, below the normal range the subnormal one.
     exact : array of mpmath numbers, of the same shape
         What should have been computed, as `reference` returns it.
+    beside : float, default 0
+        The unit is at least that of this magnitude, as is fair where terms of it cancel.
 
     Returns
     -------
@@ -82,6 +92,7 @@ def ulp_error(values: Array, exact: Array) -> Array:
     context = mpmath.MPContext()
     context.prec = EXACT_BITS  # so that differences and quotients below are exact to all bits of interest
     beyond = context.ldexp(1, form.highest + 1)
+    least = max(form.lowest, math.frexp(beside)[1] - 1) if beside else form.lowest
     overflow = beyond - context.ldexp(1, form.highest - form.precision)  # where rounding to nearest gives infinity
 
     def error(value: float, right: Any) -> float:
@@ -95,7 +106,7 @@ def ulp_error(values: Array, exact: Array) -> Array:
             if abs(right) >= overflow and (computed > 0) == (right > 0):
                 return 0.0
             computed = beyond if computed > 0 else -beyond
-        exponent = min(max(context.mag(clipped) - 1, form.lowest), form.highest) if clipped else form.lowest
+        exponent = min(max(context.mag(clipped) - 1, least), form.highest) if clipped else least
         return float(abs(computed - clipped) / context.ldexp(1, exponent - form.precision + 1))
 
     errors = np.empty(values.shape)

@@ -47,20 +47,28 @@ def reference(activation: Activation, x: Array, /, **arguments: Any) -> Array:
     definition = activation.definition
     options = {name: arguments.pop(name, default) for name, default in definition.options.items()}
     expression = definition.expression(options)
+    arguments = {name: _along(definition, name, value) for name, value in arguments.items()}
     operands = {"x": x} | {n: _operand(definition, n, arguments, x) for n in definition.arguments if n != "x"}
     if arguments:
         unknown = f"{definition.name} has no {' and '.join(map(repr, arguments))}"
         raise TypeError(unknown)
     n = x.shape[-1] if definition.over_axis else 1
     rows = {name: array.astype(np.float64).reshape(-1, n) for name, array in operands.items()}
-    exact = np.empty(x.shape, dtype=object)
+    exact = np.empty(x.shape[:-1] if definition.reduces else x.shape, dtype=object)
     evaluator = _Evaluator(expression, FORMATS[working_dtype(x.dtype).name])
     exact.reshape(-1)[:] = [
         value
         for i in range(x.size // max(n, 1))
-        for value in evaluator({name: row[i].tolist() for name, row in rows.items()}, n)
+        for value in evaluator({name: row[i].tolist() for name, row in rows.items()}, n)[
+            : 1 if definition.reduces else n
+        ]
     ]
     return exact
+
+
+def _along(definition: Definition, name: str, value: Any) -> Any:
+    """Give an array that lacks the axis one of length one."""
+    return np.expand_dims(value, -1) if name in definition.of_rows else value
 
 
 def _operand(definition: Definition, name: str, arguments: dict[str, Any], x: Array) -> Array:
@@ -124,6 +132,8 @@ class _Evaluator:
     def _combine(self, operation: str, rows: list[list[Any]], n: int) -> list[Any]:
         if operation in REDUCTIONS:
             row = rows[0] * n if len(rows[0]) == 1 else rows[0]
+            if operation == "axis_threshold":
+                return [self._threshold(row)]
             total = row[0]
             for value in row[1:]:
                 total = self.operations["add" if operation == "axis_sum" else "maximum"](total, value)
@@ -131,6 +141,19 @@ class _Evaluator:
         apply = self.operations[operation]
         length = max(map(len, rows))
         return [apply(*each) for each in zip(*(r * length if len(r) == 1 else r for r in rows), strict=True)]
+
+    def _threshold(self, row: list[Any]) -> Any:
+        """Find the threshold by the definition: the largest are above it as long as it would be below the next."""
+        if any(map(self.context.isnan, row)):
+            return self.context.nan
+        total, add = self.context.zero, self.operations["add"]
+        threshold = self.context.ninf
+        for count, value in enumerate(sorted(row, reverse=True), 1):
+            total = add(total, value)
+            if value <= (total - 1) / count:
+                break
+            threshold = add(total, -1) / count
+        return threshold
 
     def _agree(self, previous: list[Any], values: list[Any]) -> bool:
         def alike(a: Any, b: Any) -> bool:
@@ -211,4 +234,5 @@ def _operations(context: Any, add: Callable[..., Any], damped: Callable[..., Any
         "normal_cdf": normal_cdf,
         "normal_pdf": normal_pdf,
         "damped": damped,
+        "rounded_once": lambda x: x,
     }

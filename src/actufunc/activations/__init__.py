@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 from actufunc.ufunc import Activation
 
+from .exponential import *
+from .gated import *
 from .logistic import *
 from .over_axis import *
+from .piecewise import *
 from .rectifiers import *
+from .shrinkage import *
 from .smooth import *
 
 if not TYPE_CHECKING:  # type checkers follow the star imports, and could not follow this

@@ -2,11 +2,27 @@ r"""The logistic function, its logarithm and its kin."""
 
 from __future__ import annotations
 
+import math
+
 from actufunc import formula
-from actufunc.formula import Expression, logistic
+from actufunc.formula import (
+    Expression,
+    absolute,
+    clip,
+    damped,
+    log,
+    log1p,
+    logistic,
+    maximum,
+    minimum,
+    rounded_once,
+    where,
+)
 from actufunc.ufunc import activation
 
-__all__ = ["expit", "log_expit", "log_sigmoid", "sigmoid", "softplus", "tanh"]
+from .bounds import ALMOST_INFINITE, FAR
+
+__all__ = ["expit", "log_expit", "log_sigmoid", "logit", "sigmoid", "softplus", "softsign", "tanh", "tanh_offset"]
 
 
 @activation
@@ -88,6 +104,58 @@ def log_sigmoid(x: Expression) -> Expression:
 
 
 @activation
+def logit(x: Expression) -> Expression:
+    r"""Logarithm of the odds, the inverse of the logistic sigmoid.
+
+    .. math:: \operatorname{logit}(x) = \log \frac{x}{1 - x}
+
+    Range (-inf, inf) on [0, 1], increasing, and NaN outside. Accurate at 1/2 too, where it vanishes.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+
+    Returns
+    -------
+    array
+        Of the kind, shape and dtype of `x`.
+
+    Notes
+    -----
+    Values: NaN at -inf, -inf at -0 and +0, NaN at +inf, NaN at NaN. It is inf at 1. Derivative: :math:`1/(x\,(1 - x))`.
+
+    References
+    ----------
+    J. Berkson, "Application of the logistic function to bio-assay", Journal of the American Statistical Association 39,
+    1944.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import logit
+    >>> logit(np.array([0.0, 0.25, 0.5, 1.0]))
+    array([       -inf, -1.09861229,  0.        ,         inf])
+    """
+    # Between 1/4 and 3/4 up to the sign the logarithm of (1 - t)/t = 1 + (1 - 2*t)/t with t the lesser of x and 1 - x,
+    # where all differences are exact.
+    is_middle = absolute(x - 0.5) < 0.25  # noqa: PLR2004
+    t = where(is_middle, where(x < 0.5, x, 1 - x), 0.5)  # noqa: PLR2004
+    magnitude = log1p((1 - 2 * t) / t)
+    middle = where(x < 0.5, -magnitude, magnitude)  # noqa: PLR2004
+    return where(is_middle, middle, log(x) - log1p(-x))
+
+
+@logit.derivative
+def _(x: Expression) -> Expression:
+    inside = clip(x, 0, 1)
+    product = inside * (1 - inside)
+    # Not 1/where(product == 0, 1, product): compilers divide before they choose, and dividing by zero warns.
+    slope = 1 / (product + where(product == 0, 1, 0))
+    return where(x > 0, where(x < 1, slope, where(x == 1, math.inf, math.nan)), where(x == 0, math.inf, math.nan))
+
+
+@activation
 def tanh(x: Expression) -> Expression:
     r"""Hyperbolic tangent.
 
@@ -122,6 +190,95 @@ def tanh(x: Expression) -> Expression:
     array([-0.76159416,  0.        ,  0.76159416])
     """
     return formula.tanh(x)
+
+
+@activation
+def tanh_offset(x: Expression) -> Expression:
+    r"""Hyperbolic tangent, moved to the range of a probability.
+
+    .. math:: \operatorname{tanh\_offset}(x) = \frac{1 + \tanh x}{2} = \sigma(2 x)
+
+    Range (0, 1), increasing. The left tail keeps its relative accuracy.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+
+    Returns
+    -------
+    array
+        Of the kind, shape and dtype of `x`.
+
+    Notes
+    -----
+    Values: 0 at -inf, 1/2 at -0 and +0, 1 at +inf, NaN at NaN. Derivative: :math:`2\,\sigma(2 x)\,\sigma(-2 x)`.
+
+    References
+    ----------
+    Y. LeCun, L. Bottou, G. Orr, K.-R. Müller, "Efficient BackProp", in Neural Networks: Tricks of the Trade, 1998.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import tanh_offset
+    >>> tanh_offset(np.array([-1.0, 0.0, 1.0]))
+    array([0.11920292, 0.5       , 0.88079708])
+    """
+    u = clip(x, -FAR, FAR)
+    return logistic(u + u)
+
+
+@tanh_offset.derivative
+def _(x: Expression) -> Expression:
+    u = clip(x, -FAR, FAR)
+    return 2 * (logistic(u + u) * logistic(-u - u))
+
+
+@activation
+def softsign(x: Expression) -> Expression:
+    r"""Rational sigmoid.
+
+    .. math:: \operatorname{softsign}(x) = \frac{x}{1 + |x|}
+
+    Range [-1, 1], odd, increasing.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+
+    Returns
+    -------
+    array
+        Of the kind, shape and dtype of `x`.
+
+    Notes
+    -----
+    Values: -1 at -inf, -0 at -0, +0 at +0, 1 at +inf, NaN at NaN: the limits at infinity. Derivative: :math:`1/(1 +
+    |x|)^2`.
+
+    References
+    ----------
+    D. L. Elliott, "A better activation function for artificial neural networks", Technical report 93-8, University of
+    Maryland, 1993.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import softsign
+    >>> softsign(np.array([-np.inf, -1.0, 0.0, 3.0]))
+    array([-1.  , -0.5 ,  0.  ,  0.75])
+    """
+    finite = clip(x, -ALMOST_INFINITE, ALMOST_INFINITE)
+    return rounded_once(finite / (1 + absolute(finite)))
+
+
+@softsign.derivative
+def _(x: Expression) -> Expression:
+    total = 1 + minimum(absolute(x), ALMOST_INFINITE)
+    large = maximum(absolute(x), ALMOST_INFINITE)
+    return where(absolute(x) < ALMOST_INFINITE, rounded_once(1 / (total * total)), 1 / large / large)
 
 
 @activation
@@ -167,6 +324,15 @@ def softplus(x: Expression, beta: float | Expression = 1) -> Expression:
 @softplus.derivative
 def _(x: Expression, beta: Expression) -> Expression:
     return logistic(beta * x)
+
+
+@softplus.derivative(wrt="beta")
+def _(x: Expression, beta: Expression) -> Expression:
+    # x*logistic(u)/beta - softplus(u)/beta**2 with u = beta*x, which cancels on the right. With u = softplus(u) -
+    # softplus(-u) it is minus the entropy of a coin that falls with probability logistic(u).
+    u = beta * x
+    entropy = damped(formula.softplus(-u), logistic(u)) + damped(formula.softplus(u), logistic(-u))
+    return -entropy / beta / beta
 
 
 expit = sigmoid

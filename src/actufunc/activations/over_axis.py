@@ -1,11 +1,13 @@
-r"""Functions over an axis: softmax and its logarithm."""
+r"""Functions over an axis: softmax and its kin."""
 
 from __future__ import annotations
 
-from actufunc.formula import Expression, axis_max, axis_sum, exp, log1p, where
+import math
+
+from actufunc.formula import Expression, absolute, axis_max, axis_sum, axis_threshold, exp, log1p, maximum, where
 from actufunc.ufunc import activation
 
-__all__ = ["log_softmax", "softmax"]
+__all__ = ["log_softmax", "logsumexp", "softmax", "softmin", "sparsemax"]
 
 
 @activation
@@ -108,3 +110,158 @@ def log_softmax(x: Expression) -> Expression:
 def _(x: Expression, g: Expression) -> Expression:
     y: Expression = softmax(x)
     return g - y * axis_sum(g)
+
+
+@activation
+def softmin(x: Expression) -> Expression:
+    r"""Softmax of the negative: the smallest element gets the largest share.
+
+    .. math:: \operatorname{softmin}(x)_i = \frac{e^{-x_i}}{\sum_j e^{-x_j}}
+
+    Range [0, 1].
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+    axis : int, tuple of int or None, default -1
+        What to normalise over; None is the whole array.
+    where : array of bool, optional
+        Elements that take part; the others get 0.
+
+    Returns
+    -------
+    array
+        Of the kind, shape and dtype of `x`.
+
+    Notes
+    -----
+    Values: an element of inf gets 0; a slice with NaN or -inf in it, or with nothing but inf, is NaN. ``softmin.vjp(x,
+    g)`` is :math:`y\,(\sum_j g_j y_j - g)`.
+
+    References
+    ----------
+    J. S. Bridle, "Probabilistic interpretation of feedforward classification network outputs", in Neurocomputing, 1990.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import softmin
+    >>> softmin(np.array([[0.0, 0.0], [0.0, 1000.0]]))
+    array([[0.5, 0.5],
+           [1. , 0. ]])
+    """
+    y: Expression = softmax(-x)
+    return y
+
+
+@softmin.cotangent
+def _(x: Expression, g: Expression) -> Expression:
+    y: Expression = softmax(-x)
+    return y * (axis_sum(g * y) - g)
+
+
+@activation
+def logsumexp(x: Expression) -> Expression:
+    r"""Logarithm of the sum of exponentials, a smooth maximum.
+
+    .. math:: \operatorname{logsumexp}(x) = \log \sum_j e^{x_j}
+
+    Range [-inf, inf]. Nothing overflows: the largest element is subtracted first.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+    axis : int, tuple of int or None, default -1
+        What to reduce over; None is the whole array.
+    keepdims : bool, default False
+        Whether the result keeps the axis, with length one.
+    where : array of bool, optional
+        Elements that take part.
+
+    Returns
+    -------
+    array
+        Of the kind and dtype of `x`, without the axis.
+
+    Notes
+    -----
+    Values: -inf for nothing but -inf (or nothing at all), inf for a slice with inf in it, NaN with NaN.
+    ``logsumexp.vjp(x, g)`` takes a cotangent of the shape of the result, and is :math:`g\,\operatorname{softmax}(x)`.
+
+    References
+    ----------
+    P. Blanchard, D. J. Higham, N. J. Higham, "Accurately computing the log-sum-exp and softmax functions", IMA Journal
+    of Numerical Analysis 41, 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import logsumexp
+    >>> logsumexp(np.array([[0.0, 0.0], [1000.0, 0.0]]))
+    array([6.93147181e-01, 1.00000000e+03])
+    """
+    # As in log_softmax; but an infinite element is not subtracted, for the result is infinite too.
+    largest = axis_max(x)
+    shift = where(absolute(largest) == math.inf, 0, largest)
+    below = x - shift
+    others = axis_sum(where(below == 0, 0, exp(below)))
+    ties = axis_sum(where(below == 0, 1, 0)) - 1
+    return shift + log1p(others + ties)
+
+
+@logsumexp.cotangent
+def _(x: Expression, g: Expression) -> Expression:
+    y: Expression = softmax(x)
+    return g * y
+
+
+@activation
+def sparsemax(x: Expression) -> Expression:
+    r"""Nearest point of the probability simplex: like softmax, but small shares are zero.
+
+    .. math:: \operatorname{sparsemax}(x)_i = \max(x_i - \tau, 0), \quad \sum_i \operatorname{sparsemax}(x)_i = 1
+
+    Range [0, 1]. The error is small beside the differences within a slice, not beside each share.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+    axis : int, tuple of int or None, default -1
+        What to normalise over; None is the whole array.
+    where : array of bool, optional
+        Elements that take part; the others get 0.
+
+    Returns
+    -------
+    array
+        Of the kind, shape and dtype of `x`.
+
+    Notes
+    -----
+    Values: an element of -inf gets 0; a slice with NaN or +inf in it, or with nothing but -inf, is NaN.
+    ``sparsemax.vjp(x, g)`` is :math:`g` less its mean, among the elements with a share, and 0 elsewhere.
+
+    References
+    ----------
+    A. F. T. Martins, R. F. Astudillo, "From softmax to sparsemax: a sparse model of attention and multi-label
+    classification", ICML 2016.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import sparsemax
+    >>> sparsemax(np.array([1.0, 0.75, -1.0]))
+    array([0.625, 0.375, 0.   ])
+    """
+    below = x - axis_max(x)
+    return maximum(below - axis_threshold(below), 0)
+
+
+@sparsemax.cotangent
+def _(x: Expression, g: Expression) -> Expression:
+    share: Expression = sparsemax(x)
+    mean = axis_sum(where(share > 0, g, 0)) / axis_sum(where(share > 0, 1, 0))
+    return where(share > 0, g - mean, 0 * share)

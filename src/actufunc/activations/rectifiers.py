@@ -1,11 +1,11 @@
-r"""Rectifiers: the identity on the right, something small on the left."""
+r"""Rectifiers: the identity on the right, a straight line on the left."""
 
 from __future__ import annotations
 
-from actufunc.formula import Expression, expm1, maximum, where
+from actufunc.formula import Expression, clip, maximum, where
 from actufunc.ufunc import activation
 
-__all__ = ["elu", "leaky_relu", "prelu", "relu"]
+__all__ = ["leaky_relu", "prelu", "relu", "relu6", "relu_squared", "threshold"]
 
 
 @activation
@@ -42,6 +42,85 @@ def relu(x: Expression) -> Expression:
     array([0., 0., 2.])
     """
     return maximum(x, 0)
+
+
+@activation
+def relu6(x: Expression) -> Expression:
+    r"""Rectifier that stops at six.
+
+    .. math:: \operatorname{relu6}(x) = \min(\max(x, 0), 6)
+
+    Range [0, 6]. Exact, also on integers, which keep their dtype.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32, float64 or integers; booleans become the default float.
+
+    Returns
+    -------
+    array
+        Of the kind, shape and dtype of `x`.
+
+    Notes
+    -----
+    Values: 0 at -inf, 0 at -0 and +0, 6 at +inf, NaN at NaN. Derivative: 1 between 0 and 6, 0 elsewhere, also at 0 and
+    at 6.
+
+    References
+    ----------
+    A. Krizhevsky, "Convolutional deep belief networks on CIFAR-10", 2010.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import relu6
+    >>> relu6(np.array([-1.0, 2.0, 8.0]))
+    array([0., 2., 6.])
+    """
+    return clip(x, 0, 6)
+
+
+@activation
+def relu_squared(x: Expression) -> Expression:
+    r"""Square of the rectified linear unit.
+
+    .. math:: \operatorname{relu\_squared}(x) = \max(x, 0)^2
+
+    Range [0, inf). Continuously differentiable.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+
+    Returns
+    -------
+    array
+        Of the kind, shape and dtype of `x`.
+
+    Notes
+    -----
+    Values: 0 at -inf, 0 at -0 and +0, inf at +inf, NaN at NaN. Derivative: :math:`2 \max(x, 0)`.
+
+    References
+    ----------
+    D. R. So, W. Mańke, H. Liu, Z. Dai, N. Shazeer, Q. V. Le, "Primer: searching for efficient transformers for language
+    modeling", NeurIPS 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import relu_squared
+    >>> relu_squared(np.array([-1.0, 0.5, 3.0]))
+    array([0.  , 0.25, 9.  ])
+    """
+    return maximum(x, 0) ** 2
+
+
+@relu_squared.derivative
+def _(x: Expression) -> Expression:
+    return 2 * maximum(x, 0)
 
 
 @activation
@@ -124,19 +203,22 @@ def prelu(x: Expression, alpha: Expression) -> Expression:
 
 
 @activation
-def elu(x: Expression, alpha: float | Expression = 1) -> Expression:
-    r"""Exponential linear unit.
+def threshold(x: Expression, threshold: Expression, value: Expression) -> Expression:
+    r"""Identity above a threshold, a value elsewhere.
 
-    .. math:: \operatorname{elu}(x) = \begin{cases} x & x > 0 \\ \alpha\,(e^x - 1) & x \le 0 \end{cases}
+    .. math:: \operatorname{threshold}(x) = \begin{cases} x & x > \text{threshold} \\ \text{value} & \text{otherwise}
+        \end{cases}
 
-    Range (-alpha, inf), increasing.
+    Exact, also on integers, which keep their dtype if both numbers are integers.
 
     Parameters
     ----------
     x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-    alpha : scalar or array that broadcasts, default 1
-        Depth of the left branch.
+        float16, bfloat16, float32, float64 or integers; booleans become the default float.
+    threshold : scalar or array that broadcasts
+        Where it jumps.
+    value : scalar or array that broadcasts
+        Result up to and at the threshold.
 
     Returns
     -------
@@ -145,20 +227,18 @@ def elu(x: Expression, alpha: float | Expression = 1) -> Expression:
 
     Notes
     -----
-    Values: -alpha at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative: :math:`\alpha e^x` up to and at
-    zero, 1 beyond.
+    Values for a threshold and a value of 1/4: 0.25 at -inf, 0.25 at -0 and +0, inf at +inf, NaN at NaN. Derivative: 0
+    up to and at the threshold, 1 beyond.
 
     References
     ----------
-    D.-A. Clevert, T. Unterthiner, S. Hochreiter, "Fast and accurate deep network learning by exponential linear units
-    (ELUs)", ICLR 2016.
+    K. Konda, R. Memisevic, D. Krueger, "Zero-bias autoencoders and the benefits of co-adapting features", ICLR 2015.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from actufunc import elu
-    >>> elu(np.array([-1.0, 0.0, 2.0]))
-    array([-0.63212056,  0.        ,  2.        ])
+    >>> from actufunc import threshold
+    >>> threshold(np.array([-1.0, 0.5, 3.0]), 1.0, 0.0)
+    array([0., 0., 3.])
     """
-    left = where(x > 0, 0, x)  # lest the exponential overflow on the right
-    return where(x > 0, x, alpha * expm1(left))
+    return where(x > threshold, x, value)

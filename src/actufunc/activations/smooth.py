@@ -1,13 +1,29 @@
-r"""Smooth units of the form x times a sigmoid."""
+r"""Smooth units: the argument times a sigmoid, and other bends without a corner."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
-from actufunc.formula import Expression, damped, logistic, maximum, minimum, normal_cdf, normal_pdf
+from actufunc.formula import (
+    Expression,
+    absolute,
+    clip,
+    damped,
+    exp,
+    logistic,
+    maximum,
+    minimum,
+    normal_cdf,
+    normal_pdf,
+    rounded_once,
+    sqrt,
+    where,
+)
 from actufunc.ufunc import activation
 
-__all__ = ["gelu", "silu", "swish"]
+from .bounds import ALMOST_INFINITE, FAR, NOTHING, without_right
+
+__all__ = ["gaussian", "gelu", "mish", "quick_gelu", "silu", "squareplus", "swish"]
 
 
 @activation
@@ -49,6 +65,16 @@ def silu(x: Expression, beta: float | Expression = 1) -> Expression:
     array([-0.        , -0.26894142,  0.        ,  0.73105858])
     """
     return damped(x, logistic(beta * x))
+
+
+def _slope(u: Expression) -> Expression:
+    """Return the derivative of ``u*logistic(u)``, for finite `u`."""
+    return damped(rounded_once(1 + u * logistic(-u)), logistic(u))
+
+
+@silu.derivative
+def _(x: Expression, beta: Expression) -> Expression:
+    return _slope(beta * clip(x, -ALMOST_INFINITE, ALMOST_INFINITE))
 
 
 # 2*sqrt(2/pi) and 0.044715 times it, from mpmath at 50 digits. With (1 + tanh u)/2 = logistic(2 u) the left tail of the
@@ -109,7 +135,7 @@ def gelu(x: Expression, approximate: str = "none") -> Expression:
     if approximate == "none":
         return damped(x, normal_cdf(x))
     if approximate == "tanh":
-        u = maximum(minimum(x, _SATURATED), -_SATURATED)
+        u = clip(x, -_SATURATED, _SATURATED)
         return damped(x, logistic(u * (_LINEAR + _CUBIC * (u * u))))
     raise ValueError(f"approximate must be 'none' or 'tanh', not {approximate!r}")
 
@@ -119,10 +145,227 @@ def _(x: Expression, approximate: str) -> Expression:
     if approximate == "none":
         return normal_cdf(x) + damped(x, normal_pdf(x))
     # Without the derivative of the clamp, which is 1 wherever the other factors are not 0.
-    u = maximum(minimum(x, _SATURATED), -_SATURATED)
+    u = clip(x, -_SATURATED, _SATURATED)
     z = u * (_LINEAR + _CUBIC * (u * u))
     slope = _LINEAR + 3 * (_CUBIC * (u * u))
     return logistic(z) + damped(damped(u * slope, logistic(-z)), logistic(z))
+
+
+_QUICK = Decimal("1.702")
+
+
+@activation
+def quick_gelu(x: Expression) -> Expression:
+    r"""Gaussian error linear unit with a logistic function for the normal distribution.
+
+    .. math:: \operatorname{quick\_gelu}(x) = x\,\sigma(1.702\,x)
+
+    Range [-0.1636, inf). The left tail keeps its relative accuracy.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+
+    Returns
+    -------
+    array
+        Of the kind, shape and dtype of `x`.
+
+    Notes
+    -----
+    Values: -0 at -inf, which is the limit, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative: :math:`\sigma(u) +
+    u\,\sigma(u)\,\sigma(-u)` with :math:`u = 1.702\,x`.
+
+    References
+    ----------
+    D. Hendrycks, K. Gimpel, "Gaussian error linear units (GELUs)", 2016.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import quick_gelu
+    >>> quick_gelu(np.array([-1.0, 0.0, 1.0]))
+    array([-0.15420423,  0.        ,  0.84579577])
+    """
+    # Clamped where the logistic function has long been 0 or 1, lest the product overflow.
+    return damped(x, logistic(_QUICK * clip(x, -FAR, FAR)))
+
+
+@quick_gelu.derivative
+def _(x: Expression) -> Expression:
+    u = _QUICK * clip(x, -FAR, FAR)
+    return _slope(u)
+
+
+@activation
+def mish(x: Expression) -> Expression:
+    r"""Self-regularised unit: the argument times the hyperbolic tangent of its softplus.
+
+    .. math:: \operatorname{mish}(x) = x \tanh(\log(1 + e^x))
+
+    Range [-0.3088, inf). The left tail keeps its relative accuracy.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+
+    Returns
+    -------
+    array
+        Of the kind, shape and dtype of `x`.
+
+    Notes
+    -----
+    Values: -0 at -inf, which is the limit, -0 at -0, +0 at +0, inf at +inf, NaN at NaN.
+
+    References
+    ----------
+    D. Misra, "Mish: a self regularized non-monotonic activation function", BMVC 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import mish
+    >>> mish(np.array([-np.inf, -1.0, 0.0, 1.0]))
+    array([-0.        , -0.30340146,  0.        ,  0.86509839])
+    """
+    # With n = exp(x), tanh(log(1 + n)) = ((1 + n)**2 - 1)/((1 + n)**2 + 1) = n*(n + 2)/(n*(n + 2) + 2) = n*(1 - n*(n +
+    # 1)/(n*(n + 2) + 2)), and with n = exp(-x) it is 1 - 2*n**2/(1 + 2*n*(1 + n)). Nothing overflows, both differences
+    # are above a half, and far left exp(x) comes last.
+    n = exp(-absolute(x))
+    u, v = maximum(without_right(x), -FAR), clip(x, 0, FAR)
+    left = damped(rounded_once(u * (1 - n * (n + 1) / (n * (n + 2) + 2))), n)
+    right = rounded_once(v * (1 - 2 * n * n / (1 + 2 * n * (1 + n))))
+    return where(x > 0, where(x < FAR, right, x), left)
+
+
+@mish.derivative
+def _(x: Expression) -> Expression:
+    # The quotient rule on both forms. Next to the minimum at -1.19 the numerator of the left one has its root.
+    n = exp(-absolute(x))
+    u = clip(x, -FAR, 0)
+    above = 4 * (1 + u) + n * ((6 + 4 * u) + n * (4 + n))
+    below = n * (n + 2) + 2
+    left = damped(rounded_once(above / (below * below)), n)
+    v = clip(x, 0, FAR)
+    above = 1 + n * (4 + n * ((6 + 4 * v) + n * (4 * (1 + v))))
+    below = 1 + 2 * n * (1 + n)
+    return where(x > 0, rounded_once(above / (below * below)), left)
+
+
+def _bend(x: Expression, b: float | Expression) -> tuple[Expression, Expression, Expression]:
+    """Return the clamped magnitude of `x`, the root of its square plus `b`, and the mean of the two."""
+    u = minimum(absolute(x), ALMOST_INFINITE)
+    root = sqrt(u * u + b)
+    return u, root, u / 2 + root / 2
+
+
+@activation
+def squareplus(x: Expression, b: float | Expression = 4) -> Expression:
+    r"""Algebraic smooth rectifier.
+
+    .. math:: \operatorname{squareplus}(x) = \frac{x + \sqrt{x^2 + b}}{2}
+
+    Range (0, inf) for positive `b`, increasing. The left tail keeps its relative accuracy.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+    b : scalar or array that broadcasts, default 4
+        Width of the bend, not negative; up to 1e18.
+
+    Returns
+    -------
+    array
+        Of the kind and dtype of `x`.
+
+    Notes
+    -----
+    Values for ``b=4``: 0 at -inf, 1 at -0 and +0, inf at +inf, NaN at NaN. Derivative: :math:`\left(1 + x/\sqrt{x^2 +
+    b}\right)/2`.
+
+    References
+    ----------
+    J. T. Barron, "Squareplus: a softplus-like algebraic rectifier", 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import squareplus
+    >>> squareplus(np.array([-1e8, 0.0, 1.5]))
+    array([1.e-08, 1.e+00, 2.e+00])
+    """
+    # With r the root, (x + r)/2 = (b/2)/(r - x), which does not cancel on the left.
+    u, _, mean = _bend(x, b)
+    large = maximum(absolute(x), ALMOST_INFINITE)
+    right = where(u < ALMOST_INFINITE, rounded_once(mean), large)
+    left = where(u < ALMOST_INFINITE, rounded_once(b / 4 / mean), b / 4 / large)
+    return where(x >= 0, right, left)
+
+
+@squareplus.derivative
+def _(x: Expression, b: Expression) -> Expression:
+    u, root, mean = _bend(x, b)
+    large = maximum(absolute(x), ALMOST_INFINITE)
+    left = where(u < ALMOST_INFINITE, rounded_once(b / 4 / mean / root), b / 4 / large / large)
+    return where(x >= 0, rounded_once(mean / root), left)
+
+
+@squareplus.derivative(wrt="b")
+def _(x: Expression, b: Expression) -> Expression:
+    _, root, _ = _bend(x, b)
+    large = maximum(absolute(x), ALMOST_INFINITE)
+    return where(absolute(x) < large, 0.25 / root, 0.25 / large)
+
+
+def _square(x: Expression) -> Expression:
+    """Return the square of `x`, clamped where its negative exponential has become one or zero."""
+    u = clip(absolute(x), 1 / ALMOST_INFINITE, NOTHING)
+    return u * u
+
+
+@activation
+def gaussian(x: Expression) -> Expression:
+    r"""Bell curve.
+
+    .. math:: \operatorname{gaussian}(x) = e^{-x^2}
+
+    Range (0, 1]. The tails keep their relative accuracy.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+
+    Returns
+    -------
+    array
+        Of the kind, shape and dtype of `x`.
+
+    Notes
+    -----
+    Values: 0 at -inf, 1 at -0 and +0, 0 at +inf, NaN at NaN. Derivative: :math:`-2 x\,e^{-x^2}`.
+
+    References
+    ----------
+    D. S. Broomhead, D. Lowe, "Multivariable functional interpolation and adaptive networks", Complex Systems 2, 1988.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import gaussian
+    >>> gaussian(np.array([-1.0, 0.0, 2.0]))
+    array([0.36787944, 1.        , 0.01831564])
+    """
+    return exp(-_square(x))
+
+
+@gaussian.derivative
+def _(x: Expression) -> Expression:
+    return damped(-2 * clip(x, -NOTHING, NOTHING), exp(-_square(x)))
 
 
 swish = silu

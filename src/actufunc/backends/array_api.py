@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import functools
 import math
-import operator
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import array_api_compat as compat
 import numpy as np
 
-from actufunc.formula.expression import Expression
-from actufunc.protocol import Call, normalise_axis, owner
+from actufunc.protocol import Call, owner
 
-from .coefficients import NORMAL_P, NORMAL_S
-from .native import native
-from .rules import HALF_TYPES, LEFT_OUT, as_python, keeps_integers, scalars_of
+from .native import find
+from .operations import as_array, compute, dtype_name, working_dtype
+from .rules import _call_keeps_integers, as_python, scalars_of, shapes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +39,12 @@ def evaluate(call: Call) -> Any:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, bool | int | float)
+    return isinstance(value, bool | int | float) or _is_symbolic(value)
+
+
+def _is_symbolic(value: object) -> bool:
+    """Tell whether a value is a number that torch.compile leaves open."""
+    return type(value).__name__ in {"SymFloat", "SymInt"}
 
 
 def _library(call: Call) -> str:
@@ -64,8 +66,8 @@ class _Namespace:
         self.name = call.definition.name
         self.operands = self._as_floats(operands)
         self.like = self.operands["x"]  # what constants are made like
-        axes = normalise_axis(self.name, call.keywords.get("axis", -1), self.operands["x"].ndim)
-        self.axis = axes[0] if len(axes) == 1 else axes
+        self.shapes = shapes_of(call, self.operands["x"].shape)
+        self.axis = self.shapes.axes[0] if len(self.shapes.axes) == 1 else self.shapes.axes
 
     def _as_floats(self, operands: dict[str, Any]) -> dict[str, Any]:
         """Bring the arrays to the dtype of the result."""
@@ -89,8 +91,9 @@ class _Namespace:
         return {key: xp.astype(value, dtype, copy=False) if key in arrays else value for key, value in operands.items()}
 
     def _keeps_integers(self, operands: dict[str, Any], dtype: Any) -> bool:
-        scalars = {key: value for key, value in operands.items() if _is_number(value)}
-        return self.xp.isdtype(dtype, "integral") and keeps_integers(self.call.specialised(scalars))
+        if not self.xp.isdtype(dtype, "integral") or any(map(_is_symbolic, operands.values())):
+            return False
+        return _call_keeps_integers(self.call, np.dtype(dtype_name(dtype)))
 
     def result(self) -> Any:
         """Compute."""
@@ -98,13 +101,24 @@ class _Namespace:
         operands = self.operands
         if self.call.definition.over_axis and (0 in operands["x"].shape or operands["x"].ndim == 0):
             return self._without_axis()
+        for key in self.call.definition.of_rows:
+            rows = xp.broadcast_to(operands[key], self.shapes.given)
+            operands = operands | {key: xp.reshape(rows, self.shapes.kept)}
         if mask is not True:
             if not self.call.definition.over_axis:
                 raise TypeError(f"{self.name} takes where= with NumPy arrays only; use xp.where on its result")
             arrays = {key: operands[key] for key in self.call.definition.arrays}
-            operands = operands | {k: xp.where(mask, v, self._constant(LEFT_OUT[k])) for k, v in arrays.items()}
-        function = native(xp, self.call, operands, self.axis)
-        result = self.formula(operands) if function is None else function()
+            fill = fill_left_out(self.call)
+            operands = operands | {k: xp.where(mask, v, self._constant(fill[k])) for k, v in arrays.items()}
+        function = find(xp, self.call, operands, self.axis) or self._differentiable(operands)
+        if function is None:
+            result = self.formula(operands)
+        else:
+            result = function(*(operands[key] for key in self.call.definition.arrays))
+            if not self.call.definition.over_axis and not _is_number(self.call.operands["x"]):
+                self.call.straight = functools.partial(_straight, function)
+        if self.call.definition.reduces:
+            return xp.reshape(result, self.shapes.given)
         if mask is True:
             return result
         self.like = result
@@ -113,162 +127,108 @@ class _Namespace:
     def _without_axis(self) -> Any:
         """Reduce over the axis of an empty array, or over that which a 0-d array lacks."""
         x = self.operands["x"]
+        if x.ndim and self.call.definition.reduces:
+            return self.xp.broadcast_to(self._constant(value_left_out(self.call)), self.shapes.given)
         if x.ndim:
             return self.xp.zeros_like(x)
         keywords = {key: value for key, value in self.call.keywords.items() if key == "where"}
-        rows = (self.xp.reshape(value, (1,)) for value in self.operands.values())
-        return self.xp.reshape(self.call.function(*rows, **keywords), ())
+        rows = {
+            key: value if _is_number(value) else self.xp.reshape(value, (1,)) for key, value in self.operands.items()
+        }
+        if self.call.definition.of_rows:
+            keywords["keepdims"] = True
+        names = self.call.definition.arrays
+        arrays = [rows.pop(key) for key in names]
+        return self.xp.reshape(self.call.function(*arrays, **rows, **self.call.options, **keywords), ())
 
     # The formula.
 
-    def formula(self, operands: dict[str, Any]) -> Any:
-        """Evaluate the expression in the operations of the namespace; half types in float32, rounded once."""
-        xp = self.xp
-        if half := str(self.dtype).rpartition(".")[2] in HALF_TYPES:
-            operands = {k: v if _is_number(v) else xp.astype(v, xp.float32) for k, v in operands.items()}
-        self.like = operands["x"]
-        values = {key: value for key, value in operands.items() if _is_number(value)}
-        expression = self.call.specialised(values)
-        if expression.operation == "constant":
-            return xp.full_like(self.like, float(expression.value))
-        with np.errstate(all="ignore"):  # for namespaces that are NumPy inside
-            result = expression.fold(lambda node: operands[node.value], self._apply)
-        return xp.astype(result, self.dtype) if half else result
+    def _differentiable(self, operands: dict[str, Any]) -> Callable[..., Any] | None:
+        """Return what computes an elementwise function of arrays, if the library is one that differentiates."""
+        xp, definition = self.xp, self.call.definition
+        if definition.over_axis or not xp.isdtype(self.dtype, "real floating"):
+            return None
+        if not compat.is_torch_namespace(xp) and not compat.is_jax_namespace(xp):
+            return None
+        from .autodiff import differentiable, formula_of  # noqa: PLC0415
 
-    def _apply(self, node: Expression, operands: tuple[Any, ...]) -> Any:
-        # Constants: Python scalars beside an operator, which never promote; arrays as arguments of a function.
-        if node.operation in _OPERATORS:
-            return _OPERATORS[node.operation](*(_python(o.value) if isinstance(o, Expression) else o for o in operands))
-        arrays = (self._constant(_python(o.value)) if isinstance(o, Expression) else o for o in operands)
-        if node.operation == "axis_sum":
-            return self.xp.sum(*arrays, axis=self.axis, keepdims=True)
-        if node.operation == "axis_max":
-            return self.xp.max(*arrays, axis=self.axis, keepdims=True)
-        if node.operation in _COMPOSITIONS:
-            return _COMPOSITIONS[node.operation](self.xp, *arrays)
-        return getattr(self.xp, node.operation)(*arrays)
+        formula = formula_of(definition, tuple(self.call.options.items()))
+        hyperparameters = [operands[key] for key in definition.hyperparameters]
+
+        def apply(x: Any, *arrays: Any) -> Any:
+            work = working_dtype(xp, x.dtype)
+            others = (as_array(xp, value, x, work) if _is_number(value) else value for value in hyperparameters)
+            return differentiable(xp)(formula, x, *arrays, *others)
+
+        return apply
+
+    def formula(self, operands: dict[str, Any]) -> Any:
+        """Evaluate the expression."""
+        values = {key: value for key, value in operands.items() if _is_number(value)}
+        arrays = {key: value for key, value in operands.items() if key not in values}
+        shapes = self.shapes if self.call.definition.over_axis else None
+        return compute(self.xp, self.call.specialised(values), arrays, shapes)
 
     def _constant(self, value: float) -> Any:
-        return self.xp.asarray(value, dtype=self.like.dtype, device=compat.device(self.like))
+        return as_array(self.xp, value, self.like, self.like.dtype)
 
 
-def value_left_out(call: Call) -> float:
-    """Return what an element gets that `where` excludes over an axis: 0 by softmax, -inf by log_softmax.
+def _straight(function: Callable[..., Any], arrays: tuple[Any, ...], out: Any) -> Any:
+    """Compute by what served a call with an array like the first of these, if the others are like it."""
+    x, *others = arrays
+    if out is not None or any(type(y) is not type(x) for y in others):
+        return NotImplemented
+    if any(y.dtype != x.dtype or compat.device(y) != compat.device(x) for y in others):
+        return NotImplemented
+    return function(*arrays)
+
+
+def fill_left_out(call: Call) -> dict[str, float]:
+    """Return what stands for an element of each array that `where` excludes over an axis, and has no say there.
 
     Raises
     ------
     TypeError
         If no value of x would leave an element out.
     """
+    return {"x": _left_out(call)[0], "g": 0.0}
+
+
+def value_left_out(call: Call) -> float:
+    """Return what an element gets that `where` excludes over an axis: 0 by softmax, -inf by log_softmax."""
+    return _left_out(call)[1]
+
+
+def _left_out(call: Call) -> tuple[float, float]:
     scalars = tuple((key, as_python(value)) for key, value in scalars_of(call).items())
-    value = _value_left_out(call.function, tuple(call.options.items()), scalars)
-    if math.isnan(value):
+    found = _find_left_out(call.function, tuple(call.options.items()), scalars)
+    if found is None:
         raise TypeError(f"{call.definition.name} takes no where=: no value of x would leave an element out")
-    return value
+    return found
 
 
 @functools.lru_cache(maxsize=256)
-def _value_left_out(function: Any, options: tuple[Any, ...], scalars: tuple[Any, ...]) -> float:
-    arrays = {key: np.array([LEFT_OUT[key], 0.0]) for key in function.definition.arrays}
-    operands = dict.fromkeys(function.definition.arguments, 1.0) | dict(scalars) | arrays
-    plain = Call(function, operands, dict(options), {})
-    return float(_Namespace(compat.array_namespace(arrays["x"]), plain, operands).formula(operands)[0])
+def _find_left_out(function: Any, options: tuple[Any, ...], scalars: tuple[Any, ...]) -> tuple[float, float] | None:
+    """Find the infinity that has a result of its own, or makes no difference to that of its row, and the result."""
+    definition = function.definition
 
+    def compute(x: list[float], g: list[float]) -> Any:
+        arrays = {key: np.array({"x": x, "g": g}[key]) for key in definition.arrays}
+        operands = dict.fromkeys(definition.arguments, 1.0) | dict(scalars) | arrays
+        plain = Call(function, operands, dict(options), {})
+        result = _Namespace(compat.array_namespace(arrays["x"]), plain, operands).formula(operands)
+        return np.broadcast_to(result, 1 if definition.reduces else len(x))
 
-def _python(value: Any) -> bool | int | float:
-    return float(value) if isinstance(value, Decimal) else value
+    for infinity in (-math.inf, math.inf):
+        value = compute([infinity, 0.5, -0.25], [0.0, 0.0, 0.0])[0]
+        if not definition.reduces and not math.isnan(value):
+            return infinity, float(value)
+        if definition.reduces and np.allclose(value, compute([0.5, -0.25], [0.0, 0.0]), rtol=1e-12, atol=0):
+            return infinity, float(compute([infinity], [0.0])[0])
+    return None
 
 
 def _default_dtype(xp: Any, array: Any) -> Any:
     """Return the default real dtype of the namespace."""
     info = xp.__array_namespace_info__()
     return info.default_dtypes(device=compat.device(array))["real floating"]
-
-
-_OPERATORS: dict[str, Callable[..., Any]] = {
-    "add": operator.add,
-    "subtract": operator.sub,
-    "multiply": operator.mul,
-    "divide": operator.truediv,
-    "negative": operator.neg,
-    "less": operator.lt,
-    "less_equal": operator.le,
-    "equal": operator.eq,
-    "not_equal": operator.ne,
-}
-
-# Primitives of the vocabulary that the standard lacks. They are written so that automatic differentiation through them
-# is right too: no branch that is not taken holds an infinity or NaN, and no tie splits a derivative in halves.
-
-
-def _magnitude(xp: Any, x: Any) -> Any:
-    return xp.where(x >= 0, x, -x)
-
-
-def _logistic(xp: Any, x: Any) -> Any:
-    e = xp.exp(-_magnitude(xp, x))
-    return xp.where(x >= 0, 1 / (1 + e), e / (1 + e))
-
-
-def _softplus(xp: Any, x: Any) -> Any:
-    return xp.where(x >= 0, x, xp.zeros_like(x)) + xp.log1p(xp.exp(-_magnitude(xp, x)))
-
-
-def _normal_pdf(xp: Any, x: Any) -> Any:
-    return _exp_of_half_square(xp, x) * (1 / math.sqrt(2 * math.pi))
-
-
-def _exp_of_half_square(xp: Any, x: Any) -> Any:
-    """``exp(-x*x/2)``, with ``x*x = h*h + (x - h)*(x + h)`` for a short `h` whose square is exact."""
-    x = xp.clip(x, -_FAR, _FAR)
-    short = xp.round(x * 16) / 16
-    return xp.exp(-0.5 * (short * short)) * xp.exp(-0.5 * ((x - short) * (x + short)))
-
-
-_FAR = 40.0  # exp(-x*x/2) is zero from here on, in float64 and float32
-
-
-def _normal_cdf(xp: Any, x: Any) -> Any:
-    """Tail by the rational approximation of the NumPy backend, which see."""
-    a = xp.clip(_magnitude(xp, x), 0.0, _FAR)
-    s, p = (_polynomial(a, table["float64"]) for table in (NORMAL_S, NORMAL_P))
-    tail = _exp_of_half_square(xp, x) * (s / (math.sqrt(2 * math.pi) * a * s + p))
-    return xp.where(x >= 0, 1 - tail, tail)
-
-
-def _polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
-    result = coefficients[-1] * x + coefficients[-2]
-    for coefficient in reversed(coefficients[:-2]):
-        result = result * x + coefficient
-    return result
-
-
-def _damped(xp: Any, x: Any, factor: Any) -> Any:
-    zero = xp.where(x < 0, -xp.zeros_like(x), xp.zeros_like(x))
-    return xp.where(factor == 0, zero, x) * factor
-
-
-# Not the functions of the standard: those may return either of two zeros, and where both operands are equal, automatic
-# differentiation splits the derivative between them.
-def _maximum(xp: Any, a: Any, b: Any) -> Any:
-    return xp.where((a > b) | (a != a), a, b)  # noqa: PLR0124
-
-
-def _minimum(xp: Any, a: Any, b: Any) -> Any:
-    return xp.where((a < b) | (a != a), a, b)  # noqa: PLR0124
-
-
-def _absolute(xp: Any, x: Any) -> Any:
-    return xp.where(x > 0, x, xp.where(x < 0, -x, x * x))  # with derivative 0 at 0
-
-
-_COMPOSITIONS: dict[str, Callable[..., Any]] = {
-    "absolute": _absolute,
-    "maximum": _maximum,
-    "minimum": _minimum,
-    "logistic": _logistic,
-    "softplus": _softplus,
-    "normal_pdf": _normal_pdf,
-    "normal_cdf": _normal_cdf,
-    "damped": _damped,
-}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actufunc.protocol import normalise_axis
-
-from .rules import is_scalar, result_dtype
+from .rules import is_scalar, result_dtype, shapes_of
 
 if TYPE_CHECKING:
     from actufunc.protocol import Call
@@ -27,28 +25,37 @@ def evaluate(call: Call) -> Any:
     dtype = result_dtype(call, arrays)
     if "x" not in arrays:
         arrays = {"x": da.asarray(scalars.pop("x"), dtype=dtype), **arrays}
-    if len(arrays) > 1:
-        arrays = dict(zip(arrays, da.broadcast_arrays(*arrays.values()), strict=True))
-        arrays = {key: value.rechunk(arrays["x"].chunks) for key, value in arrays.items()}
+    shapes, of_rows = shapes_of(call, arrays["x"].shape), call.definition.of_rows
+    alike = [key for key in arrays if key not in of_rows]
+    arrays |= dict(zip(alike, da.broadcast_arrays(*(arrays[key] for key in alike)), strict=True))
     if call.definition.over_axis:
-        axes = normalise_axis(name, keywords.get("axis", -1), arrays["x"].ndim)
-        arrays = {key: value.rechunk(dict.fromkeys(axes, -1)) for key, value in arrays.items()}
+        arrays["x"] = arrays["x"].rechunk(dict.fromkeys(shapes.axes, -1))
+        arrays |= {key: da.broadcast_to(arrays[key], shapes.given).reshape(shapes.kept) for key in of_rows}
+    chunks = arrays["x"].chunks
+    of_row = tuple((1,) if axis in shapes.axes else sizes for axis, sizes in enumerate(chunks))
+    arrays = {key: value.rechunk(of_row if key in of_rows else chunks) for key, value in arrays.items()}
+    if call.definition.over_axis:
         mask = keywords.pop("where", True)
         if mask is not True:
             like = arrays["x"]
             arrays["where"] = da.broadcast_to(da.asarray(mask), like.shape).rechunk(like.chunks)
     elif "where" in keywords:
         raise TypeError(f"{name} takes where= with NumPy arrays only; use dask.array.where on its result")
-    return da.map_blocks(
+    if call.definition.reduces or of_rows:
+        keywords["keepdims"] = True
+    result = da.map_blocks(
         _on_block,
         *arrays.values(),
         function=call.function,
         names=tuple(arrays),
         keywords=scalars | call.options | keywords,
         dtype=dtype,
+        chunks=of_row if call.definition.reduces else chunks,
         meta=arrays["x"]._meta.astype(dtype),  # noqa: SLF001  # dask's own way to tell what blocks are made of
         name=f"{name}-{da.core.tokenize(call.expression.fingerprint(), *call.operands.values(), keywords)}",
     )
+    drops = call.definition.reduces and not shapes.keepdims
+    return result.squeeze(axis=shapes.axes) if drops else result
 
 
 def _on_block(*blocks: Any, function: Any, names: tuple[str, ...], keywords: dict[str, Any]) -> Any:

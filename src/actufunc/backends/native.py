@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 
 def native(xp: Any, call: Call, operands: Mapping[str, Any], axis: Any) -> Callable[[], Any] | None:
+    """Return what `find` finds, bound to `x`."""
+    function = find(xp, call, operands, axis)
+    return None if function is None else functools.partial(function, operands["x"])
+
+
+def find(xp: Any, call: Call, operands: Mapping[str, Any], axis: Any) -> Callable[[Any], Any] | None:
     """Find the library's own function for a call.
 
     Parameters
@@ -41,7 +47,7 @@ def native(xp: Any, call: Call, operands: Mapping[str, Any], axis: Any) -> Calla
     Returns
     -------
     callable or None
-        Computes the result; None if the formula has to.
+        Computes the result from `x`; None if the formula has to.
     """
     if is_torch_namespace(xp):
         table = _torch()
@@ -52,16 +58,26 @@ def native(xp: Any, call: Call, operands: Mapping[str, Any], axis: Any) -> Calla
     function = table.get(call.definition.name) if call.function.__module__.startswith("actufunc.") else None
     if function is None or not xp.isdtype(operands["x"].dtype, "real floating"):
         return None
-    x, *hyperparameters = operands.values()
-    if not all(isinstance(value, bool | int | float) for value in hyperparameters):
+    hyperparameters = [value for key, value in operands.items() if key != "x"]
+    if not all(isinstance(value, bool | int | float) and abs(value) <= _LARGEST for value in hyperparameters):
         return None
     arguments = [*hyperparameters, *call.options.values()]
-    if call.definition.over_axis:
+    if call.definition.over_axis or call.definition.gated:
         if isinstance(axis, tuple):
             return None
         arguments.append(axis)
-    found = function(*arguments)
-    return None if found is None else functools.partial(found, x)
+    found: Callable[[Any], Any] | None = function(*arguments)
+    return found
+
+
+def own_operations(xp: Any) -> Table:
+    """Return the functions of a library that mean the same as operations of the formulas."""
+    table = _torch() if is_torch_namespace(xp) else _jax() if is_jax_namespace(xp) else None
+    return {} if table is None else {"logistic": table["sigmoid"](), "softplus": table["softplus"](1)}
+
+
+# Larger hyperparameters torch refuses beside float16, and infinite ones spoil the libraries' formulas.
+_LARGEST = 65504
 
 
 def native_torch(activation: Any, arguments: list[Any]) -> Callable[..., Any] | None:
@@ -83,12 +99,24 @@ def _torch() -> Table:
         # torch leaves the formula at beta*x > threshold; at 40 the two agree to the last bit of float64.
         "softplus": lambda beta: partial(functional.softplus, beta=beta, threshold=40),
         "relu": lambda: torch.relu,
+        "relu6": lambda: functional.relu6,
         "leaky_relu": lambda slope: partial(functional.leaky_relu, negative_slope=slope),
+        "threshold": lambda threshold, value: partial(functional.threshold, threshold=threshold, value=value),
         "elu": lambda alpha: partial(functional.elu, alpha=alpha),
+        "celu": lambda alpha: partial(functional.celu, alpha=alpha) if alpha else None,
+        "selu": lambda: functional.selu,
         "silu": lambda beta: functional.silu if beta == 1 else None,
         "gelu": lambda approximate: partial(functional.gelu, approximate=approximate),
+        "mish": lambda: functional.mish,
+        "hard_tanh": lambda low, high: partial(functional.hardtanh, min_val=low, max_val=high) if low <= high else None,
+        "hard_silu": lambda: functional.hardswish,
+        "hard_shrink": lambda lambd: partial(functional.hardshrink, lambd=lambd),
+        "soft_shrink": lambda lambd: partial(functional.softshrink, lambd=lambd) if lambd >= 0 else None,
+        "glu": lambda axis: partial(functional.glu, dim=axis),
         "softmax": lambda axis: partial(torch.softmax, dim=axis),
         "log_softmax": lambda axis: partial(torch.log_softmax, dim=axis),
+        "softmin": lambda axis: partial(functional.softmin, dim=axis),
+        "logsumexp": lambda axis: partial(torch.logsumexp, dim=axis, keepdim=True),
     }
 
 
@@ -102,11 +130,21 @@ def _jax() -> Table:
         "log_sigmoid": lambda: jax.nn.log_sigmoid,
         "tanh": lambda: jax.numpy.tanh,
         "softplus": lambda beta: jax.nn.softplus if beta == 1 else None,
+        "sparse_plus": lambda: jax.nn.sparse_plus,
         "relu": lambda: jax.nn.relu,
+        "relu6": lambda: jax.nn.relu6,
         "leaky_relu": lambda slope: partial(jax.nn.leaky_relu, negative_slope=slope),
         "elu": lambda alpha: partial(jax.nn.elu, alpha=alpha),
+        "celu": lambda alpha: partial(jax.nn.celu, alpha=alpha) if alpha else None,
+        "selu": lambda: jax.nn.selu,
         "silu": lambda beta: jax.nn.silu if beta == 1 else None,
         "gelu": lambda approximate: partial(jax.nn.gelu, approximate=approximate == "tanh"),
+        "mish": lambda: jax.nn.mish,
+        "hard_sigmoid": lambda: jax.nn.hard_sigmoid,
+        "hard_silu": lambda: jax.nn.hard_silu,
+        "glu": lambda axis: partial(jax.nn.glu, axis=axis),
         "softmax": lambda axis: partial(jax.nn.softmax, axis=axis),
         "log_softmax": lambda axis: partial(jax.nn.log_softmax, axis=axis),
+        "softmin": lambda axis: lambda x: jax.nn.softmax(-x, axis=axis),
+        "logsumexp": lambda axis: partial(jax.nn.logsumexp, axis=axis, keepdims=True),
     }

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actufunc.formula.expression import REDUCTIONS
+from actufunc.formula.definition import depends_on_element
+from actufunc.formula.expression import COMPARISONS, REDUCTIONS
+from actufunc.formula.operations import axis_sum, where
 
 from .writer import AMPLIFIERS
 
@@ -27,6 +29,8 @@ class Passes:
 
     Attributes
     ----------
+    reduces : bool
+        Whether there is one result per row, which no loop computes.
     reductions : list of Expression
         All nodes that reduce over the axis.
     stages : list of list of Expression
@@ -44,7 +48,8 @@ class Passes:
         depths = range(1, max(map(_depth, self.reductions)) + 1)
         self.stages = [[node for node in self.reductions if _depth(node) == depth] for depth in depths]
         self.loops = [[node.operands[0] for node in stage] for stage in self.stages] + [[expression]]
-        self.kept = self._worth_keeping()
+        self.reduces = not depends_on_element(expression)
+        self.kept = None if self.reduces else self._worth_keeping()  # the output has no room for it
         keeping = [number for number in range(len(self.loops)) if self.kept in self.per_element(number)]
         self.kept_by = keeping[0] if keeping else -1
 
@@ -60,17 +65,23 @@ class Passes:
         return _union(_in_loop(root, without) for root in self.loops[number])
 
     def per_row(self, number: int) -> list[Expression]:
-        """Return the nodes that a loop needs and that are the same for a whole row, constants left out."""
+        """Return the numbers that a loop needs and that are the same for a whole row, constants left out."""
         operands = (operand for node in self.per_element(number) for operand in node.operands)
         wanted = dict.fromkeys([*self.loops[number], *operands])
-        return [node for node in wanted if not _depends_on_element(node) and node.operation != "constant"]
+        return [node for node in wanted if not _is_in_loop(node) and node.operation != "constant"]
 
 
-def _depends_on_element(node: Expression) -> bool:
-    """Tell whether a node differs from element to element of a row."""
-    if node.operation in REDUCTIONS:
-        return False
-    return node.operation == "argument" or any(map(_depends_on_element, node.operands))
+def threshold_step(node: Expression) -> tuple[Expression, Expression]:
+    """Return the sums by which a step to an ``axis_threshold`` is made.
+
+    The sum of what rises above t is convex and piecewise linear in t. Newton's method from the left, where -1 is for
+    elements whose largest is zero, goes straight to the zero of the piece it is on, ``(total - 1)/count`` of the
+    elements above t, and comes up to the threshold from below in at most as many steps as there are elements: when it
+    rises no more it is there. (The same as Michelot's algorithm, 1986, which takes away what is below.)
+    """
+    x = node.operands[0]
+    is_above = node < x
+    return axis_sum(where(is_above, x, 0)), axis_sum(where(is_above, 1, 0))
 
 
 def _depth(node: Expression) -> int:
@@ -79,13 +90,18 @@ def _depth(node: Expression) -> int:
     return below + (node.operation in REDUCTIONS)
 
 
+def _is_in_loop(node: Expression) -> bool:
+    """Tell whether a node is computed for each element. Conditions are, for rows keep numbers only."""
+    return depends_on_element(node) or node.operation in COMPARISONS
+
+
 def _in_loop(root: Expression, without: Expression | None) -> dict[Expression, None]:
     # Ordered sets, here and below; lists cannot be searched, for == on expressions makes an expression.
     nodes: dict[Expression, None] = {}
     stack = [root]
     while stack:
         node = stack.pop()
-        if node not in nodes and node is not without and _depends_on_element(node):
+        if node not in nodes and node is not without and _is_in_loop(node):
             nodes[node] = None
             stack.extend(node.operands)
     return nodes

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actufunc.protocol import normalise_axis
+
 from .writer import INTEGER_TEXT
 
 if TYPE_CHECKING:
@@ -21,9 +23,6 @@ CASTINGS = ("no", "equiv", "safe", "same_kind", "unsafe")
 ORDERS = ("K", "A", "C", "F")
 
 HALF_TYPES = frozenset({"float16", "bfloat16"})
-
-LEFT_OUT = {"x": -math.inf, "g": 0.0}
-"""What stands for elements that `where` leaves out over an axis, and has no say in a sum; hyperparameters stay."""
 
 _PYTHON = (bool, int, float)
 _SCALARS = (bool, int, float, np.bool_, np.integer, np.floating)
@@ -201,16 +200,6 @@ def check_fits(name: str, shape: tuple[int, ...], into: tuple[int, ...], *, exac
 # Over an axis.
 
 
-def broadcast_to_x(
-    name: str, key: str, array: Any, shape: tuple[int, ...], broadcast_to: Callable[[Any, tuple[int, ...]], Any]
-) -> Any:
-    """Return an operand in the shape of x, by the library's own `broadcast_to`."""
-    try:
-        return array if array.shape == shape else broadcast_to(array, shape)
-    except ValueError:
-        raise ValueError(f"{name} cannot broadcast {key} of shape {array.shape} to that of x, {shape}") from None
-
-
 def output_over_axis(
     call: Call, shape: tuple[int, ...], dtype: np.dtype[Any], check_out: Callable[[str, Any], None]
 ) -> Any:
@@ -224,20 +213,73 @@ def output_over_axis(
     return out
 
 
+@dataclass(frozen=True)
+class Reduced:
+    """The shapes of a call over some axes.
+
+    Attributes
+    ----------
+    of_x : tuple of int
+        Shape of x.
+    axes : tuple of int
+        Over which to reduce, not negative.
+    keepdims : bool
+        Whether arrays that lack the axes have them with length one.
+    """
+
+    of_x: tuple[int, ...]
+    axes: tuple[int, ...]
+    keepdims: bool
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Shape of what has one element for each row, the axes having length one."""
+        return tuple(1 if axis in self.axes else length for axis, length in enumerate(self.of_x))
+
+    @property
+    def given(self) -> tuple[int, ...]:
+        """The same as users see it."""
+        if self.keepdims:
+            return self.kept
+        return tuple(length for axis, length in enumerate(self.of_x) if axis not in self.axes)
+
+
+def shapes_of(call: Call, shape: tuple[int, ...]) -> Reduced:
+    """Return the shapes of a call over an axis, for x of a shape."""
+    axes = normalise_axis(call.definition.name, call.keywords.get("axis", -1), len(shape))
+    return Reduced(shape, axes, bool(call.keywords.get("keepdims", False)))
+
+
+def broadcast_to_x(
+    call: Call, key: str, array: Any, shapes: Reduced, broadcast_to: Callable[[Any, tuple[int, ...]], Any]
+) -> Any:
+    """Return an operand in the shape of x, by the library's own `broadcast_to`."""
+    of_row = key in call.definition.of_rows
+    given, what = (shapes.given, "the result") if of_row else (shapes.of_x, "x")
+    try:
+        array = array if array.shape == given else broadcast_to(array, given)
+    except ValueError:
+        name = call.definition.name
+        raise ValueError(f"{name} cannot broadcast {key} of shape {array.shape} to that of {what}, {given}") from None
+    return broadcast_to(array.reshape(shapes.kept), shapes.of_x) if of_row else array
+
+
 def as_blocks(operands: Sequence[Any], axes: tuple[int, ...]) -> list[Any] | None:
-    """See contiguous arrays of one shape as (blocks, n, inner), with the axes in the middle.
+    """See contiguous arrays as (blocks, n, inner), with the axes in the middle.
 
     None where they are not contiguous and alike, or where the axes do not lie side by side.
     """
-    shape = operands[0].shape
+    ndim = operands[0].ndim
     if not all(o.flags.c_contiguous for o in operands):
         if not all(o.flags.f_contiguous for o in operands):
             return None
         operands = [o.T for o in operands]
-        axes = tuple(len(shape) - 1 - axis for axis in axes)
-        shape = shape[::-1]
+        axes = tuple(ndim - 1 - axis for axis in axes)
     first, last = min(axes, default=0), max(axes, default=-1)
     if last - first + 1 != len(axes):
         return None
-    parts = (shape[:first], shape[first : last + 1], shape[last + 1 :])
-    return [o.reshape(tuple(map(math.prod, parts))) for o in operands]
+
+    def blocks(shape: tuple[int, ...]) -> tuple[int, ...]:
+        return math.prod(shape[:first]), math.prod(shape[first : last + 1]), math.prod(shape[last + 1 :])
+
+    return [o.reshape(blocks(o.shape)) for o in operands]

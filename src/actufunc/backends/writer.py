@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from actufunc.formula.expression import Expression
 
+WIDE = frozenset({"add", "subtract", "multiply", "divide", "negative", "sqrt"})
+"""Operations that are also there for double words, as ``wide_add`` and so on."""
+
 INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 
 # Operations that amplify the absolute error of their argument, and those of them that take a factor to scale last.
@@ -114,6 +117,10 @@ class Writer:
             return self._assign(node, f"-{self.value(node.operands[0])}", wide=False)
         if node.operation in AMPLIFIERS:
             return self._assign(node, f"{node.operation}({self.wide(node.operands[0])})", wide=False)
+        if node.operation == "rounded_once":
+            text = self.wide(node.operands[0])
+            is_wide = (node.operands[0], True) in self._texts
+            return self._assign(node, f"rounded({text})", wide=False) if is_wide else text
         if node.operation == "damped" and node.operands[1].operation in TAKING_FACTOR:
             factor = node.operands[1]
             times, argument = self.value(node.operands[0]), self.wide(factor.operands[0])
@@ -133,6 +140,8 @@ class Writer:
             return self._texts[node, True]
         if node.operation == "constant":
             return self._wide_literal(node.value)
+        if node.operation == "rounded_once":
+            return self.wide(node.operands[0])
         operands = ", ".join(map(self.wide, node.operands))
         return self._assign(node, f"wide_{node.operation}({operands})", wide=True)
 
@@ -147,7 +156,7 @@ def _is_exact(node: Expression, dtype: np.dtype[Any]) -> bool:
         factor, other = node.operands
         if factor.operation == "constant" and math.frexp(factor.value)[0] in {0.5, -0.5}:
             return _is_exact(other, dtype)  # a power of two
-    return node.operation not in INFIX
+    return node.operation not in WIDE
 
 
 def _python_text(value: float | Decimal) -> str:

@@ -15,7 +15,7 @@ from .problem import ProblemError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_OF_THE_EXTRA = {"rich", "mpmath"}
+_OF_THE_EXTRA = {"rich", "mpmath", "matplotlib"}
 _BAD_INPUT = 2
 _FROM_SIGNAL = 128
 
@@ -46,13 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     apply.add_argument("name", metavar="NAME", help="a function, as 'actufunc list' names them")
     apply.add_argument("input", metavar="INPUT.npy", help="file to read")
     apply.add_argument("-o", "--output", metavar="OUTPUT.npy", required=True, help="file to write")
-    apply.add_argument(
-        "--set",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="a hyperparameter, such as negative_slope=0.2 or approximate=tanh; may be repeated",
-    )
+    _add_set(apply)
     apply.add_argument("--axis", metavar="N", type=int, help="for softmax and its like: the axis, by default the last")
     apply.add_argument(
         "--chunk-mb", metavar="N", type=float, default=64.0, help="memory to use for data, in MB (default: 64)"
@@ -61,7 +55,32 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "list", allow_abbrev=False, help="list all functions", description="List all functions with their formulas."
     )
+    plot = commands.add_parser(
+        "plot",
+        allow_abbrev=False,
+        help="draw functions and their derivatives, or gradients through many layers",
+        description="Draw functions: each with its first and second derivative in a panel of its own, or how the "
+        "gradient fades or explodes through many layers.",
+    )
+    plot.add_argument("names", metavar="NAME", nargs="*", help="functions, as 'actufunc list' names them")
+    plot.add_argument("--all", action="store_true", help="draw the whole catalogue, in small panels")
+    plot.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write: .png, .svg or .pdf")
+    _add_set(plot)
+    plot.add_argument(
+        "--depth", metavar="N", type=int, help="draw the norm of the gradient through N fully connected layers"
+    )
+    plot.add_argument("--force", action="store_true", help="replace the output if it exists")
     return parser
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a hyperparameter, such as negative_slope=0.2 or approximate=tanh; may be repeated",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -103,6 +122,10 @@ def _run(arguments: argparse.Namespace) -> int:
         from . import apply  # noqa: PLC0415
 
         return apply.run(arguments)
+    if arguments.command == "plot":
+        from . import plot  # noqa: PLC0415
+
+        return plot.run(arguments)
     if arguments.command == "list":
         from . import listing  # noqa: PLC0415
 

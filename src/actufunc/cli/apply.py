@@ -55,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
         stop(f"--chunk-mb must be a positive number, not {chunk:g}")
     function = _function(name)
     keywords = _keywords(function, arguments.set)
+    if function.definition.reduces or function.definition.gated:
+        stop(f"{name} changes the shape of an array, which apply cannot; call it from Python")
     if function.definition.over_axis:
         keywords["axis"] = -1 if arguments.axis is None else arguments.axis
     elif arguments.axis is not None:

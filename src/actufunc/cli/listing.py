@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,7 @@ def run() -> int:
             heading.append(f"  also {', '.join(others)}", style="not bold")
         console.print(heading)
         lines = [_summary(function), f"= {function.formula}"]
-        lines += [f"{name}: {values}" for name, values in _choices(function).items()]
+        lines += [f"{name}: {' or '.join(values)}" for name, values in catalogue.choices(function).items()]
         for line in lines:
             style = "cyan" if line.startswith("= ") else ""
             for part in textwrap.wrap(line, max(20, console.width - _INDENT), break_on_hyphens=False):
@@ -47,17 +46,10 @@ def _signature(function: Activation) -> str:
     parts = [*definition.arrays]
     for name, default in {**definition.hyperparameters, **definition.options}.items():
         parts.append(name if default is inspect.Parameter.empty else f"{name}={default!r}")
-    if definition.over_axis:
+    if definition.kind != "elementwise":
         parts.append("axis=-1")
     return f"{function.__name__}({', '.join(parts)})"
 
 
 def _summary(function: Activation) -> str:
     return inspect.cleandoc(function.__doc__ or "").partition("\n")[0]
-
-
-def _choices(function: Activation) -> dict[str, str]:
-    """Values of the options, which stand in the docstring as ``name : {...}``."""
-    text = inspect.cleandoc(function.__doc__ or "")
-    found = {name: re.search(rf"^{name} : \{{(.*?)\}}", text, re.MULTILINE) for name in function.definition.options}
-    return {name: match[1].replace('"', "").replace(", ", " or ") for name, match in found.items() if match}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
 from dataclasses import dataclass
@@ -29,14 +28,14 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _DTYPES = ("float32", "float64")
-_HEADING = " ".join(_DTYPES)
+_WIDTH = 6  # of a figure
+_HEADING = f"{'single':>{_WIDTH}} {'double':>{_WIDTH}}"
 _ROWS, _LENGTH = 100, 1000
 _ELEMENTS = _ROWS * _LENGTH  # fits the second-level cache: the arithmetic is measured, not the memory
 _SECONDS = 0.15  # of timing per function and dtype
 _LEAST_REPEATS = 7
 _POINTS = 1000  # at which the error is measured
 _POINTS_OF_ROW = 16
-_NO_DEFAULT = 0.25  # for a hyperparameter without a default
 
 
 @dataclass(frozen=True)
@@ -87,35 +86,38 @@ def run() -> int:
     return 0
 
 
-def _required(function: Activation) -> dict[str, float]:
-    hyperparameters = function.definition.hyperparameters
-    return {name: _NO_DEFAULT for name, value in hyperparameters.items() if value is inspect.Parameter.empty}
-
-
 def _ours(function: Activation, dtype: str) -> tuple[Callable[[], Any], Array, Array]:
     """Return a call of the function, and the arrays it reads and writes."""
     x = (3 * np.random.default_rng(0).standard_normal((_ROWS, _LENGTH))).astype(dtype)
-    out = np.empty_like(x)
-    required = _required(function)
-    return lambda: function(x, out=out, **required), x, out
+    given = catalogue.examples(function)
+    out = np.empty_like(function(x, **given))
+    return lambda: function(x, out=out, **given), x, out
 
 
 def _measure(function: Activation, dtype: str) -> _Measured:
     ours, x, out = _ours(function, dtype)
-    typed, scipy = textbook(function, **_required(function)), from_scipy(function)
+    typed, scipy = textbook(function, **catalogue.examples(function)), from_scipy(function)
     with np.errstate(all="ignore"), actufunc.num_threads(1):  # as NumPy and SciPy
         seconds = _interleaved(
             ours,
             None if typed is None else lambda: typed(x),
             None if scipy is None else lambda: scipy(x, out),
         )
-    if function.definition.over_axis:
-        points = accuracy.sample_rows(dtype, _POINTS // _POINTS_OF_ROW, _POINTS_OF_ROW)
-    else:
-        points = accuracy.sample(dtype, _POINTS)
-    error = accuracy.largest_error(function, points, **_required(function)).ulp
+    error = _error(function, dtype)
     own, numpy, special = (s / _ELEMENTS * 1e9 for s in seconds)
     return _Measured(own, numpy, special, error)
+
+
+def _error(function: Activation, dtype: str) -> float:
+    """Return the largest error at some points; of a gated unit that of its halves."""
+    if function.definition.over_axis:
+        rows = accuracy.sample_rows(dtype, _POINTS // _POINTS_OF_ROW, _POINTS_OF_ROW)
+        return accuracy.largest_error(function, rows, **catalogue.examples(function)).ulp
+    points = accuracy.sample(dtype, _POINTS)
+    if function.halves:
+        gate = np.random.default_rng(0).uniform(-20, 20, points.size).astype(dtype)
+        return accuracy.largest_error(function.halves[0], points, gate=gate).ulp
+    return accuracy.largest_error(function, points, **catalogue.examples(function)).ulp
 
 
 def _interleaved(*calls: Callable[[], Any] | None) -> list[float]:
@@ -138,7 +140,7 @@ def _interleaved(*calls: Callable[[], Any] | None) -> list[float]:
 
 def _table(functions: Sequence[Activation], measured: dict[tuple[Activation, str], _Measured]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
-    table.add_column("", style="bold")
+    table.add_column("", style="bold", overflow="fold")
     for heading in ("ns per element", "over NumPy", "over SciPy", "error in ulp"):
         table.add_column(f"{heading}\n{_HEADING}", justify="right", min_width=len(_HEADING))
     for function in functions:
@@ -155,7 +157,7 @@ def _table(functions: Sequence[Activation], measured: dict[tuple[Activation, str
 
 def _pair(cells: Sequence[Text]) -> Text:
     """Set the figures for both dtypes under their headings."""
-    return Text(" ").join(Text(" " * (len(_DTYPES[0]) - len(cell))) + cell for cell in cells)
+    return Text(" ").join(Text(" " * (_WIDTH - len(cell))) + cell for cell in cells)
 
 
 def _figure(value: float) -> Text:
@@ -179,6 +181,6 @@ def _legend(functions: Sequence[Activation]) -> str:
     lines += [
         f"{function.__name__} is measured with {name}={value}."
         for function in functions
-        for name, value in _required(function).items()
+        for name, value in catalogue.examples(function).items()
     ]
     return "\n".join(lines)

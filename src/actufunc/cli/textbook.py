@@ -48,7 +48,10 @@ _AS_TYPED: dict[str, Callable[..., Any]] = {
     "logistic": lambda x: 1 / (1 + np.exp(-x)),
     "softplus": lambda x: np.log1p(np.exp(x)),
     "normal_pdf": lambda x: np.exp(-x * x / 2) / math.sqrt(2 * math.pi),
+    "rounded_once": lambda x: x,
     "damped": lambda x, factor: x * factor,
+    "first_half": lambda x: x[..., : x.shape[-1] // 2],
+    "second_half": lambda x: x[..., x.shape[-1] // 2 :],
     "axis_sum": lambda x: x.sum(axis=-1, keepdims=True),
     "axis_max": lambda x: x.max(axis=-1, keepdims=True),
 }
@@ -69,7 +72,8 @@ def textbook(activation: Activation, *, erf: Any = None, **hyperparameters: floa
     Returns
     -------
     callable or None
-        Of an array, and of the cotangent for a vjp; None if the formula needs SciPy and that is not installed.
+        Of an array, and of the cotangent for a vjp; None if nobody could type it, or if it needs SciPy and that is not
+        installed.
 
     Examples
     --------
@@ -81,7 +85,9 @@ def textbook(activation: Activation, *, erf: Any = None, **hyperparameters: floa
     """
     definition = activation.definition
     # Not definition.expression(), which may look after NaN: nobody types that.
-    formula = definition.trace(**definition.options)
+    formula = definition.formula(definition.options)
+    if any(node.operation == "axis_threshold" for node in formula.nodes()):
+        return None  # no operation, but an algorithm
     known = dict(_AS_TYPED)
     if any(node.operation == "normal_cdf" for node in formula.nodes()):
         if erf is None:
@@ -99,7 +105,10 @@ def textbook(activation: Activation, *, erf: Any = None, **hyperparameters: floa
                 numbers[1:] = [x.dtype.type(n) if isinstance(n, bool | int | float) else n for n in numbers[1:]]
             return known[node.operation](*numbers)
 
-        return formula.fold(lambda node: {**values, "x": x, "g": g}[node.value], combine)
+        result = formula.fold(lambda node: {**values, "x": x, "g": g}[node.value], combine)
+        if isinstance(result, Expression):  # the formula is a number
+            return np.full_like(x, _number(result))
+        return result[..., 0] if definition.reduces else result
 
     return compute
 

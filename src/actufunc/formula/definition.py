@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import re
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .derivative import derivative, with_nan
-from .expression import COMPARISONS, REDUCTIONS, Expression, argument, constant
+from .expression import (
+    COMPARISONS,
+    HALVES,
+    REDUCTIONS,
+    Expression,
+    apply,
+    argument,
+    constant,
+    make_node,
+    plain,
+    stated,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +45,12 @@ class Definition:
     options : dict
         Arguments that choose between formulas, such as ``approximate="none"``, and their defaults.
     trace : callable
-        Gives the expression for the values of the options.
+        Gives the expression for the values of the options, with the derivatives that it states.
+    of_rows : frozenset of str
+        Arrays over an axis that lack this axis, as the cotangent of a function that reduces does.
+    halves : tuple of Definition
+        For a gated unit, which splits an axis, the elementwise functions of `x`, the first half, and `gate`, the
+        second: one for a value; for a vjp two, whose results are joined along the axis.
     """
 
     name: str
@@ -40,15 +58,22 @@ class Definition:
     hyperparameters: dict[str, Any]
     options: dict[str, Any]
     trace: Callable[..., Expression]
+    of_rows: frozenset[str] = frozenset()
+    halves: tuple[Definition, ...] = ()
     _expressions: dict[tuple[Any, ...], Expression] = field(default_factory=dict, repr=False)
 
     def expression(self, options: Mapping[str, Any]) -> Expression:
-        """Return what to compute for these options; NaN in `x` gives NaN."""
+        """Return what to compute for these options; NaN in an element of `x` gives NaN there."""
         key = tuple(options.items())
         expression = self._expressions.get(key)
         if expression is None:
-            expression = self._expressions[key] = with_nan(self.trace(**options), "x")
+            formula = self.formula(options)
+            expression = self._expressions[key] = formula if self.reduces else with_nan(formula, "x")
         return expression
+
+    def formula(self, options: Mapping[str, Any]) -> Expression:
+        """Return the formula as it was written, for these options."""
+        return plain(self.trace(**options))
 
     def specialised(self, options: Mapping[str, Any], scalars: Mapping[str, Any]) -> Expression:
         """Return what to compute for these options and values of scalar hyperparameters."""
@@ -65,7 +90,26 @@ class Definition:
     @functools.cached_property
     def over_axis(self) -> bool:
         """Whether the formula reduces over an axis."""
-        return any(node.operation in REDUCTIONS for node in self.expression(self.options).nodes())
+        return any(node.operation in REDUCTIONS for node in self.formula(self.options).nodes())
+
+    @functools.cached_property
+    def reduces(self) -> bool:
+        """Whether the result lacks the axis: each argument stands within a reduction."""
+        return self.over_axis and not depends_on_element(self.formula(self.options))
+
+    @property
+    def gated(self) -> bool:
+        """Whether this splits an axis in halves."""
+        return bool(self.halves)
+
+    @property
+    def kind(self) -> str:
+        """What the function is like: "elementwise", "over an axis", "reducing" (an axis) or "gated"."""
+        if self.gated:
+            return "gated"
+        if self.reduces:
+            return "reducing"
+        return "over an axis" if self.over_axis else "elementwise"
 
     @functools.cached_property
     def identifier(self) -> str:
@@ -113,7 +157,15 @@ def read(function: Callable[..., Any]) -> Definition:
 
     def trace(**chosen: Any) -> Expression:
         symbols = {each: argument(each) for each in hyperparameters}
-        result = function(argument("x"), **symbols, **chosen)
+        try:
+            result = function(argument("x"), **symbols, **chosen)
+        except AttributeError as error:
+            if not isinstance(error.obj, Expression):
+                raise
+            raise TypeError(
+                f"{name} uses .{error.name} of an argument, which is a symbol here and no array; "
+                "use the functions of actufunc.formula instead"
+            ) from None
         try:
             expression = constant(result)
         except TypeError:
@@ -124,60 +176,150 @@ def read(function: Callable[..., Any]) -> Definition:
             raise TypeError(f"{name} must return a number, not a condition; write where(condition, 1, 0)")
         return expression
 
-    definition = Definition(name, ("x",), hyperparameters, options, trace)
+    return define(name, hyperparameters, options, trace)
+
+
+def define(
+    name: str, hyperparameters: dict[str, Any], options: dict[str, Any], trace: Callable[..., Expression]
+) -> Definition:
+    """Return the definition of a function of `x`; see `Definition` for the parameters."""
+    halves: tuple[Definition, ...] = ()
+    if any(node.operation in HALVES for node in trace(**options).nodes()):
+
+        def trace_half(**chosen: Any) -> Expression:
+            return _of_halves(name, trace(**chosen))
+
+        halves = (Definition(name, ("x", "gate"), hyperparameters, options, trace_half),)
+        halves[0].expression(options)
+    definition = Definition(name, ("x",), hyperparameters, options, trace, halves=halves)
     definition.expression(options)
     return definition
 
 
-RESERVED = frozenset({"out", "where", "dtype", "casting", "order", "subok", "axis", "g", "wrt"})
+RESERVED = frozenset({"out", "where", "dtype", "casting", "order", "subok", "axis", "keepdims", "g", "gate", "wrt"})
 
 
-def gradient(of: Definition, override: Callable[..., Any] | None) -> Definition:
-    """Return the derivative of a definition; the option ``wrt`` names the argument to differentiate by.
+def depends_on_element(node: Expression) -> bool:
+    """Tell whether a node differs from element to element of a row."""
+    if node.operation in REDUCTIONS:
+        return False
+    return node.operation == "argument" or any(map(depends_on_element, node.operands))
+
+
+def _of_halves(name: str, expression: Expression) -> Expression:
+    """Make the halves of `x` the arguments `x` and `gate`."""
+    whole = argument("x")
+    symbols = dict(zip(HALVES, (whole, argument("gate")), strict=True))
+
+    def combine(node: Expression, operands: tuple[Any, ...]) -> Expression:
+        if node.operation in symbols:
+            return symbols[node.operation]
+        if any(operand is whole for operand in node.operands):
+            raise TypeError(
+                f"{name} takes the halves of x, so it cannot use x besides; write x, gate = halves(x) first"
+            )
+        return apply(node.operation, *operands)
+
+    result: Expression = expression.fold(lambda node: node, combine)
+    return result
+
+
+_being_stated: ContextVar[frozenset[Definition]] = ContextVar("_being_stated", default=frozenset())
+
+
+def with_derivative(of: Definition, wrt: str, formula: Callable[..., Any]) -> Definition:
+    """Return a definition that states its derivative by an argument.
 
     Parameters
     ----------
     of : Definition
-        What to differentiate.
-    override : callable or None
-        Formula of the derivative by `x`, where the definition states its own.
+        What it computes.
+    wrt : str
+        Name of the argument.
+    formula : callable
+        Takes what the definition takes and returns the derivative.
     """
+    _check_argument(of, wrt)
+
+    def trace(**options: Any) -> Expression:
+        value = of.trace(**options)
+        if of in _being_stated.get():  # the formula calls the function itself: then it has the automatic derivative
+            return plain(value)
+        symbols = {name: argument(name) for name in of.arguments}
+        partials = {name: derivative(value, name) for name in symbols if name != wrt}
+        before = _being_stated.set(_being_stated.get() | {of})
+        try:
+            partials[wrt] = constant(formula(**symbols, **options))
+        finally:
+            _being_stated.reset(before)
+        return stated(plain(value), {symbols[name]: partial for name, partial in partials.items()})
+
+    return dataclasses.replace(of, trace=trace, _expressions={})
+
+
+def _check_argument(of: Definition, wrt: str) -> None:
+    if wrt not in of.arguments:
+        raise ValueError(f"{of.name} has no argument {wrt!r} to differentiate by; it has {', '.join(of.arguments)}")
+
+
+def gradient(of: Definition) -> Definition:
+    """Return the derivative of a definition; the option ``wrt`` names the argument to differentiate by."""
     # The derivative of a derivative: the first is by x.
     fixed = {"wrt": "x"} if "wrt" in of.options else {}
     left = {name: default for name, default in of.options.items() if name not in fixed}
 
     def trace(*, wrt: str, **options: Any) -> Expression:
-        if wrt not in of.arguments:
-            raise ValueError(f"{of.name} has no argument {wrt!r} to differentiate by; it has {', '.join(of.arguments)}")
-        if override is not None and wrt == "x":
-            symbols = {each: argument(each) for each in of.arguments}
-            return constant(override(**symbols, **options))
+        _check_argument(of, wrt)
         return derivative(of.trace(**options, **fixed), wrt)
 
     return Definition(f"{of.name}.grad", of.arrays, of.hyperparameters, {**left, "wrt": "x"}, trace)
 
 
-def vector_jacobian_product(of: Definition, override: Callable[..., Any] | None) -> Definition:
+def vector_jacobian_product(of: Definition, cotangent: Callable[..., Any] | None) -> Definition:
     """Return the product of a cotangent `g` with the derivative of a definition.
 
     Parameters
     ----------
     of : Definition
-        For an elementwise function its gradient; for one over an axis the function itself.
-    override : callable or None
+        What to differentiate.
+    cotangent : callable or None
         Formula of the vjp from `x`, `g` and the hyperparameters; needed over an axis.
     """
-    name = f"{of.name.removesuffix('.grad')}.vjp"
     if "g" in of.arrays:
         raise AttributeError(f"{of.name} is linear in g, and its derivative by x is offered as f.grad.vjp only")
-    if of.over_axis and override is None:
+    if of.over_axis:
+        return _over_axis(of, cotangent)
+    if of.gated:
+        halves = tuple(_times_cotangent(of, _derivative_by(of.halves[0], name)) for name in ("x", "gate"))
+
+        def trace(**options: Any) -> Expression:
+            return make_node("joined", tuple(half.trace(**options) for half in halves))
+
+        return Definition(halves[0].name, ("x", "g"), of.hyperparameters, of.options, trace, halves=halves)
+    return _times_cotangent(of, gradient(of))
+
+
+def _times_cotangent(of: Definition, slope: Definition) -> Definition:
+    """Return the vjp of an elementwise function from its derivative."""
+
+    def trace(**options: Any) -> Expression:
+        return argument("g") * with_nan(slope.trace(**options), "x")
+
+    return Definition(f"{of.name}.vjp", (*slope.arrays, "g"), of.hyperparameters, slope.options, trace)
+
+
+def _derivative_by(of: Definition, wrt: str) -> Definition:
+    """Return the derivative by an array."""
+    return dataclasses.replace(of, trace=lambda **options: derivative(of.trace(**options), wrt), _expressions={})
+
+
+def _over_axis(of: Definition, cotangent: Callable[..., Any] | None) -> Definition:
+    if cotangent is None:
         raise AttributeError(f"{of.name} reduces over an axis: state its vjp with @{of.name}.cotangent")
 
     def trace(**options: Any) -> Expression:
-        g = argument("g")
-        if override is not None:
-            symbols = {each: argument(each) for each in of.arguments}
-            return constant(override(g=g, **symbols, **options))
-        return g * with_nan(of.trace(**options), "x")
+        symbols = {each: argument(each) for each in of.arguments}
+        return constant(cotangent(g=argument("g"), **symbols, **options))
 
-    return Definition(name, (*of.arrays, "g"), of.hyperparameters, of.options, trace)
+    of_rows = frozenset({"g"}) if of.reduces else frozenset()
+    return Definition(f"{of.name}.vjp", (*of.arrays, "g"), of.hyperparameters, of.options, trace, of_rows)

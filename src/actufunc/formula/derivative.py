@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 from .expression import COMPARISONS, Expression, apply, argument, constant, is_constant
-from .operations import damped, exp, logistic, maximum, minimum, normal_pdf, sqrt, where
+from .operations import absolute, damped, exp, logistic, minimum, normal_pdf, sqrt, where
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +18,8 @@ _FAR = 1000
 
 def _inverse_cosh_squared(x: Expression) -> Expression:
     """``1/cosh(x)**2``, where ``1 - tanh(x)**2`` would cancel."""
-    return 4 * logistic(2 * x) * logistic(-2 * x)
+    u = 2 * minimum(absolute(x), _FAR)
+    return damped(4 * logistic(u), logistic(-u))
 
 
 # Derivative of each operation of one operand at x. They are written for accuracy and for the range: none cancels or
@@ -28,8 +31,9 @@ _OF_ONE: dict[str, Callable[[Expression], Expression]] = {
     "expm1": exp,
     "log": lambda x: 1 / x,
     "log1p": lambda x: 1 / (1 + x),
+    "rounded_once": lambda x: constant(1),
     "sqrt": lambda x: 0.5 / sqrt(x),
-    "tanh": lambda x: _inverse_cosh_squared(maximum(minimum(x, _FAR), -_FAR)),
+    "tanh": _inverse_cosh_squared,
     "logistic": lambda x: logistic(x) * logistic(-x),
     "softplus": logistic,
     "normal_cdf": normal_pdf,
@@ -75,9 +79,12 @@ def derivative(expression: Expression, name: str) -> Expression:
         return node, one if node is variable else zero
 
     def combine(node: Expression, operands: tuple[Any, ...]) -> tuple[Expression, Expression]:
-        pairs = [(o, zero) if isinstance(o, Expression) else o for o in operands]
+        # Where a function is not defined neither is its derivative.
+        pairs = [(o, o if _is_nan(o) else zero) if isinstance(o, Expression) else o for o in operands]
         values = [value for value, _ in pairs]
         slopes = [slope for _, slope in pairs]
+        if node.operation == "stated":
+            return node, functools.reduce(_sum, map(_product, values[2::2], slopes[1::2]))
         if node.operation == "where":
             return node, where(values[0], slopes[1], slopes[2])
         if node.operation in COMPARISONS or all(is_constant(slope, 0) for slope in slopes):
@@ -91,6 +98,10 @@ def derivative(expression: Expression, name: str) -> Expression:
     return zero if is_constant(expression) else expression.fold(leaf, combine)[1]
 
 
+def _is_nan(node: Expression) -> bool:
+    return is_constant(node) and math.isnan(node.value)
+
+
 def keeps_nan(expression: Expression, name: str) -> bool:
     """Tell whether the value is NaN wherever the argument is."""
 
@@ -101,6 +112,8 @@ def keeps_nan(expression: Expression, name: str) -> bool:
         kept = [o is True for o in operands]
         if node.operation in COMPARISONS:
             return False
+        if node.operation == "stated":
+            return kept[0]
         return kept[1] and kept[2] if node.operation == "where" else any(kept)
 
     return not is_constant(expression) and bool(expression.fold(leaf, combine))

@@ -31,6 +31,13 @@ _lock = threading.Lock()
 _nodes: WeakValueDictionary[tuple[object, ...], Expression] = WeakValueDictionary()
 
 
+def _refuse(message: str) -> Callable[..., NoReturn]:
+    def method(_self: Expression, *_: object, **__: object) -> NoReturn:
+        raise TypeError(message)
+
+    return method
+
+
 class Expression:
     """One node: an operation applied to operands, an argument, or a constant.
 
@@ -126,15 +133,18 @@ class Expression:
             "a formula cannot branch on its arguments (if, and, or, max, ...); write where(condition, a, b) instead"
         )
 
-    def __float__(self) -> NoReturn:
-        raise TypeError(
-            "a formula cannot pass its arguments to math or numpy functions; use those of actufunc.formula instead"
-        )
-
-    def __array__(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError(
-            "a formula cannot pass its arguments to math or numpy functions; use those of actufunc.formula instead"
-        )
+    __float__ = __int__ = __index__ = __round__ = __array__ = _refuse(
+        "a formula cannot pass its arguments to math or numpy functions; use those of actufunc.formula instead"
+    )
+    __getitem__ = __setitem__ = __iter__ = __len__ = __contains__ = _refuse(
+        "a formula is about one element and cannot index, change or loop over it; write where(condition, a, b)"
+    )
+    __and__ = __rand__ = __or__ = __ror__ = __xor__ = __invert__ = _refuse(
+        "a formula cannot combine conditions; nest them instead: where(a, where(b, x, y), y) for x if a and b else y"
+    )
+    __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = __matmul__ = __rmatmul__ = __rpow__ = _refuse(
+        "a formula has only the operators +, -, *, /, ** and comparisons; write the rest with actufunc.formula"
+    )
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
         # A NumPy scalar on the left, as in np.sqrt(2) * x, asks so for the product.
@@ -254,9 +264,39 @@ def is_constant(node: Expression, value: float | None = None) -> bool:
     return node.operation == "constant" and (value is None or node.value == value)
 
 
+def stated(value: Expression, partials: Mapping[Expression, Expression]) -> Expression:
+    """Return `value` together with its partial derivatives by some arguments, for whoever differentiates it.
+
+    Parameters
+    ----------
+    value : Expression
+        A function of the arguments.
+    partials : mapping of Expression to Expression
+        Derivative by each argument on which `value` depends.
+    """
+    return make_node("stated", (value, *(node for pair in partials.items() for node in pair)))
+
+
+def plain(expression: Expression) -> Expression:
+    """Return the expression without the derivatives that it states."""
+
+    def combine(node: Expression, operands: tuple[Any, ...]) -> Expression:
+        result: Expression = operands[0] if node.operation == "stated" else apply(node.operation, *operands)
+        return result
+
+    if all(node.operation != "stated" for node in expression.nodes()):
+        return expression
+    result: Expression = expression.fold(lambda node: node, combine)
+    return result
+
+
 def apply(operation: str, *operands: object) -> Expression:
     """Apply an operation, simplified where that changes no bit of any result."""
     nodes = tuple(constant(operand) for operand in operands)
+    if operation == "stated":
+        return make_node(operation, nodes)
+    if operation in HALVES and nodes[0].operation != "argument":
+        raise TypeError("halves() takes the argument x itself; apply functions to the halves instead")
     numbers = nodes[1:] if operation == "where" else nodes
     if operation == "where" and not _is_truth(nodes[0]):
         raise TypeError("where() takes a condition first, such as x > 0")
@@ -302,6 +342,8 @@ def _simplified(operation: str, nodes: tuple[Expression, ...]) -> Expression | N
             return a
         case "where", (condition, a, b) if is_constant(condition):
             return a if condition.value else b
+        case "rounded_once", (a,) if a.operation in {"argument", "constant", "rounded_once"}:
+            return a
         case "damped", (a, b) if _is_ordinary(a) or _is_ordinary(b):
             return a * b
     return None
@@ -324,7 +366,8 @@ def _is_ordinary(node: Expression) -> bool:
 _SCALAR_OPERATORS = frozenset({"add", "subtract", "multiply", "divide"})
 
 COMPARISONS = frozenset({"less", "less_equal", "equal", "not_equal"})
-REDUCTIONS = frozenset({"axis_sum", "axis_max"})
+REDUCTIONS = frozenset({"axis_sum", "axis_max", "axis_threshold"})
+HALVES = ("first_half", "second_half")
 
 _INFIX = {
     "add": (" + ", 10),

@@ -10,7 +10,7 @@ that uses them: `logistic`, `softplus`, `normal_cdf`, `normal_pdf` and `damped`.
 
 from __future__ import annotations
 
-from .expression import Expression, Operand, apply
+from .expression import HALVES, Expression, Operand, apply
 
 
 def exp(x: Operand) -> Expression:
@@ -78,9 +78,22 @@ def minimum(a: Operand, b: Operand) -> Expression:
     return apply("minimum", a, b)
 
 
+def clip(x: Operand, low: Operand, high: Operand) -> Expression:
+    """Return the number nearest to `x` that is neither below `low` nor above `high`."""
+    return minimum(maximum(x, low), high)
+
+
 def where(condition: Operand, a: Operand, b: Operand) -> Expression:
     """Return `a` where the condition holds, else `b`; both are computed."""
     return apply("where", condition, a, b)
+
+
+def rounded_once(x: Operand) -> Expression:
+    """`x` itself, a sum, product, quotient or root of others, or several: but only the last of them is rounded.
+
+    The others are computed as double words, where backends have them.
+    """
+    return apply("rounded_once", x)
 
 
 def damped(x: Operand, factor: Operand) -> Expression:
@@ -100,3 +113,17 @@ def axis_sum(x: Operand) -> Expression:
 def axis_max(x: Operand) -> Expression:
     """Maximum over the axis of a function such as softmax; NaN if any element is NaN."""
     return apply("axis_max", x)
+
+
+def axis_threshold(x: Operand) -> Expression:
+    """Return the t above which the elements rise by one in total: ``axis_sum(maximum(x - t, 0))`` is 1.
+
+    The largest element over the axis must be zero, so subtract `axis_max` first.
+    """
+    return apply("axis_threshold", x)
+
+
+def halves(x: Operand) -> tuple[Expression, Expression]:
+    """Return the first half of the argument `x` along the axis, and the second."""
+    first, second = (apply(half, x) for half in HALVES)
+    return first, second

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import cupy
 import numpy as np
 
-from actufunc.backends.array_api import value_left_out
-from actufunc.backends.rules import as_blocks, broadcast_to_x, output_over_axis, result_dtype, working_dtype
-from actufunc.protocol import Call, normalise_axis
+from actufunc.backends.array_api import fill_left_out, value_left_out
+from actufunc.backends.rules import as_blocks, broadcast_to_x, output_over_axis, result_dtype, shapes_of, working_dtype
 
 from .call import check_out, check_where, copy, is_apart, operands_of, put_scalars_in, straight_output
 from .lower import VECTOR, Formula
@@ -24,6 +23,9 @@ from .plan import plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from actufunc.backends.rules import Reduced
+    from actufunc.protocol import Call
 
     from .plan import Plan
 
@@ -36,17 +38,23 @@ def evaluate_axis(call: Call) -> Array:
     given = operands_of(call)
     mask = check_where(name, call.keywords.get("where", True))
     dtype = result_dtype(call, given)
-    shape = given["x"].shape
-    axes = normalise_axis(name, call.keywords.get("axis", -1), len(shape))
+    shapes, reduces = shapes_of(call, given["x"].shape), call.definition.reduces
+    axes = shapes.axes
     expression, scalars = put_scalars_in(call, working_dtype(dtype) or dtype)
-    inputs = [_broadcast(name, key, value, shape) for key, value in given.items()]
+    inputs = [_broadcast(call, key, value, shapes) for key, value in given.items()]
     left_out = None
     if mask is not None:
-        mask, left_out = _broadcast(name, "where", mask, shape), value_left_out(call)
-    out = output_over_axis(call, shape, dtype, check_out)
-    result = cupy.empty_like(inputs[0], dtype=dtype) if out is None else out
-    if not result.size:
-        return result
+        mask, left_out = _broadcast(call, "where", mask, shapes), (fill_left_out(call)["x"], value_left_out(call))
+    out = output_over_axis(call, shapes.given if reduces else shapes.of_x, dtype, check_out)
+    seen = out
+    if seen is None:
+        seen = cupy.empty(shapes.given, dtype) if reduces else cupy.empty_like(inputs[0], dtype)
+    if not seen.size:
+        return seen
+    if not inputs[0].size:
+        seen.fill(value_left_out(call))
+        return seen
+    result = seen if seen.ndim == len(shapes.of_x) else cupy.expand_dims(seen, axes)
     alike = all(each.dtype == dtype for each in (*inputs, result))
     # Else it is computed, and kept meanwhile, in the dtype that half types are computed in.
     kept = dtype if alike else working_dtype(dtype) or dtype
@@ -58,17 +66,17 @@ def evaluate_axis(call: Call) -> Array:
         *of_inputs, of_result = views[: len(inputs) + 1]
         kernel(of_inputs, of_result, *views[len(inputs) + 1 :], left_out=left_out)
         exact = all(type(each) is cupy.ndarray for each in given.values())
-        plain = call.keywords.keys() <= {"out", "axis"} and call.keywords.get("axis", -1) == -1
+        plain = not reduces and call.keywords.keys() <= {"out", "axis"} and call.keywords.get("axis", -1) == -1
         if exact and plain and tuple(given) == call.definition.arrays:
             call.straight = _straight(kernel)
-        return result
+        return seen
     rows = [_as_rows(each, axes, kept) for each in inputs]
     masks = [] if mask is None else [_as_rows(mask, axes, mask.dtype)]
-    scratch = cupy.empty(rows[0].shape, kept)
+    scratch = cupy.empty((len(rows[0]), 1, 1) if reduces else rows[0].shape, kept)
     kernel(rows, scratch, *masks, left_out=left_out)
     moved = cupy.moveaxis(result, axes, range(-len(axes), 0))
     copy(scratch.reshape(moved.shape), moved)
-    return result
+    return seen
 
 
 def _straight(kernel: _Kernel) -> Callable[..., Array]:
@@ -90,9 +98,9 @@ class _Kernel:
     def __init__(self, formula: Formula, scalars: tuple[Any, ...]) -> None:
         self.formula, self.scalars, self.dtype = formula, scalars, formula.dtype
 
-    def __call__(self, inputs: Sequence[Array], out: Array, mask: Array = None, *, left_out: float | None) -> None:
-        """Compute on arrays of shape (blocks, n, inner)."""
-        blocks, n, inner = out.shape
+    def __call__(self, inputs: Sequence[Array], out: Array, mask: Array = None, *, left_out: Any) -> None:
+        """Compute on arrays of shape (blocks, n, inner); the output of a function that reduces has n = 1."""
+        blocks, n, inner = inputs[0].shape
         masked = mask is not None
         lanes = VECTOR // self.dtype.itemsize
         operands = [*inputs, out]
@@ -104,7 +112,7 @@ class _Kernel:
         operands += [number(value) for value in self.scalars]
         operands += [np.int64(count) for count in (blocks * inner, n, inner)]
         if masked:
-            operands += [mask, number(left_out)]
+            operands += [mask, *map(number, left_out)]
         kernel((how.grid(blocks, inner),), (how.block,), tuple(operands))
 
 
@@ -113,11 +121,11 @@ def _compiled(formula: Formula, how: Plan, *, masked: bool) -> Any:
     return cupy.RawKernel(axis_source(formula, how, masked=masked), kernel_name(formula.name))
 
 
-def _broadcast(name: str, key: str, value: Any, shape: tuple[int, ...]) -> Array:
+def _broadcast(call: Call, key: str, value: Any, shapes: Reduced) -> Array:
     """Return an operand in the shape of x; a scalar becomes an array."""
     if not isinstance(value, cupy.ndarray):
         value = cupy.full((), value.item(), value.dtype)
-    return broadcast_to_x(name, key, value, shape, cupy.broadcast_to)
+    return broadcast_to_x(call, key, value, shapes, cupy.broadcast_to)
 
 
 def _as_rows(array: Array, axes: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

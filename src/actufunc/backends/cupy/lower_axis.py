@@ -12,8 +12,7 @@ import functools
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from actufunc.backends.passes import Passes
-from actufunc.backends.rules import LEFT_OUT
+from actufunc.backends.passes import Passes, threshold_step
 from actufunc.backends.writer import identifier
 from actufunc.formula.expression import argument
 
@@ -72,8 +71,8 @@ def axis_source(formula: Formula, plan: Plan, *, masked: bool) -> str:
     -------
     str
         CUDA C of one kernel, called `kernel_name`; its parameters are the arrays, the output, the scalars, the number
-        of rows, that of elements in a row, that of rows which lie side by side, and for masked rows the array and the
-        result for what takes no part.
+        of rows, that of elements in a row, that of rows which lie side by side, and for masked rows the array, what
+        stands for x that takes no part, and its result.
     """
     return _AxisWriter(formula, plan, masked=masked).write(kernel_name(formula.name))
 
@@ -105,6 +104,8 @@ class _AxisWriter:
         self.names = {node: f"r{number}" for number, node in enumerate(self.passes.reductions)}
         self.of_row: dict[Expression, str] = {argument(key): identifier(key) for key in self.scalars}
         self.lines: list[str] = []
+        self.row_writer = CudaWriter(self.dtype, {})  # of what is computed once per row, outside of all loops
+        self.depth = 0  # of the loops around
 
     @property
     def fits(self) -> bool:
@@ -113,7 +114,7 @@ class _AxisWriter:
 
     def put(self, depth: int, *lines: str) -> None:
         """Write lines, indented."""
-        self.lines += ["    " * depth + line for line in lines]
+        self.lines += ["    " * (self.depth + depth) + line for line in lines]
 
     # Loops.
 
@@ -154,9 +155,10 @@ class _AxisWriter:
         if self.plan.packed:
             return value
         value = f"static_cast<{self.real}>({value})"
-        if not self.masked or key not in LEFT_OUT:
+        if not self.masked or key not in {"x", "g"}:
             return value
-        return f"mask[start + at * step] ? {value} : {CudaWriter(self.dtype, {}).literal(LEFT_OUT[key])}"
+        fill = "fill" if key == "x" else CudaWriter(self.dtype, {}).literal(0.0)
+        return f"mask[start + at * step] ? {value} : {fill}"
 
     def element_writer(self, number: int) -> tuple[CudaWriter, list[str], list[str]]:
         """Return a writer of the body of a loop, the lines that bring the elements it needs, and what to load."""
@@ -181,22 +183,49 @@ class _AxisWriter:
     # Stages.
 
     def write_stage(self, number: int) -> None:
-        """Write one loop, which takes all reductions of a depth, and their exchange between threads."""
+        """Write one loop, which takes all reductions of a depth."""
+        nodes = self.passes.stages[number]
+        at_once = [node for node in nodes if node.operation != "axis_threshold"]
+        keep = number == self.passes.kept_by and self.kept is not None
+        if at_once or keep:
+            self.reduce(number, at_once, keep=keep)
+        for node in nodes:
+            if node.operation == "axis_threshold":
+                self.write_threshold(number, node)
+
+    def reduce(self, number: int, nodes: Sequence[Expression], *, keep: bool = False) -> None:
+        """Write a loop that takes some reductions, and their exchange between threads."""
         writer, lines, load = self.element_writer(number)
-        for node in self.passes.stages[number]:
+        for node in nodes:
             name = self.names[node]
             is_max = node.operation == "axis_max"
             self.put(1, f"{self.real} {name} = {writer.literal(float('-inf') if is_max else 0.0)};")
             if not is_max:
                 self.put(1, f"{self.real} {name}_low = {writer.literal(0.0)};")
             writer.lines.append(f"{self.merged(node, writer.value(node.operands[0]), writer.literal(0.0))};")
-        if number == self.passes.kept_by and self.kept is not None:
+        if keep and self.kept is not None:
             writer.lines.append(f"{self.item('kept')} = {writer.value(self.kept)};")
         self.loop([*lines, *writer.lines], load=load)
-        for node in self.passes.stages[number]:
+        for node in nodes:
             self.exchange_in_row(node) if self.plan.width == 1 else self.exchange_side_by_side(node)
             if node.operation == "axis_sum":
                 self.put(1, f"settle({self.names[node]}, {self.names[node]}_low);")
+
+    def write_threshold(self, number: int, node: Expression) -> None:
+        """Write the loops that find a threshold, as `threshold_step` says: until none of the block rises any more."""
+        name = self.of_row[node] = self.names[node]
+        step = threshold_step(node)
+        total, count = (self.names.setdefault(each, f"{name}_{i}") for i, each in enumerate(step))
+        one = CudaWriter(self.dtype, {}).literal(1.0)
+        self.put(1, f"{self.real} {name} = -{one};", "bool rises;", "do {")
+        self.depth += 1
+        self.reduce(number, step)
+        self.put(1, f"const {self.real} higher = ({total} - {one} + {total}_low) / {count};")
+        self.put(1, f"rises = higher > {name};", f"if (rises) {name} = higher;")
+        # Nothing is above -1 where nothing is zero: in a row with infinity or NaN.
+        self.put(1, f"if ({count} == 0) {name} = {CudaWriter(self.dtype, {}).literal(float('nan'))};")
+        self.depth -= 1
+        self.put(1, "} while (__syncthreads_or(rises));")
 
     def merged(self, node: Expression, value: str, low: str) -> str:
         """Text that takes a value into a reduction."""
@@ -249,7 +278,7 @@ class _AxisWriter:
 
     def write_row_values(self, number: int) -> None:
         """Write what a loop needs that is computed once per row, from the reductions so far."""
-        writer = CudaWriter(self.dtype, {})
+        writer = self.row_writer
         for node, name in (*self.of_row.items(), *self.names.items()):
             writer.know(node, name)
         for node in self.passes.per_row(number):
@@ -284,16 +313,20 @@ class _AxisWriter:
             self.write_stage(number)
         last = len(self.passes.stages)
         self.write_row_values(last)
-        writer, lines, load = self.element_writer(last)
-        result = writer.value(self.passes.loops[-1][0])
-        if self.masked:
-            result = f"mask[start + at * step] ? {result} : left_out"
-        writer.lines.append(f"pack_of_out.lane[k] = static_cast<storage>({result});")
-        self.loop([*lines, *writer.lines], load=load, store=True)
+        if self.passes.reduces:
+            result = self.of_row[self.passes.loops[-1][0]]
+            self.put(1, f"if (is_row && thread == 0) out[row] = static_cast<storage>({result});")
+        else:
+            writer, lines, load = self.element_writer(last)
+            result = writer.value(self.passes.loops[-1][0])
+            if self.masked:
+                result = f"mask[start + at * step] ? {result} : left_out"
+            writer.lines.append(f"pack_of_out.lane[k] = static_cast<storage>({result});")
+            self.loop([*lines, *writer.lines], load=load, store=True)
         parameters = [f"const storage *const_{key}" for key in arrays] + ["storage *out"]
         parameters += [f"{real} {identifier(key)}" for key in self.scalars]
         parameters += [f"long long {key}" for key in ("rows", "n", "inner")]
-        parameters += ["const bool *mask", f"{real} left_out"] if self.masked else []
+        parameters += ["const bool *mask", f"{real} fill", f"{real} left_out"] if self.masked else []
         position = _IN_ROWS if plan.width == 1 else _SIDE_BY_SIDE
         place = {key: getattr(plan, key) for key in ("width", "threads", "groups", "block")}
         body = "".join(f"{line}\n" for line in self.lines)

@@ -65,6 +65,11 @@ __device__ inline wide wide_divide(wide a, wide b) {
     const $real quotient = a.high / b.high, rest = fma$f(-quotient, b.high, a.high) + (a.low - quotient * b.low);
     return wide(quotient, quotient == 0.0$f ? 0.0$f : rest / b.high);
 }
+__device__ inline wide wide_sqrt(wide a) {
+    const $real root = sqrt$f(a.high), rest = fma$f(-root, root, a.high) + a.low;
+    return wide(root, root == 0.0$f ? 0.0$f : rest / (root + root));
+}
+__device__ inline $real rounded(wide a) { return a.low == 0.0$f ? a.high : a.high + a.low; }
 // Where exp(x) may be subnormal or infinite, exp(x + shift) is neither, for a shift by a multiple of log(2), and the
 // power of two comes last. (Far beyond that it can be subnormal again, of use only to the largest of times.)
 __device__ inline $real times_exp($real times, wide x) {

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .kernels import Elementwise
 
 
+# Elements of a row that the vectorised loop is worth entering for.
+_LEAST_ROW = 32
+
 # Different values of a hyperparameter that a function gets a kernel of its own for. Any further value is spread over an
 # array and goes through the general kernel: no endless compilation where a hyperparameter is trained.
 _SPECIALISATIONS = 8
@@ -113,7 +116,9 @@ class _Elementwise:
         target = np.asarray(result)  # matrices and masked arrays have ideas of their own about assignment
         operands = [*self.operands, target]
         sharing = [o for o in self.operands if np.may_share_memory(o, target)]
-        if not self._are_contiguous(operands) or not all(same_memory(o, target) for o in sharing):
+        if not self._are_contiguous(operands) and not sharing and (rows := self._as_rows(operands)) is not None:
+            parallel.elementwise_rows(self.kernel, rows)
+        elif not self._are_contiguous(operands) or not all(same_memory(o, target) for o in sharing):
             # A scratch chunk where the output cannot be written to directly: masked, or also an input.
             self._chunk_by_chunk(target, aside=self.mask is not None or bool(sharing))
         elif sharing:
@@ -124,11 +129,23 @@ class _Elementwise:
 
     def _are_contiguous(self, operands: list[np.ndarray[Any, Any]]) -> bool:
         """Tell whether all operands are contiguous, alike and of the kernel's dtype, and no mask selects elements."""
-        return (
-            self.mask is None
-            and all(o.dtype == self.work and o.shape == self.shape and o.flags.aligned for o in operands)
-            and (all(o.flags.c_contiguous for o in operands) or all(o.flags.f_contiguous for o in operands))
+        return self._are_alike(operands) and (
+            all(o.flags.c_contiguous for o in operands) or all(o.flags.f_contiguous for o in operands)
         )
+
+    def _are_alike(self, operands: list[np.ndarray[Any, Any]]) -> bool:
+        return self.mask is None and all(
+            o.dtype == self.work and o.shape == self.shape and o.flags.aligned for o in operands
+        )
+
+    def _as_rows(self, operands: list[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]] | None:
+        """See operands as contiguous rows that are not too short, as those of half a matrix; None if they are none."""
+        n = self.shape[-1] if self.shape else 0
+        if n < _LEAST_ROW or not self._are_alike(operands) or any(o.strides[-1] != o.itemsize for o in operands):
+            return None
+        rows = [o.reshape(-1, n) for o in operands]
+        # Where that makes a copy, neither memory nor strides are those of rows.
+        return rows if all(map(np.may_share_memory, rows, operands)) else None
 
     def _allocate(self) -> np.ndarray[Any, Any]:
         make = np.empty_like if self.mask is None else np.zeros_like

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc.backends.array_api import value_left_out
+from actufunc.backends.array_api import fill_left_out, value_left_out
 from actufunc.backends.rules import (
-    LEFT_OUT,
     as_blocks,
     broadcast_to_x,
     output_over_axis,
     result_dtype,
     scalars_of,
+    shapes_of,
     working_dtype,
 )
-from actufunc.protocol import Call, normalise_axis
+from actufunc.protocol import Call
 
 from . import parallel
 from .call import (
@@ -38,7 +38,7 @@ from .kernels import axis as axis_kernel
 from .lower_axis import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from .kernels import OverAxis
 
@@ -51,41 +51,48 @@ _BLOCK = 1 << 16  # elements of a scratch array, in the second-level cache
 
 def evaluate_axis(call: Call) -> Any:
     """Compute an activation over an axis of NumPy arrays."""
-    name = call.definition.name
+    name, reduces = call.definition.name, call.definition.reduces
     mask = check_where(name, call.keywords.get("where", True))
     scalars = scalars_of(call)
     given = {key: as_array(name, key, v) for key, v in call.operands.items() if key not in scalars}
     dtype = result_dtype(call, given)
     work = working_dtype(dtype) or dtype
-    shape = given["x"].shape
+    shapes = shapes_of(call, given["x"].shape)
     expression, given = put_scalars_in(call, given, work)
     masks = [np.ma.getmaskarray(array) for array in given.values() if isinstance(array, np.ma.MaskedArray)]
-    inputs = [_broadcast(name, key, np.asarray(array), shape) for key, array in given.items()]
-    axes = normalise_axis(name, call.keywords.get("axis", -1), len(shape))
+    broadcast = partial(np.broadcast_to, subok=True)
+    inputs = [broadcast_to_x(call, key, np.asarray(array), shapes, broadcast) for key, array in given.items()]
     for masked in masks:  # what a masked array masks takes no part
         mask = ~masked if mask is None else mask & ~masked
-    mask = None if mask is None else _broadcast(name, "where", mask, shape)
-    out = output_over_axis(call, shape, dtype, check_out)
+    mask = None if mask is None else broadcast_to_x(call, "where", mask, shapes, broadcast)
+    out = output_over_axis(call, shapes.given if reduces else shapes.of_x, dtype, check_out)
     if out is not None:
         inputs = [np.array(i) if _overlaps(i, out) else i for i in inputs]
+        result = np.asarray(out)
+    else:
+        result = np.empty_like(inputs[0], dtype, subok=False, shape=shapes.kept if reduces else shapes.of_x)
+    target = result if result.ndim == len(shapes.of_x) else np.expand_dims(result, shapes.axes)
 
     def kernel(layout: Layout) -> OverAxis:
         return axis_kernel(call.definition.identifier, expression, tuple(given), work, layout)
 
-    result = np.empty_like(inputs[0], dtype=dtype, subok=False) if out is None else out
-    if result.size:
-        views = _views([*inputs, result], axes, work) if mask is None else None
+    if not inputs[0].size and reduces:
+        target[...] = value_left_out(call)
+    elif target.size:
+        views = _views([*inputs, target], shapes.axes, work) if mask is None else None
         if views is None:
-            taken = None if mask is None else (mask, value_left_out(call))
-            _block_by_block(kernel, tuple(given), inputs, taken, result, axes, work)
+            taken = None if mask is None else (mask, fill_left_out(call), value_left_out(call))
+            _block_by_block(kernel, tuple(given), inputs, taken, target, shapes.axes, work)
         else:
             layout = Layout.COLUMNS if views[0].ndim == Layout.COLUMNS.ndim else Layout.ROWS
             parallel.over_axis(kernel(layout), views)
-            alone = len(inputs) == 1 and type(call.operands["x"]) is np.ndarray
+            alone = len(inputs) == 1 and type(call.operands["x"]) is np.ndarray and not reduces
             if layout is Layout.ROWS and alone and call.keywords.get("axis", -1) == -1:
                 along = _along_last_axis(kernel(layout), call)
                 call.kernels = along, along
-    return wrap(call, list(given.values()), result) if out is None else out
+    if out is not None:
+        return out
+    return wrap(call, list(given.values()), target.reshape(shapes.given) if reduces else target)
 
 
 def _along_last_axis(kernel: OverAxis, call: Call) -> Callable[..., Any]:
@@ -112,11 +119,6 @@ def _pays_along_rows(n: int, size: int) -> bool:
     return n >= _SHORT_ROWS or size < _SHORT_ROWS * _FEW_COLUMNS
 
 
-def _broadcast(name: str, key: str, array: Array, shape: tuple[int, ...]) -> Array:
-    broadcast: Array = broadcast_to_x(name, key, array, shape, partial(np.broadcast_to, subok=True))
-    return broadcast
-
-
 def _overlaps(array: Array, out: Array) -> bool:
     """Tell whether writing to `out` could change elements of `array` that are still to be read."""
     return not same_memory(array, out) and bool(np.may_share_memory(array, out))
@@ -134,7 +136,8 @@ def _views(operands: list[Array], axes: tuple[int, ...], work: np.dtype[Any]) ->
         return None
     blocks, n, columns = views[0].shape
     if columns == 1:
-        return [view.reshape(blocks, n) for view in views] if _pays_along_rows(n, out.size) else None
+        rows = [view.reshape(blocks, -1) for view in views]
+        return rows if _pays_along_rows(n, inputs[0].size) else None
     return views if columns >= _FEW_COLUMNS else None
 
 
@@ -142,40 +145,43 @@ def _block_by_block(
     kernel: Callable[[Layout], OverAxis],
     names: Iterable[str],
     inputs: list[Array],
-    mask: tuple[Array, float] | None,
+    mask: tuple[Array, Mapping[str, float], float] | None,
     out: Array,
     axes: tuple[int, ...],
     work: np.dtype[Any],
 ) -> None:
     """Run a kernel over contiguous copies of some rows at a time; short rows stand side by side there, as columns.
 
-    A mask comes with the value that excluded elements get.
+    A mask comes with what stands for excluded elements of the inputs, and with the value that they get.
     """
-    n = math.prod(out.shape[axis] for axis in axes)
-    as_columns = not _pays_along_rows(n, out.size)
-    transform = kernel(Layout.COLUMNS if as_columns else Layout.ROWS_IN_PLACE)
+    reduces = out.shape != inputs[0].shape
+    n = math.prod(inputs[0].shape[axis] for axis in axes)
+    as_columns = not _pays_along_rows(n, inputs[0].size)
+    transform = kernel(Layout.COLUMNS if as_columns else Layout.ROWS if reduces else Layout.ROWS_IN_PLACE)
     last = range(-len(axes), 0)
+    size = inputs[0].size * out.itemsize
     *inputs, out = (np.moveaxis(o, axes, last) for o in (*inputs, out))
     taken = None if mask is None else np.moveaxis(mask[0], axes, last)
 
     def compute(block: tuple[Any, ...]) -> None:
         rows = [np.array(i[block], work, order="C").reshape(-1, n) for i in inputs]
-        if taken is not None:
+        if mask is not None and taken is not None:
             for key, each in zip(names, rows, strict=True):
-                if key in LEFT_OUT:
-                    each[~taken[block].reshape(-1, n)] = LEFT_OUT[key]
+                if key in mask[1]:
+                    each[~taken[block].reshape(-1, n)] = mask[1][key]
+        result = np.empty((len(rows[0]), 1), work) if reduces else rows[0]
         if as_columns:
             columns = [np.ascontiguousarray(each.T)[np.newaxis] for each in rows]
-            result = np.empty_like(columns[0])
-            transform(*columns, result, begin=0, end=transform.layout.tasks(result.shape))
-            rows[0][:] = result[0].T
+            result_columns = np.empty((1, *result.T.shape), work)
+            transform(*columns, result_columns, begin=0, end=transform.layout.tasks(result_columns.shape))
+            result[:] = result_columns[0].T
         else:
-            transform(*rows[1:], rows[0], begin=0, end=len(rows[0]))
-        if mask is not None and taken is not None:
-            rows[0][~taken[block].reshape(-1, n)] = mask[1]
-        np.copyto(out[block], rows[0].reshape(out[block].shape), casting="unsafe")
+            transform(*(rows if reduces else rows[1:]), result, begin=0, end=len(result))
+        if mask is not None and taken is not None and not reduces:
+            result[~taken[block].reshape(-1, n)] = mask[2]
+        np.copyto(out[block], result.reshape(out[block].shape), casting="unsafe")
 
-    parallel.blocks(compute, _blocks(out.shape[: out.ndim - len(axes)], max(1, _BLOCK // n)), out.nbytes)
+    parallel.blocks(compute, _blocks(out.shape[: out.ndim - len(axes)], max(1, _BLOCK // n)), size)
 
 
 def _blocks(shape: tuple[int, ...], rows: int) -> Iterator[tuple[Any, ...]]:

@@ -23,6 +23,14 @@ types: Any = numba_types
 _STRAIGHT = 2
 
 
+def inline(builder: Any) -> None:
+    """Let the function that is being built be inlined or, if it has branches, have wide vectors in its loops."""
+    if len(builder.function.basic_blocks) > _STRAIGHT:
+        prefer_wide(builder.function)
+    elif "noinline" not in builder.function.attributes:  # as in Numba's debug mode
+        builder.function.attributes.add("alwaysinline")
+
+
 def _intrinsic(function: Callable[..., Any], result: str = "float", *, arity: int | None = None) -> Any:
     """Make a function over lanes callable from code that Numba compiles.
 
@@ -51,11 +59,7 @@ def _intrinsic(function: Callable[..., Any], result: str = "float", *, arity: in
                 else:
                     lanes.append(Lane(builder, value, form))
             answer = function(*lanes)
-            if len(builder.function.basic_blocks) <= _STRAIGHT:
-                if "noinline" not in builder.function.attributes:  # as in Numba's debug mode
-                    builder.function.attributes.add("alwaysinline")
-            else:
-                prefer_wide(builder.function)
+            inline(builder)
             if result == "wide":
                 return context.make_tuple(builder, signature.return_type, (answer.high.value, answer.low.value))
             return answer.value
@@ -120,6 +124,7 @@ NAMES: dict[str, Any] = {
     "order_key": _intrinsic(elementary.order_key, "integer"),
     "load": _load,
     "store": _store,
+    "rounded": _intrinsic(double_word.rounded),
     "low_word": _intrinsic(double_word.low_word),
     "two_sum": _intrinsic(double_word.two_sum_words, "wide"),
 }

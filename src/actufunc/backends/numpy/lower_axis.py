@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc.backends.passes import Passes
+from actufunc.backends.passes import Passes, threshold_step
 from actufunc.backends.writer import Writer, identifier
 
 if TYPE_CHECKING:
@@ -70,10 +70,16 @@ class _AxisWriter:
         self.of_row: dict[Expression, str] = {}  # text of what is constant along the row
         self.cells: list[str] = []
         self.lines: list[str] = []
+        self.depth = 0  # of the loops around
 
     def put(self, depth: int, *lines: str) -> None:
         """Write lines, indented."""
-        self.lines += ["    " * depth + line for line in lines]
+        self.lines += ["    " * (self.depth + depth) + line for line in lines]
+
+    @property
+    def like(self) -> str:
+        """Name of an operand of the shape of x."""
+        return self.arguments[0] if self.passes.reduces else "out"
 
     # Cells.
 
@@ -141,11 +147,21 @@ class _AxisWriter:
 
     def write_stage(self, number: int) -> None:
         """Write one loop, which takes all reductions of a depth."""
+        nodes = self.passes.stages[number]
+        at_once = [node for node in nodes if node.operation != "axis_threshold"]
+        if at_once or number == self.passes.kept_by:
+            self.reduce(number, at_once, keep=number == self.passes.kept_by)
+        for node in nodes:
+            if node.operation == "axis_threshold":
+                self.write_threshold(number, node)
+
+    def reduce(self, number: int, nodes: Sequence[Expression], *, keep: bool = False) -> None:
+        """Write a loop that takes some reductions."""
         start_row: list[str] = []
         start: list[str] = []
         fold: list[str] = []
         writer = self.element_writer(number)
-        for node in self.passes.stages[number]:
+        for node in nodes:
             name, low = self.names[node], f"low_{self.names[node]}"
             operand = writer.value(node.operands[0])
             if node.operation == "axis_max" and not self.layout.columns:
@@ -158,7 +174,7 @@ class _AxisWriter:
                 start += [f"store({self.place(each)}, {writer.literal(0.0)})" for each in (name, low)]
                 writer.lines += self._add(name, operand, "")
                 fold += self._add(name, self.cell(name, "half + c"), f" + {self.cell(low, 'half + c')}")
-        if number == self.passes.kept_by and self.passes.kept is not None:
+        if keep and self.passes.kept is not None:
             writer.lines.append(f"store(out, at + c, {writer.value(self.passes.kept)})")
         self.put(2, *start_row)
         self.per_cell(2, "width" if self.layout.columns else str(self.layout.cells), start)
@@ -167,6 +183,37 @@ class _AxisWriter:
             self.put(2, f"half = {self.layout.cells // 2}", "while half:")
             self.per_cell(3, "half", fold)
             self.put(3, "half //= 2")
+
+    def write_threshold(self, number: int, node: Expression) -> None:
+        """Write the loops that find a threshold, as `threshold_step` says: until it rises no more."""
+        name = self.of_row[node] = self.names[node]
+        total, count = (self.names.setdefault(each, f"{name}_{i}") for i, each in enumerate(threshold_step(node)))
+        number_type, cell = self.dtype.name, "c" if self.layout.columns else "0"
+        above, parts = (f"({self._sum(each, cell)})" for each in (total, count))
+        higher = f"higher = {number_type}(({above} - 1.0) / {parts})"
+        if self.layout.columns:
+            self.per_cell(2, "width", [f"store({self.place(name)}, {number_type}(-1.0))"])
+        else:
+            self.put(2, f"{name} = {number_type}(-1.0)")
+        self.put(2, "rises = True", "while rises:")
+        self.depth += 1
+        self.reduce(number, threshold_step(node))
+        self.put(2, "rises = False")
+        # Nothing is above -1 where nothing is zero: in a row with infinity or NaN.
+        there, set_to = (
+            (f"{name}", f"{name} = {{}}")
+            if not self.layout.columns
+            else (self.cell(name), f"store({self.place(name)}, {{}})")
+        )
+        step = [higher, f"if higher > {there}:", f"    {set_to.format('higher')}", "    rises = True"]
+        step += [f"elif {parts} == 0.0:", f"    {set_to.format(f'{number_type}(np.nan)')}"]
+        self.per_row(step)
+        self.depth -= 1
+
+    def _sum(self, name: str, cell: str) -> str:
+        """Text of both words of a sum, in float64."""
+        high, low = (self.cell(each, cell) for each in (name, f"low_{name}"))
+        return f"float64({high}) + float64(low_word({high}, {low}))"
 
     def _add(self, name: str, term: str, low_term: str) -> list[str]:
         """Add a term to the sum in a cell, and the rounding error to the cell beside it."""
@@ -184,11 +231,12 @@ class _AxisWriter:
         writer = Writer(np.dtype(np.float64), {})
         for node in (node for stage in self.passes.stages[:number] for node in stage):
             name = self.names[node]
-            if node.operation == "axis_max":
-                writer.know(node, f"float64({self.cell(name) if columns else f'from_order_key({name})'})")
+            if node.operation == "axis_sum":
+                writer.know(node, f"({self._sum(name, cell)})")
+            elif columns:
+                writer.know(node, f"float64({self.cell(name)})")
             else:
-                high, low = (self.cell(each, cell) for each in (name, f"low_{name}"))
-                writer.know(node, f"(float64({high}) + float64(low_word({high}, {low})))")
+                writer.know(node, f"float64({f'from_order_key({name})' if node.operation == 'axis_max' else name})")
         lines: list[str] = []
         for node in self.passes.per_row(number):
             if node not in self.of_row:
@@ -208,7 +256,7 @@ class _AxisWriter:
     def write(self, name: str) -> str:
         """Write the whole kernel."""
         if self.layout.columns:
-            self.put(1, "columns = out.shape[2]")
+            self.put(1, f"columns = {self.like}.shape[2]")
             self.put(1, f"tiles = (columns + {self.layout.cells - 1}) // {self.layout.cells}")
             self.put(1, "for task in range(begin, end):")
             self.put(2, "block = task // tiles")
@@ -220,11 +268,17 @@ class _AxisWriter:
             self.write_row_values(number)
             self.write_stage(number)
         self.write_row_values(len(self.passes.stages))
-        writer = self.element_writer(len(self.passes.stages))
-        result = writer.value(self.passes.loops[-1][0])
-        self.per_element([*writer.lines, f"store(out, at + c, {result})"])
+        result = self.passes.loops[-1][0]
+        if self.passes.reduces:
+            text = self.of_row[result]
+            place, value = ("block * columns + first + c", self.cell(text)) if self.layout.columns else ("row", text)
+            self.per_row([f"store(out, {place}, {value})"])
+        else:
+            writer = self.element_writer(len(self.passes.stages))
+            value = writer.value(result)
+            self.per_element([*writer.lines, f"store(out, at + c, {value})"])
         parameters = ", ".join([*self.arguments[self.layout.in_place :], *self.cells, "out", "begin", "end"])
-        return "\n".join([f"def {name}({parameters}):", "    n = out.shape[1]", *self.lines]) + "\n"
+        return "\n".join([f"def {name}({parameters}):", f"    n = {self.like}.shape[1]", *self.lines]) + "\n"
 
 
 def axis_source(

@@ -76,6 +76,22 @@ def elementwise(kernel: Elementwise, operands: Sequence[Array]) -> None:
     share(lambda piece: kernel.serial(*(o[piece] for o in flat)), _pieces(flat[-1].size, threads), threads)
 
 
+def elementwise_rows(kernel: Elementwise, operands: Sequence[Array]) -> None:
+    """Apply an elementwise kernel to rows.
+
+    Parameters
+    ----------
+    kernel : Elementwise
+        What to compute.
+    operands : sequence of array
+        Inputs and, last, the output: of shape (rows, n), each row contiguous, and the output apart from the inputs.
+    """
+    out = operands[-1]
+    threads = _threads("pool", "costly" if kernel.is_costly else "cheap", out.nbytes)
+    pieces = _cut(len(out), math.ceil(len(out) / (threads * _PIECES)))
+    share(lambda piece: kernel.serial(*(o[piece] for o in operands)), pieces, threads)
+
+
 def elementwise_in_place(kernel: Elementwise, operands: Sequence[Array]) -> None:
     """Apply an elementwise kernel where an input may be the output.
 
@@ -113,7 +129,7 @@ def over_axis(kernel: OverAxis, operands: Sequence[Array]) -> None:
     """
     out = operands[-1]
     tasks = kernel.layout.tasks(out.shape)
-    threads = min(tasks, _threads("pool", "costly", out.nbytes))
+    threads = min(tasks, _threads("pool", "costly", max(o.nbytes for o in operands)))
     if threads < 2:  # noqa: PLR2004
         kernel(*operands, begin=0, end=tasks)
         return

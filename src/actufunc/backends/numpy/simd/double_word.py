@@ -7,6 +7,7 @@ flagged that the plain operation would not flag; there it is below 2**-100 and o
 
 from __future__ import annotations
 
+from .elementary import sqrt
 from .lanes import Argument, DoubleWord, Lane, fma, select, split, two_sum
 
 
@@ -42,7 +43,7 @@ def wide_divide(a: Argument, b: Argument) -> DoubleWord:
     q, a, b = select(used, quotient, 0.0), select(used, a, 0.0), select(used, b, 1.0)
     remainder = fma(-q, b, a)
     if a_low is not None:
-        remainder = remainder + a_low
+        remainder = remainder + select(used, a_low, 0.0)
     if b_low is not None:
         remainder = remainder - q * b_low
     return DoubleWord(quotient, remainder / b)
@@ -70,6 +71,23 @@ def wide_negative(a: Argument) -> DoubleWord:
 def wide_subtract(a: Argument, b: Argument) -> DoubleWord:
     """Difference of two double words."""
     return wide_add(a, wide_negative(b))
+
+
+def wide_sqrt(a: Argument) -> DoubleWord:
+    """Square root of a double word: the remainder of the root of the high word, divided by twice that."""
+    a, a_low = split(a)
+    root = sqrt(a)
+    used = _has_low_word(root) & ~root.equals(0.0)
+    r = select(used, root, 1.0)
+    remainder = fma(-r, r, select(used, a, 1.0))
+    if a_low is not None:
+        remainder = remainder + select(used, a_low, 0.0)
+    return DoubleWord(root, remainder * 0.5 / r)
+
+
+def rounded(a: DoubleWord) -> Lane:
+    """Round a double word; a low word of zero must not take the sign of -0."""
+    return select(a.low.equals(0.0), a.high, a.high + a.low)
 
 
 def low_word(total: Lane, low: Lane) -> Lane:

@@ -1,0 +1,146 @@
+r"""Exponential linear units: the identity on the right, an exponential on the left."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from actufunc.formula import Expression, damped, exp, expm1, rounded_once, where
+from actufunc.ufunc import activation
+
+from .bounds import without_right
+
+__all__ = ["celu", "elu", "selu"]
+
+
+@activation
+def elu(x: Expression, alpha: float | Expression = 1) -> Expression:
+    r"""Exponential linear unit.
+
+    .. math:: \operatorname{elu}(x) = \begin{cases} x & x > 0 \\ \alpha\,(e^x - 1) & x \le 0 \end{cases}
+
+    Range (-alpha, inf), increasing.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+    alpha : scalar or array that broadcasts, default 1
+        Depth of the left branch.
+
+    Returns
+    -------
+    array
+        Of the kind and dtype of `x`.
+
+    Notes
+    -----
+    Values: -alpha at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative: :math:`\alpha e^x` up to and at
+    zero, 1 beyond.
+
+    References
+    ----------
+    D.-A. Clevert, T. Unterthiner, S. Hochreiter, "Fast and accurate deep network learning by exponential linear units
+    (ELUs)", ICLR 2016.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import elu
+    >>> elu(np.array([-1.0, 0.0, 2.0]))
+    array([-0.63212056,  0.        ,  2.        ])
+    """
+    return where(x > 0, x, alpha * expm1(without_right(x)))
+
+
+@activation
+def celu(x: Expression, alpha: float | Expression = 1) -> Expression:
+    r"""Continuously differentiable exponential linear unit.
+
+    .. math:: \operatorname{celu}(x) = \begin{cases} x & x > 0 \\ \alpha\,(e^{x/\alpha} - 1) & x \le 0 \end{cases}
+
+    Range (-alpha, inf) for positive `alpha`, increasing.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+    alpha : scalar or array that broadcasts, default 1
+        Depth of the left branch, and the scale over which it falls.
+
+    Returns
+    -------
+    array
+        Of the kind and dtype of `x`.
+
+    Notes
+    -----
+    Values: -alpha at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative: :math:`e^{x/\alpha}` up to and at
+    zero, 1 beyond.
+
+    References
+    ----------
+    J. T. Barron, "Continuously differentiable exponential linear units", 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import celu
+    >>> celu(np.array([-1.0, 0.0, 2.0]), alpha=0.5)
+    array([-0.43233236,  0.        ,  2.        ])
+    """
+    return where(x > 0, x, alpha * expm1(without_right(x) / alpha))
+
+
+@celu.derivative
+def _(x: Expression, alpha: Expression) -> Expression:
+    return where(x > 0, 1, exp(without_right(x) / alpha))
+
+
+@celu.derivative(wrt="alpha")
+def _(x: Expression, alpha: Expression) -> Expression:
+    u = without_right(x) / alpha
+    return where(x > 0, 0, expm1(u) - damped(u, exp(u)))
+
+
+# The fixed point of mean 0 and variance 1, to more digits than a float64 holds: the equations of Klambauer et al.
+# solved with mpmath.
+_SELU_SCALE = Decimal("1.05070098735548049341933498529460635195898")
+_SELU_DEPTH = Decimal("1.75809934084737685994021752081227957732351")  # the scale times alpha
+
+
+@activation
+def selu(x: Expression) -> Expression:
+    r"""Scaled exponential linear unit, which normalises what passes through it.
+
+    .. math:: \operatorname{selu}(x) = \lambda \begin{cases} x & x > 0 \\ \alpha\,(e^x - 1) & x \le 0 \end{cases}
+
+    with :math:`\alpha = 1.6732632423543772` and :math:`\lambda = 1.0507009873554805`. Range (-1.758, inf), increasing.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+
+    Returns
+    -------
+    array
+        Of the kind, shape and dtype of `x`.
+
+    Notes
+    -----
+    Values: -1.7580993408473768 at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative:
+    :math:`\lambda\alpha\,e^x` up to and at zero, :math:`\lambda` beyond.
+
+    References
+    ----------
+    G. Klambauer, T. Unterthiner, A. Mayr, S. Hochreiter, "Self-normalizing neural networks", NIPS 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import selu
+    >>> selu(np.array([-1.0, 0.0, 2.0]))
+    array([-1.11133074,  0.        ,  2.10140197])
+    """
+    left = _SELU_DEPTH * expm1(without_right(x))
+    return where(x > 0, rounded_once(_SELU_SCALE * x), rounded_once(left))

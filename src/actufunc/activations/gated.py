@@ -1,0 +1,178 @@
+r"""Gated units: an axis is split in halves, and the first is multiplied by the activation of the second."""
+
+from __future__ import annotations
+
+from actufunc.formula import Expression, damped, halves, logistic
+from actufunc.ufunc import activation
+
+from .rectifiers import relu
+from .smooth import gelu, silu
+
+__all__ = ["geglu", "glu", "reglu", "swiglu"]
+
+
+@activation
+def glu(x: Expression) -> Expression:
+    r"""Gated linear unit.
+
+    .. math:: \operatorname{glu}(x) = a\,\sigma(b)
+
+    The first half along the axis is the value, the second the gate; the result is half as long.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+    axis : int, default -1
+        Which to split in halves; its length must be even.
+
+    Returns
+    -------
+    array
+        Of the kind and dtype of `x`, half as long along the axis.
+
+    Notes
+    -----
+    Values: a gate of -inf closes whatever the value, so that infinity gives a zero.
+
+    ``glu.vjp(x, g)`` takes a cotangent of the shape of the result, and returns one of the shape of `x`.
+
+    References
+    ----------
+    Y. N. Dauphin, A. Fan, M. Auli, D. Grangier, "Language modeling with gated convolutional networks", ICML 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import glu
+    >>> glu(np.array([1.0, 2.0, 0.0, 100.0]))
+    array([0.5, 2. ])
+    """
+    value, gate = halves(x)
+    return damped(value, logistic(gate))
+
+
+@activation
+def reglu(x: Expression) -> Expression:
+    r"""Gated unit with a rectifier.
+
+    .. math:: \operatorname{reglu}(x) = a\,\max(b, 0)
+
+    The first half along the axis is the value, the second the gate; the result is half as long.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+    axis : int, default -1
+        Which to split in halves; its length must be even.
+
+    Returns
+    -------
+    array
+        Of the kind and dtype of `x`, half as long along the axis.
+
+    Notes
+    -----
+    Values: those of the product; an infinite value is NaN behind a closed gate.
+
+    ``reglu.vjp(x, g)`` takes a cotangent of the shape of the result, and returns one of the shape of `x`.
+
+    References
+    ----------
+    N. Shazeer, "GLU variants improve Transformer", 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import reglu
+    >>> reglu(np.array([1.0, 2.0, -1.0, 3.0]))
+    array([0., 6.])
+    """
+    value, gate = halves(x)
+    product: Expression = value * relu(gate)
+    return product
+
+
+@activation
+def geglu(x: Expression) -> Expression:
+    r"""Gated unit with gelu.
+
+    .. math:: \operatorname{geglu}(x) = a\,b\,\Phi(b)
+
+    The first half along the axis is the value, the second the gate; the result is half as long.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+    axis : int, default -1
+        Which to split in halves; its length must be even.
+
+    Returns
+    -------
+    array
+        Of the kind and dtype of `x`, half as long along the axis.
+
+    Notes
+    -----
+    Values: those of the product; an infinite value is NaN behind a gate of -inf.
+
+    ``geglu.vjp(x, g)`` takes a cotangent of the shape of the result, and returns one of the shape of `x`.
+
+    References
+    ----------
+    N. Shazeer, "GLU variants improve Transformer", 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import geglu
+    >>> geglu(np.array([1.0, 2.0, -1.0, 3.0]))
+    array([-0.15865525,  5.99190061])
+    """
+    value, gate = halves(x)
+    product: Expression = value * gelu(gate)
+    return product
+
+
+@activation
+def swiglu(x: Expression) -> Expression:
+    r"""Gated unit with silu.
+
+    .. math:: \operatorname{swiglu}(x) = a\,b\,\sigma(b)
+
+    The first half along the axis is the value, the second the gate; the result is half as long.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+    axis : int, default -1
+        Which to split in halves; its length must be even.
+
+    Returns
+    -------
+    array
+        Of the kind and dtype of `x`, half as long along the axis.
+
+    Notes
+    -----
+    Values: those of the product; an infinite value is NaN behind a gate of -inf.
+
+    ``swiglu.vjp(x, g)`` takes a cotangent of the shape of the result, and returns one of the shape of `x`.
+
+    References
+    ----------
+    N. Shazeer, "GLU variants improve Transformer", 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import swiglu
+    >>> swiglu(np.array([1.0, 2.0, -1.0, 3.0]))
+    array([-0.26894142,  5.71544476])
+    """
+    value, gate = halves(x)
+    product: Expression = value * silu(gate)
+    return product

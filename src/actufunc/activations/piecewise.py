@@ -1,0 +1,247 @@
+r"""Functions made of straight lines and parabolas."""
+
+from __future__ import annotations
+
+from actufunc.formula import Expression, clip, damped, rounded_once, where
+from actufunc.ufunc import activation
+
+__all__ = ["hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "identity", "sparse_plus", "sparse_sigmoid"]
+
+
+@activation
+def identity(x: Expression) -> Expression:
+    r"""Identity: what came in.
+
+    .. math:: \operatorname{identity}(x) = x
+
+    Exact, also on integers, which keep their dtype. The result is a new array.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32, float64 or integers; booleans become the default float.
+
+    Returns
+    -------
+    array
+        Of the kind, shape and dtype of `x`.
+
+    Notes
+    -----
+    Values: -inf at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative: 1.
+
+    References
+    ----------
+    The output unit of regression: C. M. Bishop, "Pattern recognition and machine learning", 2006, section 5.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import identity
+    >>> identity(np.array([-1, 0, 2]))
+    array([-1,  0,  2])
+    """
+    return x
+
+
+@activation
+def hard_tanh(x: Expression, min_val: float | Expression = -1, max_val: float | Expression = 1) -> Expression:
+    r"""Piecewise linear hyperbolic tangent.
+
+    .. math:: \operatorname{hard\_tanh}(x) = \min(\max(x, \text{min\_val}), \text{max\_val})
+
+    Exact, also on integers, which keep their dtype if both bounds are integers.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32, float64 or integers; booleans become the default float.
+    min_val : scalar or array that broadcasts, default -1
+        Lower bound.
+    max_val : scalar or array that broadcasts, default 1
+        Upper bound.
+
+    Returns
+    -------
+    array
+        Of the kind and dtype of `x`.
+
+    Notes
+    -----
+    Values: min_val at -inf, -0 at -0, +0 at +0, max_val at +inf, NaN at NaN. Derivative: 1 between the bounds, 0
+    elsewhere, also at the bounds.
+
+    References
+    ----------
+    R. Collobert, "Large scale machine learning", PhD thesis, Université Paris VI, 2004.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import hard_tanh
+    >>> hard_tanh(np.array([-3.0, 0.5, 2.0]))
+    array([-1. ,  0.5,  1. ])
+    """
+    return clip(x, min_val, max_val)
+
+
+@activation
+def hard_sigmoid(x: Expression) -> Expression:
+    r"""Piecewise linear sigmoid.
+
+    .. math:: \operatorname{hard\_sigmoid}(x) = \frac{\min(\max(x + 3, 0), 6)}{6}
+
+    Range [0, 1].
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+
+    Returns
+    -------
+    array
+        Of the kind, shape and dtype of `x`.
+
+    Notes
+    -----
+    Values: 0 at -inf, 1/2 at -0 and +0, 1 at +inf, NaN at NaN. Derivative: 1/6 between -3 and 3, 0 elsewhere, also at
+    -3 and 3.
+
+    References
+    ----------
+    M. Courbariaux, Y. Bengio, J.-P. David, "BinaryConnect: training deep neural networks with binary weights during
+    propagations", NIPS 2015, with another slope; with this one A. Howard et al., "Searching for MobileNetV3", ICCV
+    2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import hard_sigmoid
+    >>> hard_sigmoid(np.array([-4.0, 0.0, 1.5]))
+    array([0.  , 0.5 , 0.75])
+    """
+    return rounded_once((clip(x, -3, 3) + 3) / 6)
+
+
+@activation
+def hard_silu(x: Expression) -> Expression:
+    r"""Sigmoid linear unit with a piecewise linear sigmoid.
+
+    .. math:: \operatorname{hard\_silu}(x) = x\,\frac{\min(\max(x + 3, 0), 6)}{6}
+
+    Range [-3/8, inf). ``hard_swish`` is an alias.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+
+    Returns
+    -------
+    array
+        Of the kind, shape and dtype of `x`.
+
+    Notes
+    -----
+    Values: -0 at -inf, which is the limit, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative: 0 up to and at -3,
+    (2 x + 3)/6 up to 3, 1 from there on.
+
+    References
+    ----------
+    A. Howard et al., "Searching for MobileNetV3", ICCV 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import hard_silu
+    >>> hard_silu(np.array([-4.0, 1.0, 5.0]))
+    array([-0.        ,  0.66666667,  5.        ])
+    """
+    middle = clip(x, -3, 3)
+    return where(x < 3, where(x > -3, rounded_once(middle * (middle + 3) / 6), damped(x, 0)), x)  # noqa: PLR2004
+
+
+@activation
+def sparse_plus(x: Expression) -> Expression:
+    r"""Smooth rectifier that is exactly zero on the left.
+
+    .. math:: \operatorname{sparse\_plus}(x) = \begin{cases} 0 & x \le -1 \\ (x + 1)^2/4 & -1 < x < 1 \\ x & x \ge 1
+        \end{cases}
+
+    Range [0, inf). Its derivative is `sparse_sigmoid`.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+
+    Returns
+    -------
+    array
+        Of the kind, shape and dtype of `x`.
+
+    Notes
+    -----
+    Values: 0 at -inf, 1/4 at -0 and +0, inf at +inf, NaN at NaN.
+
+    References
+    ----------
+    The two-class case of sparsemax: A. F. T. Martins, R. F. Astudillo, "From softmax to sparsemax: a sparse model of
+    attention and multi-label classification", ICML 2016.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import sparse_plus
+    >>> sparse_plus(np.array([-2.0, 0.0, 3.0]))
+    array([0.  , 0.25, 3.  ])
+    """
+    middle = clip(x, -1, 1) + 1
+    return where(x < 1, rounded_once(middle * middle / 4), x)
+
+
+@sparse_plus.derivative
+def _(x: Expression) -> Expression:
+    return clip(x + 1, 0, 2) / 2
+
+
+@activation
+def sparse_sigmoid(x: Expression) -> Expression:
+    r"""Piecewise linear sigmoid that is exactly zero and one from -1 and 1 on.
+
+    .. math:: \operatorname{sparse\_sigmoid}(x) = \frac{\min(\max(x + 1, 0), 2)}{2}
+
+    Range [0, 1]. It is the derivative of `sparse_plus`.
+
+    Parameters
+    ----------
+    x : array, any shape
+        float16, bfloat16, float32 or float64; integers and booleans become the default float.
+
+    Returns
+    -------
+    array
+        Of the kind, shape and dtype of `x`.
+
+    Notes
+    -----
+    Values: 0 at -inf, 1/2 at -0 and +0, 1 at +inf, NaN at NaN. Derivative: 1/2 between -1 and 1, 0 elsewhere, also at
+    -1 and 1.
+
+    References
+    ----------
+    A. F. T. Martins, R. F. Astudillo, "From softmax to sparsemax: a sparse model of attention and multi-label
+    classification", ICML 2016.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import sparse_sigmoid
+    >>> sparse_sigmoid(np.array([-2.0, 0.0, 0.5]))
+    array([0.  , 0.5 , 0.75])
+    """
+    return clip(x + 1, 0, 2) / 2
+
+
+hard_swish = hard_silu

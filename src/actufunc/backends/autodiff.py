@@ -1,0 +1,141 @@
+"""Formulas in torch and JAX: these libraries differentiate them by our derivatives.
+
+Automatic differentiation of the operations that a formula is made of would cancel in the tails, and keep what each of
+them needs. Here a derivative is a formula itself, computed from the arguments alone, and differentiated likewise: so
+there are derivatives of any order, and autograd stores nothing but the arguments.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import array_api_compat as compat
+
+from actufunc.formula.derivative import derivative, with_nan
+from actufunc.formula.expression import argument, plain
+
+from .operations import compute
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actufunc.formula.definition import Definition
+    from actufunc.formula.expression import Expression
+
+
+class Formula:
+    """An elementwise function of several arrays, and its derivatives.
+
+    Parameters
+    ----------
+    expression : Expression
+        What it computes, with the derivatives that it states.
+    names : tuple of str
+        Arguments of the expression, in the order of the arrays; the result has the dtype of the first, `x`.
+    """
+
+    def __init__(self, expression: Expression, names: tuple[str, ...]) -> None:
+        self.expression, self.names = expression, names
+        self._products: dict[int, Formula] = {}
+
+    @functools.cached_property
+    def _computed(self) -> Expression:
+        return plain(with_nan(self.expression, "x"))
+
+    def __call__(self, xp: Any, *arrays: Any) -> Any:
+        """Compute the function in a namespace."""
+        return compute(xp, self._computed, dict(zip(self.names, arrays, strict=True)))
+
+    def times_derivative(self, index: int) -> Formula:
+        """Return the product of one more array with the derivative by one of the others."""
+        if index not in self._products:
+            factor = f"#{len(self.names)}"  # no hyperparameter can be called so
+            slope = with_nan(derivative(self.expression, self.names[index]), "x")
+            self._products[index] = Formula(argument(factor) * slope, (*self.names, factor))
+        return self._products[index]
+
+
+@functools.lru_cache(maxsize=512)
+def formula_of(definition: Definition, options: tuple[tuple[str, Any], ...]) -> Formula:
+    """Return the formula of an activation for these options."""
+    return Formula(definition.trace(**dict(options)), definition.arguments)
+
+
+def differentiable(xp: Any) -> Callable[..., Any]:
+    """Return what applies a formula to arrays of torch or JAX, so that the library can differentiate it."""
+    return _torch() if compat.is_torch_namespace(xp) else _jax()
+
+
+@functools.cache
+def _torch() -> Callable[..., Any]:
+    import array_api_compat.torch as xp  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+
+    class Differentiable(torch.autograd.Function):  # type: ignore[misc]
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(formula: Formula, *arrays: Any) -> Any:
+            return formula(xp, *arrays)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Any) -> None:
+            ctx.formula, *arrays = inputs
+            ctx.save_for_backward(*arrays)
+            ctx.save_for_forward(*arrays)
+
+        @staticmethod
+        def backward(ctx: Any, cotangent: Any) -> tuple[Any, ...]:
+            arrays = ctx.saved_tensors
+            products = [
+                apply(ctx.formula.times_derivative(i), *arrays, cotangent).sum_to_size(array.shape)
+                if ctx.needs_input_grad[1 + i]
+                else None
+                for i, array in enumerate(arrays)
+            ]
+            return (None, *products)
+
+        @staticmethod
+        def jvp(ctx: Any, _: None, *tangents: Any) -> Any:
+            arrays = ctx.saved_tensors
+            return sum(
+                apply(ctx.formula.times_derivative(i), *arrays, tangent)
+                for i, tangent in enumerate(tangents)
+                if tangent is not None
+            )
+
+    apply: Callable[..., Any] = Differentiable.apply
+    return apply
+
+
+@functools.cache
+def _jax() -> Callable[..., Any]:
+    import jax  # noqa: PLC0415
+
+    def compute_formula(formula: Formula, *arrays: Any) -> Any:
+        return formula(jax.numpy, *arrays)
+
+    apply: Callable[..., Any] = jax.custom_jvp(compute_formula, nondiff_argnums=(0,))
+
+    @functools.partial(apply.defjvp, symbolic_zeros=True)  # type: ignore[attr-defined]
+    def _(formula: Formula, arrays: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+        parts = [
+            apply(formula.times_derivative(i), *arrays, tangent)
+            for i, tangent in enumerate(tangents)
+            if not isinstance(tangent, jax.custom_derivatives.SymbolicZero)
+        ]
+        return apply(formula, *arrays), sum(parts)
+
+    return apply
+
+
+def graph_node(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that torch.compile puts into its graph as one node, for the next stage to look into."""
+    import torch  # noqa: PLC0415
+
+    def node(*arguments: Any, **keywords: Any) -> Any:
+        return function(*arguments, **keywords)
+
+    allowed: Callable[..., Any] = torch.compiler.allow_in_graph(node)
+    return allowed

@@ -1,0 +1,123 @@
+"""Calls of gated units: elementwise functions of the two halves of an axis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .protocol import Call, normalise_axis, owner
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def evaluate_halves(call: Call) -> Any:
+    """Compute a gated unit, or its vjp, by functions that see nothing of the axis.
+
+    Parameters
+    ----------
+    call : Call
+        What to compute.
+
+    Returns
+    -------
+    array
+        Half as long as `x` along the axis; for a vjp as long.
+
+    Raises
+    ------
+    ValueError
+        If the axis cannot be halved.
+    """
+    operands = dict(call.operands)
+    x = operands.pop("x")
+    library = owner(x)
+    if library is None:
+        x, library = np.asanyarray(x), "numpy"
+    name = call.definition.name
+    axis = _axis(name, call.keywords.get("axis", -1), x.shape)
+    if library in {"torch", "jax"} and "dtype" not in call.keywords and (found := _native(call, x, axis)) is not None:
+        return found()
+    halves = _halves(x, axis)
+    given = {"x": halves[0], "gate": halves[1], **operands}
+    keywords = {key: value for key, value in call.keywords.items() if key != "axis"}
+    if len(call.function.halves) == 1:
+        return _apply(call.function.halves[0], given, call.options | keywords)
+    if library in {"numpy", "cupy"}:
+        return _into_halves(call, x, axis, given)
+    import array_api_compat  # noqa: PLC0415
+
+    parts = [_apply(half, given, call.options | keywords) for half in call.function.halves]
+    return array_api_compat.array_namespace(x).concat(parts, axis=axis)
+
+
+def _axis(name: str, axis: Any, shape: tuple[int, ...]) -> int:
+    axes = normalise_axis(name, axis, len(shape))
+    if len(axes) != 1:
+        raise ValueError(f"{name} halves one axis: x needs at least one dimension, and axis must be an integer")
+    if shape[axes[0]] % 2:
+        raise ValueError(f"{name} cannot halve axis {axes[0]}, which has the odd length {shape[axes[0]]}")
+    return axes[0]
+
+
+def _halves(array: Any, axis: int) -> tuple[Any, Any]:
+    middle = array.shape[axis] // 2
+    before = (slice(None),) * axis
+    return array[(*before, slice(None, middle), ...)], array[(*before, slice(middle, None), ...)]
+
+
+def _apply(function: Any, given: Mapping[str, Any], keywords: Mapping[str, Any]) -> Any:
+    arrays = function.definition.arrays
+    named = {key: value for key, value in given.items() if key not in arrays}
+    return function(*(given[key] for key in arrays), **named, **keywords)
+
+
+def _native(call: Call, x: Any, axis: int) -> Any:
+    import array_api_compat  # noqa: PLC0415
+
+    from .backends.native import native  # noqa: PLC0415
+
+    return native(array_api_compat.array_namespace(x), call, {**call.operands, "x": x}, axis)
+
+
+def _into_halves(call: Call, x: Any, axis: int, given: dict[str, Any]) -> Any:
+    """Write each half of the result to its place in the output."""
+    from .backends.rules import check_cast, check_fits, is_scalar, result_dtype  # noqa: PLC0415
+
+    out = call.out if call.out is not Ellipsis else None
+    of_half = Call(
+        call.function.halves[0], given, call.options, {k: v for k, v in call.keywords.items() if k == "dtype"}
+    )
+    arrays = {key: np.asarray(value) if is_scalar(value) else value for key, value in given.items()}
+    dtype = result_dtype(of_half, {key: value for key, value in arrays.items() if hasattr(value, "dtype")})
+    if out is None:
+        xp = np if isinstance(x, np.ndarray) else _namespace(x)
+        result = xp.empty_like(x, dtype=dtype)
+    else:
+        if type(out) is not type(x) and not isinstance(out, np.ndarray):
+            raise TypeError(f"{call.definition.name} can write its output to an array of the library of x only")
+        check_fits(call.definition.name, x.shape, out.shape, exactly=True)
+        check_cast(call.definition.name, "its result", dtype, out.dtype, "same_kind")
+        result = out
+        given = {key: _apart(value, out) for key, value in given.items()}
+    for half, place in zip(call.function.halves, _halves(result, axis), strict=True):
+        _apply(half, given, call.options | {"dtype": dtype, "out": place, "casting": "same_kind"})
+    return result
+
+
+def _namespace(x: Any) -> Any:
+    import array_api_compat  # noqa: PLC0415
+
+    return array_api_compat.array_namespace(x)
+
+
+def _apart(value: Any, out: Any) -> Any:
+    """Copy an operand that the first half of the result might overwrite before the second has read it."""
+    if not hasattr(value, "dtype") or np.ndim(value) == 0:
+        return value
+    if isinstance(out, np.ndarray):
+        return value.copy() if np.may_share_memory(value, out) else value
+    from .backends.cupy.call import copy, is_apart  # noqa: PLC0415
+
+    return value if is_apart([value], out) else copy(value, _namespace(out).empty_like(value))
