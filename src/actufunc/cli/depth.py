@@ -1,0 +1,210 @@
+"""How the gradient fades or explodes through the layers of a network."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .panels import of_rows, title
+from .problem import stop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .panels import Chosen
+
+    Array = np.ndarray[Any, Any]
+
+_DEEPEST = 500  # whose weights take 260 MB
+_WIDTH = 256
+_SEEDS = 17  # of which the quartiles are the 5th, 9th and 13th
+_QUARTILES = (4, 8, 12)
+
+_DECADES = 3  # from which on powers of ten are ticks enough
+_WIDE, _HEIGHT, _AROUND, _LABEL = 7.0, 3.2, 1.2, 0.17  # inches: the figure, its axes, what is above and below, a label
+_BESIDE = 1.04  # of the width of the axes: where labels begin
+_LEADER = {"arrowstyle": "-", "relpos": (0, 0.5), "patchA": None, "shrinkA": 3, "shrinkB": 2, "linewidth": 1.2}
+
+# Those of Okabe and Ito but for yellow, which white outshines.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
+
+
+def check(chosen: Sequence[Chosen], layers: int) -> None:
+    """Raise `ProblemError` if there is no such network."""
+    if not 1 <= layers <= _DEEPEST:
+        stop(f"--depth must be a number of layers from 1 to {_DEEPEST}, not {layers}")
+    for function, _ in chosen:
+        if of_rows(function):
+            stop(f"--depth takes functions of one number, between two layers; {function.__name__} is not one")
+
+
+def norms(chosen: Sequence[Chosen], layers: int, seed: int) -> Array:
+    """Send a random vector through a random network, and a random gradient back.
+
+    Parameters
+    ----------
+    chosen : sequence of Activation and dict
+        What follows each layer, with its hyperparameters.
+    layers : int
+        Of which each multiplies by a matrix of Gaussian weights of variance 1 / width.
+    seed : int
+        Of the weights and vectors, which are the same for all functions.
+
+    Returns
+    -------
+    array of shape (functions, layers + 1)
+        Logarithms to base ten of the norm of the gradient by the output of each layer, the input being that of layer 0,
+        over the one by the output of the last layer.
+
+    Raises
+    ------
+    ProblemError
+        If the values overflow.
+    """
+    random = np.random.default_rng(seed)
+    weights = random.standard_normal((layers, _WIDTH, _WIDTH)) / np.sqrt(_WIDTH)
+    start, end = random.standard_normal((2, _WIDTH))
+    with np.errstate(all="ignore"):
+        return np.array([_norms(each, weights, start, end) for each in chosen])
+
+
+def _norms(each: Chosen, weights: Array, h: Array, g: Array) -> Array:
+    function, keywords = each
+    before = []
+    for number, weight in enumerate(weights, 1):
+        before.append(weight @ h)
+        h = function(before[-1], **keywords)
+        if not np.isfinite(h).all():
+            stop(f"{title(*each)} is not finite in layer {number} of the network; a smaller --depth may do")
+    g = g / np.linalg.norm(g)
+    steps = np.zeros(len(weights) + 1)
+    for layer in reversed(range(len(weights))):
+        g = weights[layer].T @ function.vjp(before[layer], g, **keywords)
+        norm = np.linalg.norm(g)
+        if not np.isfinite(norm):
+            stop(f"the gradient of {title(*each)} is not finite in layer {layer} of the network")
+        steps[layer] = np.log10(norm)
+        g = g / (norm or 1)  # so that the norm of hundreds of layers, a tiny number, does not become 0
+    return np.cumsum(steps[::-1])[::-1]
+
+
+def draw(chosen: Sequence[Chosen], layers: int) -> Any:
+    """Draw the norm of the gradient against the layer, the median and the quartiles of some networks.
+
+    Parameters
+    ----------
+    chosen : sequence of Activation and dict
+        What to draw, with its hyperparameters.
+    layers : int
+        Of each network.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The picture.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+
+    every = np.array([norms(chosen, layers, seed) for seed in range(_SEEDS)])
+    quartiles = np.sort(every, axis=0)[list(_QUARTILES)]
+    finite = quartiles[np.isfinite(quartiles)]
+    margin = 0.05 * (finite.max() - finite.min()) or 1
+    low, high = finite.min() - margin, finite.max() + margin
+    height = max(_HEIGHT, _LABEL * (len(chosen) + 1))
+    figure = Figure((_WIDE, height + _AROUND), layout="constrained")
+    axes = figure.subplots()
+    axes.set_xlim(layers, 0)
+    texts, ends = zip(*(_line(axes, each, quartiles[:, i], low, i) for i, each in enumerate(chosen)), strict=True)
+    places = spread(ends, _LABEL / height * (high - low))
+    axes.set_ylim(min(low, *places), max(high, *places))
+    for i, (text, end, place) in enumerate(zip(texts, ends, places, strict=True)):
+        axes.annotate(
+            text,
+            (0, end),
+            (_BESIDE, place),
+            textcoords=axes.get_yaxis_transform(),
+            verticalalignment="center",
+            annotation_clip=False,
+            arrowprops={**_LEADER, **_style(i)} if end > low else None,
+        )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _label_powers(axes.yaxis, low, high)
+    axes.grid(axis="y", color="0.92", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.set_xlabel(f"layer, from the output ({layers}) back to the input (0)")
+    axes.set_ylabel("norm of the gradient, over that at the output")
+    figure.suptitle(
+        f"Gradient through {layers} fully connected layer{'' if layers == 1 else 's'} of width {_WIDTH}\n"
+        f"Gaussian weights of variance 1/{_WIDTH}, no biases; median and quartiles of {_SEEDS} networks",
+        fontsize="medium",
+    )
+    return figure
+
+
+def _line(axes: Any, each: Chosen, quartiles: Array, low: float, number: int) -> tuple[str, float]:
+    """Draw one function, and return its label and where the line ends.
+
+    Where the gradient is 0, which no logarithmic axis shows, the line ends with a cross, and the label, at the bottom,
+    says so.
+    """
+    lower, median, upper = np.maximum(quartiles, low)
+    layers = np.arange(len(median))
+    style = _style(number)
+    axes.fill_between(layers, lower, upper, color=style["color"], alpha=0.15, linewidth=0)
+    alive = layers[np.isfinite(quartiles[1])]
+    axes.plot(alive, median[alive], **style, linewidth=1.6)
+    if alive[0] == 0:
+        return title(*each), median[0]
+    axes.plot(alive[0], median[alive[0]], "x", color=style["color"], clip_on=False, zorder=4)
+    return f"{title(*each)}: 0 below layer {alive[0]}", low
+
+
+def _style(number: int) -> dict[str, Any]:
+    turn, colour = divmod(number, len(_COLOURS))
+    return {"color": _COLOURS[colour], "linestyle": _DASHES[turn % len(_DASHES)]}
+
+
+def _label_powers(axis: Any, low: float, high: float) -> None:
+    """Write numbers at an axis of their logarithms."""
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+
+    if high - low > _DECADES:
+        axis.set_major_locator(MaxNLocator(8, integer=True))
+        axis.set_major_formatter(lambda power, _: f"$10^{{{power:g}}}$")
+        return
+    leading = (1, 2, 5) if high - low > 1 else range(1, 10)
+    numbers = [digit * 10.0**power for power in range(math.floor(low), math.ceil(high)) for digit in leading]
+    shown = [number for number in numbers if low <= math.log10(number) <= high]
+    axis.set_ticks(np.log10(shown), labels=[f"{number:g}" for number in shown])
+
+
+def spread(places: Sequence[float], gap: float) -> Array:
+    """Move labels apart until they are `gap` from one another, as little as possible, in the order they have.
+
+    Parameters
+    ----------
+    places : sequence of float
+        Where they would be.
+    gap : float
+        Least distance.
+
+    Returns
+    -------
+    array
+        Where they can be.
+    """
+    order = np.argsort(places, kind="stable")
+    steps = gap * np.arange(len(order))
+    groups: list[list[float]] = []  # of labels that touch; they stand around their mean
+    for place in np.asarray(places)[order] - steps:
+        groups.append([place])
+        while len(groups) > 1 and np.mean(groups[-2]) >= np.mean(groups[-1]):
+            last = groups.pop()
+            groups[-1] += last
+    moved = np.empty(len(order))
+    moved[order] = np.concatenate([np.full(len(group), np.mean(group)) for group in groups]) + steps
+    return moved
