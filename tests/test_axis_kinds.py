@@ -113,6 +113,41 @@ def test_every_layout_and_dtype(case: Case, dtype: str) -> None:
 
 
 @reducing
+def test_an_axis_of_one_element(xp: Library, case: Case) -> None:
+    for values in (X[:, :1], X[:, ::2][:, 1:2].astype("float32"), np.ones((4, 1, 5), "int32")):
+        x = xp.asarray(values)
+        np.testing.assert_allclose(xp.asnumpy(case(x, axis=1)), values[:, 0], rtol=1e-6)
+        masked = case(x, axis=1, where=xp.asarray(np.ones(values.shape, bool)))
+        np.testing.assert_allclose(xp.asnumpy(masked), values[:, 0], rtol=1e-6)
+    assert case(np.float16(2.5)) == 2.5
+    np.testing.assert_array_equal(case(X, axis=()), X)
+
+
+@reducing
+def test_masked_arrays(case: Case) -> None:
+    x = np.ma.masked_array([[1.0, 2.0], [3.0, 4.0]], [[True, True], [False, True]])
+    result = case(x)
+    assert result.mask.tolist() == [True, False]
+    assert result[1] == 3
+    assert case(np.ma.masked_array([1.0, 5.0], [False, True])) == 1
+
+
+def test_data_frames_cannot_follow() -> None:
+    pandas = pytest.importorskip("pandas")
+    for function in (glu, logsumexp):
+        with pytest.raises(TypeError, match="changes shapes, which DataFrame cannot follow"):
+            function(pandas.DataFrame(np.ones((2, 4))))
+
+
+def test_sums_of_nothing() -> None:
+    squares = activation(lambda x: formula.axis_sum(x * x))
+    for dtype in ("float32", "float16", "int64"):
+        assert squares(np.zeros((2, 0), dtype)).tolist() == [0, 0]
+    with pytest.raises(TypeError, match="takes no where="):
+        activation(lambda x: x - formula.axis_sum(formula.tanh(x)))([1.0, 2.0], where=[True, False])
+
+
+@reducing
 def test_wrong_cotangent(case: Case) -> None:
     with pytest.raises(ValueError, match=r"cannot broadcast g of shape \(5,\) to that of the result, \(4, 6\)"):
         case.vjp(X, np.ones(5))

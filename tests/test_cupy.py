@@ -205,7 +205,7 @@ def test_the_output_is_an_input(case: Case, cupy: Library) -> None:
 @activation
 def blended(x: Expression, a: Expression, b: Expression, c: Expression, d: Expression) -> Expression:
     """Five arrays: few elements of each fit into a thread, so that few threads share a row."""
-    return exp(a * x) / axis_sum(exp(a * x) + b * b + c * c) + d
+    return exp(a * x) / axis_sum(exp(a * x) * (1 + b * b + c * c)) + d
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64], ids=lambda dtype: dtype.__name__)

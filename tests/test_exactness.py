@@ -10,8 +10,21 @@ import numpy as np
 import pytest
 from conftest import ELEMENTWISE, OVER_AXIS, REDUCING, Case
 
-from actufunc import gelu, hard_silu, log_softmax, logit, logsumexp, mish, quick_gelu, silu, softmax, softmin
+from actufunc import (
+    gelu,
+    hard_silu,
+    log_softmax,
+    logit,
+    logsumexp,
+    mish,
+    quick_gelu,
+    silu,
+    softmax,
+    softmin,
+    tanh_shrink,
+)
 from actufunc.accuracy import largest_error, reference, sample, sample_rows, ulp_error
+from actufunc.catalogue import ACTIVATIONS
 
 POINTS = 1500
 # Measured: 0.95 on this sample, 1.16 (gelu in float32) over all float32 numbers; and what is above that.
@@ -57,7 +70,8 @@ def test_long_rows_are_summed_exactly() -> None:
 WITH_ROOT = {gelu, hard_silu, mish, quick_gelu, silu}
 NEAR_ROOT = 2.0
 OF_TERMS = 0.25
-GRADIENT = {"float32": 2.3, "float64": 4}  # 2.2 is that of tanh_shrink, a square; the others are below 2
+GRADIENT = {"float32": 2.0, "float64": 2.4}
+LARGER_GRADIENT = 2.3  # in float32 of the square of tanh, and of sums of a logistic function and its derivative
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -70,9 +84,10 @@ def test_gradient(case: Case, dtype: str) -> None:
         values = case.grad(x)
     exact = reference(case.function.grad, x, **dict(case.keywords))
     has_root = (abs(x) <= NEAR_ROOT) & (case.function in WITH_ROOT)
-    assert ulp_error(values[~has_root], exact[~has_root]).max() <= GRADIENT[dtype]
+    bound = max(GRADIENT[dtype], LARGER_GRADIENT if case.function in {gelu, quick_gelu, tanh_shrink} else 0)
+    assert ulp_error(values[~has_root], exact[~has_root]).max() <= bound
     if has_root.any():
-        assert ulp_error(values[has_root], exact[has_root], beside=OF_TERMS).max() <= GRADIENT[dtype]
+        assert ulp_error(values[has_root], exact[has_root], beside=OF_TERMS).max() <= bound
 
 
 @pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)
@@ -109,6 +124,29 @@ def test_second_derivative(case: Case) -> None:
     grad = case.function.grad
     difference = (reference(grad, x + h, **keywords) - reference(grad, x - h, **keywords)) / (2 * h)
     np.testing.assert_allclose(case.grad.grad(x), difference.astype("float64"), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["squareplus", "mish", "softplus", "sigmoid", "tanh", "gaussian"])
+def test_second_derivative_in_the_tails(name: str) -> None:
+    second = ACTIVATIONS[name].grad.grad
+    x = np.concatenate([np.linspace(7, 25, 10), -np.linspace(7, 25, 10), [1e4, -1e4] if name == "squareplus" else []])
+    exact = reference(second, x).astype("float64")
+    np.testing.assert_allclose(second(x), exact, rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "name", ["elu", "celu", "silu", "softplus", "squareplus", "leaky_relu", "soft_shrink", "hard_tanh"]
+)
+@pytest.mark.parametrize("value", [1e-3, 0.3, 7.5, 100.0])
+def test_values_and_gradients_at_other_hyperparameters(name: str, value: float, dtype: str) -> None:
+    function = ACTIVATIONS[name]
+    keywords = {next(iter(function.definition.hyperparameters)): value}
+    x = sample(dtype, 300)
+    x = x[~(abs(x) > 1e30) & ~(abs(x) < 1e-30)]  # products and quotients are finite and normal
+    assert largest_error(function, x, **keywords).ulp <= 1.6
+    x = x[~(abs(x * value) <= NEAR_ROOT)] if function is silu else x
+    assert largest_error(function.grad, x, **keywords).ulp <= GRADIENT[dtype]
 
 
 @pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)

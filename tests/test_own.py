@@ -6,12 +6,13 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from actufunc import activation, celu, formula, gelu, mish, prelu, sigmoid, silu, softplus
+from actufunc import activation, celu, formula, gelu, glu, mish, prelu, sigmoid, silu, softmax, softplus
 from actufunc.accuracy import largest_error, reference, sample
 
 if TYPE_CHECKING:
@@ -205,6 +206,86 @@ def test_outputs_of_several_derivatives() -> None:
         softplus.vjp(X, X, wrt=("x", "beta"), out=outputs[0])
     with pytest.raises(ValueError, match="no argument 'gamma'"):
         softplus.vjp(X, X, wrt=("x", "gamma"))
+
+
+def test_a_mistake_in_a_derivative_changes_nothing() -> None:
+    own = activation(lambda x: 3 * sigmoid(x))
+    with pytest.raises(TypeError, match="Python numbers"):
+        own.derivative(lambda x: np.sin)
+    np.testing.assert_allclose(own.grad(X), 3 * sigmoid.grad(X), rtol=1e-14)
+    for function, statement, words in (
+        (softmax, "derivative", "@softmax.cotangent"),
+        (glu, "derivative", "splits an axis"),
+        (sigmoid, "cotangent", "@sigmoid.derivative"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            getattr(function, statement)(lambda x, g: x)
+
+
+def test_a_derivative_stated_late_is_not_forgotten() -> None:
+    torch = pytest.importorskip("torch")
+    own = activation(lambda x: x * x)
+
+    def slope() -> float:
+        x = torch.tensor(3.0, requires_grad=True)
+        own(x).backward()
+        return float(x.grad)
+
+    assert slope() == slope() == 6
+    own.derivative(lambda x: 100 * x)
+    assert slope() == slope() == 300
+
+
+def test_options_cannot_change_the_kind() -> None:
+    @activation
+    def either(x: Any, total: bool = False) -> Any:
+        return formula.axis_sum(x) if total else x
+
+    np.testing.assert_array_equal(either(X), X)
+    with pytest.raises(TypeError, match="of another kind with other options"):
+        either(X, total=True)
+
+
+def test_long_formulas() -> None:
+    def powers(x: Any) -> Any:
+        y = x
+        for i in range(2000):
+            y = y * x + i
+        return y
+
+    own = activation(powers)
+    assert pickle.loads(pickle.dumps(own)).definition.trace() is own.definition.trace()  # noqa: S301
+
+    def squares(x: Any) -> Any:
+        total = formula.axis_sum(x)
+        for _ in range(60):
+            total = total * total + 1  # as a tree, two to the power of sixty
+        return x / total
+
+    assert activation(squares).definition.over_axis
+
+
+def test_outputs_over_the_inputs_of_several_derivatives() -> None:
+    x = X.copy()
+    with pytest.raises(ValueError, match="over its inputs"):
+        softplus.vjp(x, X, wrt=["x", "beta"], out=(x, np.empty_like(x)))
+
+
+def test_derivatives_are_one_object_for_all_threads() -> None:
+    for _ in range(30):
+        own = activation(lambda x: x * sigmoid(x))
+        start, found = threading.Barrier(4), []
+
+        def look(own: Any = own, start: Any = start, found: Any = found) -> None:
+            start.wait()
+            found.append(own.grad)
+
+        threads = [threading.Thread(target=look) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(set(map(id, found))) == 1
 
 
 @pytest.mark.parametrize("beta", [0.5, 2.0])

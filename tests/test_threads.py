@@ -92,6 +92,17 @@ def test_contiguous_arrays_of_many_dimensions_are_one_piece_of_work(
     assert dimensions == ([[1, 1]] * 2 if runner == "TBB" else [])
 
 
+def test_contiguous_rows_take_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[int] = []
+    share = parallel.share
+    monkeypatch.setattr(parallel, "share", lambda compute, pieces, n: (used.append(n), share(compute, pieces, n)))
+    x = np.random.default_rng(0).normal(size=(4000, 1000))
+    with actufunc.num_threads(2):
+        result = actufunc.sigmoid(x[:, :500])
+    np.testing.assert_array_equal(result, actufunc.sigmoid(np.ascontiguousarray(x[:, :500])))
+    assert used == [min(2, threads.processors())]
+
+
 def test_strided_arrays_take_no_thread(runner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[int] = []
     monkeypatch.setattr(parallel, "share", lambda *_: used.append(1))

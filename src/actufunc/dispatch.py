@@ -44,6 +44,9 @@ def evaluate(call: Call) -> Any:
         elif overrides_ufuncs(value):
             overriding.append(value)
     if overriding:
+        if call.definition.gated or call.definition.reduces:
+            kinds = " and ".join(sorted({type(value).__name__ for value in overriding}))
+            raise TypeError(f"{call.definition.name} changes shapes, which {kinds} cannot follow; pass it plain arrays")
         return _hand_over(call, overriding)
     if len(owners) > 1:
         names = " and ".join(sorted(owners))

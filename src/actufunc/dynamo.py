@@ -54,7 +54,7 @@ class Derived:
     @unread
     def _prepare(self, instance: Activation) -> None:
         if f"_{self._name}" not in instance.__dict__:
-            instance.__dict__[f"_{self._name}"] = self._make(instance)
+            instance.__dict__.setdefault(f"_{self._name}", self._make(instance))  # of threads the first prevails
 
     def forget(self, instance: Activation) -> None:
         """Let it be made anew."""

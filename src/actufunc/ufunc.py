@@ -54,8 +54,8 @@ class Activation:
         Derivative; ``grad(x, ..., wrt="alpha")`` is the one by a hyperparameter.
     vjp : Activation
         ``vjp(x, g)`` is the product of the cotangent `g` with the derivative, in one pass; with several names in
-        ``wrt`` a tuple of such products. By a hyperparameter it is not summed over the axes along which that was
-        broadcast.
+        ``wrt`` a tuple of such products (over an axis there is none but that by `x`). By a hyperparameter it is not
+        summed over the axes along which that was broadcast.
     nin, nout, nargs, types, signature, identity :
         As of a `numpy.ufunc`.
     """
@@ -127,8 +127,8 @@ class Activation:
         given = keywords if out is None else {**keywords, "out": out}
         if isinstance(x, Expression):
             return self._inline(x, *args, **given)
-        if isinstance(wrt := keywords.get("wrt"), tuple):
-            return self._by_several(wrt, x, *args, **given)
+        if isinstance(wrt := keywords.get("wrt"), tuple | list):
+            return self._by_several(tuple(wrt), x, *args, **given)
         call = self._bind(x, *args, **given)
         result = evaluate(call)
         self._remember(call, x, args, keywords)
@@ -202,6 +202,8 @@ class Activation:
             raise ValueError(
                 f"{self.__name__} has {len(names)} results for wrt={names}: out must be a tuple of as many arrays"
             )
+        if any(_may_overlap(value, output) for output in outputs for value in (*args, *keywords.values())):
+            raise ValueError(f"{self.__name__} cannot write several results over its inputs; give it other outputs")
         given = zip(names, outputs, strict=True)
         return tuple(self._call(*args, **(keywords | {"wrt": name, "out": each})) for name, each in given)
 
@@ -251,7 +253,7 @@ class Activation:
     def derivative(self, formula: Callable[..., Any] | None = None, /, *, wrt: str = "x") -> Any:
         """State a derivative, where the automatic one would lose accuracy or overflow.
 
-        It also holds where this activation is part of another formula.
+        It also holds where this activation is part of another formula, if that is defined afterwards.
 
         Parameters
         ----------
@@ -267,8 +269,15 @@ class Activation:
         """
         if formula is None:
             return functools.partial(self.derivative, wrt=wrt)
-        self.definition = with_derivative(self.definition, wrt, formula)
-        return self._restated(formula)
+        kind = self.definition.kind
+        if kind == "gated":
+            raise TypeError(
+                f"{self.__name__} splits an axis: state the derivatives of the functions that it is made of"
+            )
+        if kind != "elementwise":
+            raise TypeError(f"{self.__name__} reduces over an axis: state its vjp with @{self.__name__}.cotangent")
+        self._restate(with_derivative(self.definition, wrt, formula), None)
+        return formula
 
     def cotangent(self, formula: _Function) -> _Function:
         """State the vjp of a function over an axis.
@@ -283,14 +292,21 @@ class Activation:
         callable
             `formula`, so that this can be used as a decorator.
         """
-        self._cotangent = formula
-        return self._restated(formula)
+        if not self.definition.over_axis:
+            raise TypeError(
+                f"{self.__name__} is not over an axis: state its derivative with @{self.__name__}.derivative"
+            )
+        self._restate(self.definition, formula)
+        return formula
 
-    def _restated(self, formula: _Function) -> _Function:
+    def _restate(self, definition: Definition, cotangent: Callable[..., Any] | None) -> None:
+        """Take another definition, if it can be differentiated."""
+        vjp = vector_jacobian_product(definition, cotangent)
+        _ = vjp.expression(vjp.options)  # a mistake is told here, and changes nothing
+        self.definition, self._cotangent = definition, cotangent
+        self._elsewhere.clear()
         for derived in (Activation.grad, Activation.vjp):
             derived.forget(self)
-        _ = self.vjp.definition.expression(self.vjp.definition.options)  # so that a mistake is told here
-        return formula
 
     # What a NumPy ufunc tells about itself.
 
@@ -412,6 +428,15 @@ class Activation:
 
     def __deepcopy__(self, _memo: Any) -> Activation:
         return self
+
+
+def _may_overlap(value: Any, output: Any) -> bool:
+    """Tell whether an output may be the memory of an input."""
+    if isinstance(value, _ndarray) and isinstance(output, _ndarray):
+        return bool(np.may_share_memory(value, output))
+    cupy = sys.modules.get("cupy")
+    both = cupy is not None and isinstance(value, cupy.ndarray) and isinstance(output, cupy.ndarray)
+    return bool(cupy.may_share_memory(value, output)) if cupy is not None and both else False
 
 
 def _half(gated: Activation, number: int) -> Activation:

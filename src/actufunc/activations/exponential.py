@@ -52,6 +52,11 @@ def elu(x: Expression, alpha: float | Expression = 1) -> Expression:
     return where(x > 0, x, alpha * expm1(without_right(x)))
 
 
+@elu.derivative
+def _(x: Expression, alpha: Expression) -> Expression:
+    return where(x > 0, 1, damped(alpha, exp(without_right(x))))
+
+
 @activation
 def celu(x: Expression, alpha: float | Expression = 1) -> Expression:
     r"""Continuously differentiable exponential linear unit.

@@ -287,7 +287,8 @@ def softplus(x: Expression, beta: float | Expression = 1) -> Expression:
 
     .. math:: \operatorname{softplus}(x) = \frac{1}{\beta} \log(1 + e^{\beta x})
 
-    Range (0, inf) for positive `beta`, increasing. Exact everywhere: there is no threshold beyond which it becomes `x`.
+    Range (0, inf) for positive `beta`, increasing. Exact as far as :math:`\beta x` is finite: there is no threshold
+    beyond which it becomes `x`.
 
     Parameters
     ----------

@@ -203,7 +203,7 @@ def sparse_plus(x: Expression) -> Expression:
 
 @sparse_plus.derivative
 def _(x: Expression) -> Expression:
-    return clip(x + 1, 0, 2) / 2
+    return (clip(x, -1, 1) + 1) / 2
 
 
 @activation
@@ -241,7 +241,7 @@ def sparse_sigmoid(x: Expression) -> Expression:
     >>> sparse_sigmoid(np.array([-2.0, 0.0, 0.5]))
     array([0.  , 0.5 , 0.75])
     """
-    return clip(x + 1, 0, 2) / 2
+    return (clip(x, -1, 1) + 1) / 2
 
 
 hard_swish = hard_silu

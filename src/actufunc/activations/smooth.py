@@ -68,13 +68,14 @@ def silu(x: Expression, beta: float | Expression = 1) -> Expression:
 
 
 def _slope(u: Expression) -> Expression:
-    """Return the derivative of ``u*logistic(u)``, for finite `u`."""
-    return damped(rounded_once(1 + u * logistic(-u)), logistic(u))
+    """Return the derivative of ``u*logistic(u)``."""
+    finite = clip(u, -ALMOST_INFINITE, ALMOST_INFINITE)
+    return damped(rounded_once(1 + finite * logistic(-u)), logistic(u))
 
 
 @silu.derivative
 def _(x: Expression, beta: Expression) -> Expression:
-    return _slope(beta * clip(x, -ALMOST_INFINITE, ALMOST_INFINITE))
+    return _slope(beta * x)
 
 
 # 2*sqrt(2/pi) and 0.044715 times it, from mpmath at 50 digits. With (1 + tanh u)/2 = logistic(2 u) the left tail of the
@@ -250,9 +251,9 @@ def _(x: Expression) -> Expression:
     below = n * (n + 2) + 2
     left = damped(rounded_once(above / (below * below)), n)
     v = clip(x, 0, FAR)
-    above = 1 + n * (4 + n * ((6 + 4 * v) + n * (4 * (1 + v))))
+    rest = n * n * ((4 * v - 2) + n * (4 * (v - 1) - 4 * n))  # the numerator less the denominator
     below = 1 + 2 * n * (1 + n)
-    return where(x > 0, rounded_once(above / (below * below)), left)
+    return where(x > 0, rounded_once(1 + rest / (below * below)), left)
 
 
 def _bend(x: Expression, b: float | Expression) -> tuple[Expression, Expression, Expression]:
@@ -275,7 +276,7 @@ def squareplus(x: Expression, b: float | Expression = 4) -> Expression:
     x : array, any shape
         float16, bfloat16, float32 or float64; integers and booleans become the default float.
     b : scalar or array that broadcasts, default 4
-        Width of the bend, not negative; up to 1e18.
+        Width of the bend, from 1e-30 to 1e18, so that its square root counts and neither vanishes beside `x`.
 
     Returns
     -------
@@ -310,8 +311,9 @@ def squareplus(x: Expression, b: float | Expression = 4) -> Expression:
 def _(x: Expression, b: Expression) -> Expression:
     u, root, mean = _bend(x, b)
     large = maximum(absolute(x), ALMOST_INFINITE)
-    left = where(u < ALMOST_INFINITE, rounded_once(b / 4 / mean / root), b / 4 / large / large)
-    return where(x >= 0, rounded_once(mean / root), left)
+    tail = b / 4 / mean / root  # the derivative on the left, and what it lacks to 1 on the right
+    left = where(u < ALMOST_INFINITE, rounded_once(tail), b / 4 / large / large)
+    return where(x >= 0, rounded_once(1 - tail), left)
 
 
 @squareplus.derivative(wrt="b")

@@ -12,7 +12,7 @@ import numpy as np
 from actufunc.protocol import Call, owner
 
 from .native import find
-from .operations import as_array, compute, dtype_name, working_dtype
+from .operations import as_array, compute, covers, dtype_name, working_dtype
 from .rules import _call_keeps_integers, as_python, scalars_of, shapes_of
 
 if TYPE_CHECKING:
@@ -108,6 +108,10 @@ class _Namespace:
             if not self.call.definition.over_axis:
                 raise TypeError(f"{self.name} takes where= with NumPy arrays only; use xp.where on its result")
             arrays = {key: operands[key] for key in self.call.definition.arrays}
+            if not covers(self.shapes.of_x, tuple(mask.shape)):
+                raise ValueError(
+                    f"{self.name} cannot broadcast where of shape {tuple(mask.shape)} to that of x, {self.shapes.of_x}"
+                )
             fill = fill_left_out(self.call)
             operands = operands | {k: xp.where(mask, v, self._constant(fill[k])) for k, v in arrays.items()}
         function = find(xp, self.call, operands, self.axis) or self._differentiable(operands)
@@ -115,7 +119,8 @@ class _Namespace:
             result = self.formula(operands)
         else:
             result = function(*(operands[key] for key in self.call.definition.arrays))
-            if not self.call.definition.over_axis and not _is_number(self.call.operands["x"]):
+            given = self.call.operands["x"]
+            if not self.call.definition.over_axis and not _is_number(given) and given.dtype == self.dtype:
                 self.call.straight = functools.partial(_straight, function)
         if self.call.definition.reduces:
             return xp.reshape(result, self.shapes.given)
@@ -128,7 +133,8 @@ class _Namespace:
         """Reduce over the axis of an empty array, or over that which a 0-d array lacks."""
         x = self.operands["x"]
         if x.ndim and self.call.definition.reduces:
-            return self.xp.broadcast_to(self._constant(value_left_out(self.call)), self.shapes.given)
+            value = value_left_out(self.call)
+            return self.xp.full(self.shapes.given, value, dtype=self.dtype, device=compat.device(x))
         if x.ndim:
             return self.xp.zeros_like(x)
         keywords = {key: value for key, value in self.call.keywords.items() if key == "where"}
@@ -209,7 +215,7 @@ def _left_out(call: Call) -> tuple[float, float]:
 
 @functools.lru_cache(maxsize=256)
 def _find_left_out(function: Any, options: tuple[Any, ...], scalars: tuple[Any, ...]) -> tuple[float, float] | None:
-    """Find the infinity that has a result of its own, or makes no difference to that of its row, and the result."""
+    """Find the infinity that makes no difference to the other elements of its row, and the result in its place."""
     definition = function.definition
 
     def compute(x: list[float], g: list[float]) -> Any:
@@ -219,12 +225,13 @@ def _find_left_out(function: Any, options: tuple[Any, ...], scalars: tuple[Any, 
         result = _Namespace(compat.array_namespace(arrays["x"]), plain, operands).formula(operands)
         return np.broadcast_to(result, 1 if definition.reduces else len(x))
 
+    without = compute([0.5, -0.25], [0.0, 0.0])
     for infinity in (-math.inf, math.inf):
-        value = compute([infinity, 0.5, -0.25], [0.0, 0.0, 0.0])[0]
-        if not definition.reduces and not math.isnan(value):
+        value, *others = compute([infinity, 0.5, -0.25], [0.0, 0.0, 0.0])
+        if definition.reduces:
+            others, value = [value], compute([infinity], [0.0])[0]
+        if not math.isnan(value) and np.allclose(others, without, rtol=1e-12, atol=0):
             return infinity, float(value)
-        if definition.reduces and np.allclose(value, compute([0.5, -0.25], [0.0, 0.0]), rtol=1e-12, atol=0):
-            return infinity, float(compute([infinity], [0.0])[0])
     return None
 
 

@@ -89,12 +89,10 @@ def _torch() -> Callable[..., Any]:
         def backward(ctx: Any, cotangent: Any) -> tuple[Any, ...]:
             arrays = ctx.saved_tensors
             products = [
-                apply(ctx.formula.times_derivative(i), *arrays, cotangent).sum_to_size(array.shape)
-                if ctx.needs_input_grad[1 + i]
-                else None
-                for i, array in enumerate(arrays)
+                apply(ctx.formula.times_derivative(i), *arrays, cotangent) if needed else None
+                for i, needed in enumerate(ctx.needs_input_grad[1:])
             ]
-            return (None, *products)
+            return (None, *products)  # torch sums over the axes along which an argument was broadcast
 
         @staticmethod
         def jvp(ctx: Any, _: None, *tangents: Any) -> Any:

@@ -47,7 +47,7 @@ def compute(xp: Any, expression: Expression, arrays: Mapping[str, Any], shapes: 
             result = expression.fold(lambda node: arrays[node.value], operations.apply)
     if expression.operation == "argument":
         result = result * 1  # a copy, and as exact
-    if shapes is None and not all(_covers(result.shape, array.shape) for array in arrays.values()):
+    if shapes is None and not all(covers(result.shape, array.shape) for array in arrays.values()):
         result = xp.broadcast_arrays(result, *arrays.values())[0]
     return xp.astype(result, dtype, copy=False)
 
@@ -119,7 +119,7 @@ def as_array(xp: Any, value: float, like: Any, dtype: Any) -> Any:
     return xp.ones((), dtype=dtype, device=compat.device(like)) * value
 
 
-def _covers(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
+def covers(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
     """Tell whether another shape broadcasts to this one."""
     pairs = zip(reversed(other), reversed(shape), strict=False)
     return len(other) <= len(shape) and all(length in (1, into) for length, into in pairs)

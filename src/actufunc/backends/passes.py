@@ -86,8 +86,11 @@ def threshold_step(node: Expression) -> tuple[Expression, Expression]:
 
 def _depth(node: Expression) -> int:
     """Count the loops over the row that must have ended before a node can be computed."""
-    below = max(map(_depth, node.operands), default=0)
-    return below + (node.operation in REDUCTIONS)
+    found: dict[Expression, int] = {}
+    for each in node.nodes():
+        below = max((found[operand] for operand in each.operands), default=0)
+        found[each] = below + (each.operation in REDUCTIONS)
+    return found[node]
 
 
 def _is_in_loop(node: Expression) -> bool:

@@ -15,7 +15,7 @@ import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from actufunc.formula.expression import DIGITS
+from actufunc.formula.expression import DIGITS, SCALED_LAST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 
 # Operations that amplify the absolute error of their argument, and those of them that take a factor to scale last.
 AMPLIFIERS = frozenset({"exp", "expm1", "logistic", "softplus", "normal_cdf", "normal_pdf"})
-TAKING_FACTOR = frozenset({"exp", "logistic", "normal_cdf", "normal_pdf"})
+TAKING_FACTOR = SCALED_LAST
 
 # Operations that map integers to integers, exactly, as Numba writes them; the intrinsics are for floats.
 INTEGER_TEXT = {

@@ -63,13 +63,22 @@ class Definition:
     _expressions: dict[tuple[Any, ...], Expression] = field(default_factory=dict, repr=False)
 
     def expression(self, options: Mapping[str, Any]) -> Expression:
-        """Return what to compute for these options; NaN in an element of `x` gives NaN there."""
+        """Return what to compute for these options.
+
+        NaN in an element of `x` gives NaN there, except by functions that reduce an axis: they must see to it.
+        """
         key = tuple(options.items())
         expression = self._expressions.get(key)
         if expression is None:
             formula = self.formula(options)
+            if _kind(formula) != self._kind_by_default:
+                raise TypeError(f"{self.name} is of another kind with other options; make two activations of it")
             expression = self._expressions[key] = formula if self.reduces else with_nan(formula, "x")
         return expression
+
+    @functools.cached_property
+    def _kind_by_default(self) -> tuple[bool, ...]:
+        return _kind(self.formula(self.options))
 
     def formula(self, options: Mapping[str, Any]) -> Expression:
         """Return the formula as it was written, for these options."""
@@ -199,11 +208,20 @@ def define(
 RESERVED = frozenset({"out", "where", "dtype", "casting", "order", "subok", "axis", "keepdims", "g", "gate", "wrt"})
 
 
-def depends_on_element(node: Expression) -> bool:
+def depends_on_element(expression: Expression) -> bool:
     """Tell whether a node differs from element to element of a row."""
-    if node.operation in REDUCTIONS:
-        return False
-    return node.operation == "argument" or any(map(depends_on_element, node.operands))
+    found: dict[Expression, bool] = {}
+    for node in expression.nodes():
+        depends = node.operation == "argument" or any(found[operand] for operand in node.operands)
+        found[node] = depends and node.operation not in REDUCTIONS
+    return found[expression]
+
+
+def _kind(formula: Expression) -> tuple[bool, ...]:
+    """Tell what kind of function a formula is of: whether it reduces over an axis, and keeps that, or halves one."""
+    operations = {node.operation for node in formula.nodes()}
+    over_axis = not operations.isdisjoint(REDUCTIONS)
+    return over_axis, over_axis and depends_on_element(formula), not operations.isdisjoint(HALVES)
 
 
 def _of_halves(name: str, expression: Expression) -> Expression:

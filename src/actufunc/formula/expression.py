@@ -61,7 +61,13 @@ class Expression:
         self.operation, self.operands, self.value = operation, operands, value
 
     def __reduce__(self) -> tuple[object, ...]:
-        return make_node, (self.operation, self.operands, self.value)
+        # Not node by node, for a long formula would be a deep recursion.
+        places: dict[Expression, int] = {}
+        rows = []
+        for node in self.nodes():
+            rows.append((node.operation, tuple(places[operand] for operand in node.operands), node.value))
+            places[node] = len(rows) - 1
+        return _from_rows, (rows,)
 
     # Arithmetic and comparisons.
 
@@ -236,6 +242,14 @@ def make_node(operation: str, operands: tuple[Expression, ...] = (), value: obje
     return node
 
 
+def _from_rows(rows: list[tuple[str, tuple[int, ...], object]]) -> Expression:
+    """Make the last of some nodes, which refer to others by number."""
+    made: list[Expression] = []
+    for operation, places, value in rows:
+        made.append(make_node(operation, tuple(made[place] for place in places), value))
+    return made[-1]
+
+
 def argument(name: str) -> Expression:
     """Return the symbol of an argument."""
     return make_node("argument", value=name)
@@ -344,9 +358,14 @@ def _simplified(operation: str, nodes: tuple[Expression, ...]) -> Expression | N
             return a if condition.value else b
         case "rounded_once", (a,) if a.operation in {"argument", "constant", "rounded_once"}:
             return a
-        case "damped", (a, b) if _is_ordinary(a) or _is_ordinary(b):
+        case "damped", (a, b) if _damps_nothing(a, b):
             return a * b
     return None
+
+
+def _damps_nothing(a: Expression, b: Expression) -> bool:
+    """Tell whether ``damped(a, b)`` is a plain product."""
+    return is_constant(a, 1) or _is_ordinary(b) or (_is_ordinary(a) and b.operation not in SCALED_LAST)
 
 
 def _alike(values: list[Any]) -> list[Any]:
@@ -366,6 +385,9 @@ def _is_ordinary(node: Expression) -> bool:
 _SCALAR_OPERATORS = frozenset({"add", "subtract", "multiply", "divide"})
 
 COMPARISONS = frozenset({"less", "less_equal", "equal", "not_equal"})
+SCALED_LAST = frozenset({"exp", "logistic", "normal_cdf", "normal_pdf"})
+"""Operations that multiply by a factor before they scale their result, which may be subnormal."""
+
 REDUCTIONS = frozenset({"axis_sum", "axis_max", "axis_threshold"})
 HALVES = ("first_half", "second_half")
 

@@ -9,6 +9,7 @@ through `numpy.nditer`, which hands out contiguous chunks, casting, broadcasting
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -33,7 +34,7 @@ _LEAST_ROW = 32
 # Different values of a hyperparameter that a function gets a kernel of its own for. Any further value is spread over an
 # array and goes through the general kernel: no endless compilation where a hyperparameter is trained.
 _SPECIALISATIONS = 8
-_specialised: dict[tuple[Definition, tuple[Any, ...], np.dtype[Any]], set[str]] = {}
+_specialised: WeakKeyDictionary[Definition, dict[tuple[Any, ...], set[str]]] = WeakKeyDictionary()
 
 
 def evaluate(call: Call) -> Any:
@@ -80,7 +81,8 @@ def put_scalars_in(
     """
     scalars = scalars_of(call)
     values = {key: rounded(value, work) for key, value in scalars.items()}
-    seen = _specialised.setdefault((call.definition, tuple(call.options.items()), work), set())
+    of_function = _specialised.setdefault(call.definition, {})
+    seen = of_function.setdefault((*call.options.items(), work), set())
     if len(seen) < _SPECIALISATIONS or scalars == call.definition.hyperparameters:
         seen.add(repr(values))
     if repr(values) in seen:
@@ -143,9 +145,9 @@ class _Elementwise:
         n = self.shape[-1] if self.shape else 0
         if n < _LEAST_ROW or not self._are_alike(operands) or any(o.strides[-1] != o.itemsize for o in operands):
             return None
-        rows = [o.reshape(-1, n) for o in operands]
-        # Where that makes a copy, neither memory nor strides are those of rows.
-        return rows if all(map(np.may_share_memory, rows, operands)) else None
+        if any(o.strides[i] != o.strides[i + 1] * o.shape[i + 1] for o in operands for i in range(o.ndim - 2)):
+            return None  # to see these as rows would take a copy
+        return [o.reshape(-1, n) for o in operands]
 
     def _allocate(self) -> np.ndarray[Any, Any]:
         make = np.empty_like if self.mask is None else np.zeros_like

@@ -76,13 +76,15 @@ def evaluate_axis(call: Call) -> Any:
     def kernel(layout: Layout) -> OverAxis:
         return axis_kernel(call.definition.identifier, expression, tuple(given), work, layout)
 
-    if not inputs[0].size and reduces:
-        target[...] = value_left_out(call)
+    if target.size and not inputs[0].size:
+        of_nothing = np.empty((1, 1), work)
+        kernel(Layout.ROWS)(*[np.empty((1, 0), work)] * len(inputs), of_nothing, begin=0, end=1)
+        target[...] = of_nothing[0, 0]
     elif target.size:
         views = _views([*inputs, target], shapes.axes, work) if mask is None else None
         if views is None:
             taken = None if mask is None else (mask, fill_left_out(call), value_left_out(call))
-            _block_by_block(kernel, tuple(given), inputs, taken, target, shapes.axes, work)
+            _block_by_block(kernel, tuple(given), inputs, taken, target, shapes.axes, work, reduces=reduces)
         else:
             layout = Layout.COLUMNS if views[0].ndim == Layout.COLUMNS.ndim else Layout.ROWS
             parallel.over_axis(kernel(layout), views)
@@ -92,7 +94,12 @@ def evaluate_axis(call: Call) -> Any:
                 call.kernels = along, along
     if out is not None:
         return out
-    return wrap(call, list(given.values()), target.reshape(shapes.given) if reduces else target)
+    if not reduces:
+        return wrap(call, list(given.values()), target)
+    values = target.reshape(shapes.given)
+    if masks and mask is not None:  # what has no element is masked
+        return np.ma.masked_array(values, ~mask.any(axis=shapes.axes).reshape(values.shape))
+    return values[()] if values.ndim == 0 and call.out is not Ellipsis else values
 
 
 def _along_last_axis(kernel: OverAxis, call: Call) -> Callable[..., Any]:
@@ -134,9 +141,9 @@ def _views(operands: list[Array], axes: tuple[int, ...], work: np.dtype[Any]) ->
     views = as_blocks(operands, axes)
     if views is None:
         return None
-    blocks, n, columns = views[0].shape
+    _, n, columns = views[0].shape
     if columns == 1:
-        rows = [view.reshape(blocks, -1) for view in views]
+        rows = [view.reshape(view.shape[:2]) for view in views]
         return rows if _pays_along_rows(n, inputs[0].size) else None
     return views if columns >= _FEW_COLUMNS else None
 
@@ -149,12 +156,13 @@ def _block_by_block(
     out: Array,
     axes: tuple[int, ...],
     work: np.dtype[Any],
+    *,
+    reduces: bool,
 ) -> None:
     """Run a kernel over contiguous copies of some rows at a time; short rows stand side by side there, as columns.
 
     A mask comes with what stands for excluded elements of the inputs, and with the value that they get.
     """
-    reduces = out.shape != inputs[0].shape
     n = math.prod(inputs[0].shape[axis] for axis in axes)
     as_columns = not _pays_along_rows(n, inputs[0].size)
     transform = kernel(Layout.COLUMNS if as_columns else Layout.ROWS if reduces else Layout.ROWS_IN_PLACE)
