@@ -16,6 +16,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from conftest import ELEMENTWISE, LIBRARIES, OVER_AXIS, Case, Library, load
+from programs import run
 
 import actufunc
 from actufunc.catalogue import NAMES
@@ -279,6 +280,26 @@ def test_where_over_axis(xp: Library, case: Case, axis: Any) -> None:
             np.testing.assert_allclose(
                 asnumpy(xp, result), function(*arrays, axis=axis, where=selected), rtol=1e-13, atol=1e-15, err_msg=what
             )
+
+
+# Several devices.
+
+
+def test_jax_array_on_several_devices() -> None:
+    """It stays where it is; no constant of a formula asks for one device."""
+    load("jax")
+    code = """
+        import conftest, jax, numpy
+        from jax.sharding import Mesh, NamedSharding, PartitionSpec
+        mesh = Mesh(numpy.array(jax.devices()), ("device",))
+        x = numpy.linspace(0.1, 0.9, 8, dtype="float32").reshape(2, 4)
+        shared = jax.device_put(x, NamedSharding(mesh, PartitionSpec("device", None)))
+        for case in conftest.cases():
+            result = case(shared)
+            assert len(result.devices()) == 2, case
+            numpy.testing.assert_allclose(result, case(x), rtol=1e-4, err_msg=str(case))
+    """
+    run(code, XLA_FLAGS="--xla_force_host_platform_device_count=2")
 
 
 # Errors.

@@ -8,6 +8,7 @@ there are derivatives of any order, and autograd stores nothing but the argument
 from __future__ import annotations
 
 import functools
+import operator
 from typing import TYPE_CHECKING, Any
 
 import array_api_compat as compat
@@ -97,11 +98,12 @@ def _torch() -> Callable[..., Any]:
         @staticmethod
         def jvp(ctx: Any, _: None, *tangents: Any) -> Any:
             arrays = ctx.saved_tensors
-            return sum(
+            products = (
                 apply(ctx.formula.times_derivative(i), *arrays, tangent)
                 for i, tangent in enumerate(tangents)
                 if tangent is not None
             )
+            return functools.reduce(operator.add, products)
 
     apply: Callable[..., Any] = Differentiable.apply
     return apply
@@ -118,12 +120,12 @@ def _jax() -> Callable[..., Any]:
 
     @functools.partial(apply.defjvp, symbolic_zeros=True)  # type: ignore[attr-defined]
     def _(formula: Formula, arrays: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
-        parts = [
+        products = (
             apply(formula.times_derivative(i), *arrays, tangent)
             for i, tangent in enumerate(tangents)
             if not isinstance(tangent, jax.custom_derivatives.SymbolicZero)
-        ]
-        return apply(formula, *arrays), sum(parts)
+        )
+        return apply(formula, *arrays), functools.reduce(operator.add, products)
 
     return apply
 

@@ -104,19 +104,20 @@ class _Operations:
         rows = xp.permute_dims(x, (*others, *axes))
         rows = xp.reshape(rows, (*rows.shape[: len(others)], math.prod(rows.shape[len(others) :])))
         rows = -xp.sort(-rows, axis=-1)
-        count = xp.arange(1, rows.shape[-1] + 1, dtype=rows.dtype, device=compat.device(rows))
-        is_above = rows * count > xp.cumulative_sum(rows, axis=-1) - 1
-        zero = xp.zeros_like(rows)
-        total, above = (xp.sum(xp.where(is_above, each, zero), axis=-1) for each in (rows, zero + 1))
+        zero, one = xp.zeros_like(rows), xp.ones_like(rows)
+        is_above = rows * xp.cumulative_sum(one, axis=-1) > xp.cumulative_sum(rows, axis=-1) - 1
+        total, above = (xp.sum(xp.where(is_above, each, zero), axis=-1) for each in (rows, one))
         return xp.reshape((total - 1) / above, shapes.kept)
 
 
 def as_array(xp: Any, value: float, like: Any, dtype: Any) -> Any:
     """Make an array of a number, where another is."""
+    # JAX brings a number to wherever it is needed, which may be several devices that share an array.
+    where = {} if compat.is_jax_namespace(xp) else {"device": compat.device(like)}
     if isinstance(value, float | int):
-        return xp.full((), value, dtype=dtype, device=compat.device(like))
+        return xp.full((), value, dtype=dtype, **where)
     # A number that torch.compile leaves open, as it does in arithmetic only.
-    return xp.ones((), dtype=dtype, device=compat.device(like)) * value
+    return xp.ones((), dtype=dtype, **where) * value
 
 
 def covers(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:

@@ -142,8 +142,20 @@ class Writer:
             return self._wide_literal(node.value)
         if node.operation == "rounded_once":
             return self.wide(node.operands[0])
+        if node.operation == "divide" and (inverse := _inverse(node.operands[1])) is not None:
+            # Two words of it are as good as the quotient, without two divisions.
+            text = f"wide_multiply({self.wide(node.operands[0])}, {self._wide_literal(inverse)})"
+            return self._assign(node, text, wide=True)
         operands = ", ".join(map(self.wide, node.operands))
         return self._assign(node, f"wide_{node.operation}({operands})", wide=True)
+
+
+def _inverse(node: Expression) -> Decimal | None:
+    """Return one over a constant that is far from what overflows or vanishes in any dtype."""
+    if node.operation != "constant" or not 2.0**-60 < abs(node.value) < 2.0**60:
+        return None
+    with decimal.localcontext(DIGITS):
+        return 1 / Decimal(node.value)
 
 
 def _is_exact(node: Expression, dtype: np.dtype[Any]) -> bool:
