@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from actufunc import activation, celu, formula, gelu, glu, mish, prelu, sigmoid, silu, softmax, softplus
+from actufunc import activation, celu, formula, gelu, glu, mish, prelu, sigmoid, silu, softmax, softplus, tanh
 from actufunc.accuracy import largest_error, reference, sample
 
 if TYPE_CHECKING:
@@ -246,6 +246,27 @@ def test_options_cannot_change_the_kind() -> None:
         either(X, total=True)
 
 
+def test_value_and_derivatives_belong_together() -> None:
+    """A notebook redefines what a formula refers to: the activation stays what it was."""
+    helper: Any = formula.tanh
+    gain = 5.0
+    own = activation(lambda x: gain * helper(x))
+    before = own(X), own.definition.trace()
+    helper, gain = formula.exp, 6.0
+    np.testing.assert_allclose(own.grad(X), 5 * tanh.grad(X), rtol=1e-15)
+    np.testing.assert_array_equal(own(X.astype("float32")), (5 * tanh(X.astype("float32"))))
+    assert own.definition.trace() is before[1]
+
+
+def test_what_is_no_formula() -> None:
+    with pytest.raises(TypeError, match="a function that has a name, not None"):
+        activation(None)
+    with pytest.raises(TypeError, match="has one already"):
+        activation(lambda x, self=1: x)
+    with pytest.raises(TypeError, match="both halve an axis and reduce"):
+        activation(lambda x: softmax(glu(x)))
+
+
 def test_long_formulas() -> None:
     def powers(x: Any) -> Any:
         y = x
@@ -269,6 +290,9 @@ def test_outputs_over_the_inputs_of_several_derivatives() -> None:
     x = X.copy()
     with pytest.raises(ValueError, match="over its inputs"):
         softplus.vjp(x, X, wrt=["x", "beta"], out=(x, np.empty_like(x)))
+    out = np.empty_like(x)
+    with pytest.raises(ValueError, match="to the same memory"):
+        softplus.vjp(x, X, wrt=["x", "beta"], out=(out, out[::-1]))
 
 
 def test_derivatives_are_one_object_for_all_threads() -> None:

@@ -227,3 +227,5 @@ def test_asked_dtype_outside_numpy() -> None:
     with pytest.raises(TypeError, match="real floating dtype only"):
         relu(strict.asarray([1.5, -2.0]), dtype=strict.int64)
     np.testing.assert_array_equal(np.from_dlpack(prelu(-1.0, strict.asarray([2.0, 3.0]))), [-2, -3])
+    for name in ("float32", np.float32, np.dtype("float32")):  # as NumPy has it
+        assert sigmoid(strict.asarray([1.0]), dtype=name).dtype == strict.float32

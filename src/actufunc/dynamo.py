@@ -23,6 +23,11 @@ def is_read() -> bool:
     return torch is not None and bool(torch.compiler.is_dynamo_compiling())
 
 
+def has_tensor(*values: Any) -> bool:
+    """Tell whether a tensor of torch is among the arguments of a call."""
+    return any(isinstance(value, sys.modules["torch"].Tensor) for value in values)
+
+
 def unread(method: _Method) -> _Method:
     """Mark a method that Dynamo runs when it comes across it, instead of reading it."""
     # As torch.compiler.assume_constant_result does, for which torch would have to be imported.

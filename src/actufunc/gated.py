@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .backends.rules import check_cast, check_fits, is_scalar, result_dtype, unsupported, working_dtype
 from .protocol import Call, normalise_axis, owner
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def evaluate_halves(call: Call) -> Any:
     library = owner(x)
     if library is None:
         x, library = np.asanyarray(x), "numpy"
+        if working_dtype(x.dtype) is None:
+            raise unsupported(call.definition.name, x.dtype, "x")
     name = call.definition.name
     axis = _axis(name, call.keywords.get("axis", -1), x.shape)
     if library in {"torch", "jax"} and "dtype" not in call.keywords and (found := _native(call, x, axis)) is not None:
@@ -83,8 +86,6 @@ def _native(call: Call, x: Any, axis: int) -> Any:
 
 def _into_halves(call: Call, x: Any, axis: int, given: dict[str, Any]) -> Any:
     """Write each half of the result to its place in the output."""
-    from .backends.rules import check_cast, check_fits, is_scalar, result_dtype  # noqa: PLC0415
-
     out = call.out if call.out is not Ellipsis else None
     of_half = Call(
         call.function.halves[0], given, call.options, {k: v for k, v in call.keywords.items() if k == "dtype"}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
 from .dispatch import evaluate
-from .dynamo import Derived, is_read, unread
+from .dynamo import Derived, has_tensor, is_read, unread
 from .formula.definition import Definition, define, gradient, read, vector_jacobian_product, with_derivative
 from .formula.expression import Expression, constant, to_text
 from .protocol import Call
@@ -116,7 +117,7 @@ class Activation:
                         return kernel(x)
                 elif _goes_straight(x, out):
                     return kernel(x, out)
-        elif is_read():
+        elif is_read() and has_tensor(x, *args, *keywords.values()):
             self._make_graph_node()
             return self._graph_node(x, *args, **(keywords if out is None else {**keywords, "out": out}))
         elif (known := self._elsewhere.get(type(x))) is not None:
@@ -204,6 +205,8 @@ class Activation:
             )
         if any(_may_overlap(value, output) for output in outputs for value in (*args, *keywords.values())):
             raise ValueError(f"{self.__name__} cannot write several results over its inputs; give it other outputs")
+        if any(_may_overlap(*pair) for pair in itertools.combinations(outputs, 2)):
+            raise ValueError(f"{self.__name__} cannot write several results to the same memory; give it other outputs")
         given = zip(names, outputs, strict=True)
         return tuple(self._call(*args, **(keywords | {"wrt": name, "out": each})) for name, each in given)
 

@@ -74,6 +74,8 @@ class _Namespace:
         xp = self.xp
         arrays = {key: value for key, value in operands.items() if not _is_number(value)}
         asked = self.call.keywords.get("dtype")
+        if isinstance(asked, str | type | np.dtype):  # as NumPy names them
+            asked = getattr(xp, np.dtype(asked).name)
         dtype = asked if asked is not None else xp.result_type(*arrays.values())
         if asked is None and not xp.isdtype(dtype, "real floating"):
             if xp.isdtype(dtype, ("integral", "bool")):

@@ -150,6 +150,8 @@ def read(function: Callable[..., Any]) -> Definition:
     TypeError
         If the function does something that a formula cannot.
     """
+    if not callable(function) or not hasattr(function, "__name__"):
+        raise TypeError(f"activation takes a function that has a name, not {function!r}; define one with def")
     name = function.__name__
     parameters = list(inspect.signature(function).parameters.values())
     if not parameters or parameters[0].name != "x":
@@ -164,6 +166,7 @@ def read(function: Callable[..., Any]) -> Definition:
         is_option = isinstance(parameter.default, str | bool) or parameter.default is None
         (options if is_option else hyperparameters)[parameter.name] = parameter.default
 
+    @functools.cache  # what the function refers to may change, but a value and its derivative must belong together
     def trace(**chosen: Any) -> Expression:
         symbols = {each: argument(each) for each in hyperparameters}
         try:
@@ -198,6 +201,8 @@ def define(
         def trace_half(**chosen: Any) -> Expression:
             return _of_halves(name, trace(**chosen))
 
+        if any(node.operation in REDUCTIONS for node in trace(**options).nodes()):
+            raise TypeError(f"{name} cannot both halve an axis and reduce over one; make it of two activations")
         halves = (Definition(name, ("x", "gate"), hyperparameters, options, trace_half),)
         halves[0].expression(options)
     definition = Definition(name, ("x",), hyperparameters, options, trace, halves=halves)
@@ -205,7 +210,9 @@ def define(
     return definition
 
 
-RESERVED = frozenset({"out", "where", "dtype", "casting", "order", "subok", "axis", "keepdims", "g", "gate", "wrt"})
+RESERVED = frozenset(
+    {"out", "where", "dtype", "casting", "order", "subok", "axis", "keepdims", "g", "gate", "wrt", "self"}
+)
 
 
 def depends_on_element(expression: Expression) -> bool:
