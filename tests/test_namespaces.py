@@ -19,7 +19,9 @@ from conftest import ELEMENTWISE, LIBRARIES, OVER_AXIS, Case, Library, load
 from programs import run
 
 import actufunc
+from actufunc import activation
 from actufunc.catalogue import NAMES
+from actufunc.formula import maximum, minimum
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -243,6 +245,17 @@ def test_hyperparameters(xp: Library, case: Case) -> None:
                 if not is_array:
                     single = derived(xp.asarray(x, "float32"), **given, **keywords)
                     assert dtype_name(single) == "float32", "a scalar never promotes"
+
+
+@activation
+def steep(x: Any, slope: float = -1) -> Any:
+    return maximum(slope, 0.25) * minimum(x, 1)
+
+
+def test_function_of_a_hyperparameter_alone(xp: Library) -> None:
+    for slope in (-1, 0.5, 2.0):
+        result = steep(xp.asarray(GENERIC), slope)
+        np.testing.assert_array_equal(asnumpy(xp, result), steep(GENERIC, slope))
 
 
 # Functions over an axis.

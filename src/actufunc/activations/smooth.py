@@ -67,15 +67,14 @@ def silu(x: Expression, beta: float | Expression = 1) -> Expression:
     return damped(x, logistic(beta * x))
 
 
-def _slope(u: Expression) -> Expression:
-    """Return the derivative of ``u*logistic(u)``."""
-    finite = clip(u, -ALMOST_INFINITE, ALMOST_INFINITE)
-    return damped(rounded_once(1 + finite * logistic(-u)), logistic(u))
+def _slope(u: Expression, change: Expression) -> Expression:
+    """Return the derivative of ``x*logistic(u)`` by `x`, given ``x*du/dx``, which must be finite."""
+    return damped(rounded_once(1 + change * logistic(-u)), logistic(u))
 
 
 @silu.derivative
 def _(x: Expression, beta: Expression) -> Expression:
-    return _slope(beta * x)
+    return _slope(beta * x, clip(beta * x, -ALMOST_INFINITE, ALMOST_INFINITE))
 
 
 # 2*sqrt(2/pi) and 0.044715 times it, from mpmath at 50 digits. With (1 + tanh u)/2 = logistic(2 u) the left tail of the
@@ -147,9 +146,8 @@ def _(x: Expression, approximate: str) -> Expression:
         return normal_cdf(x) + damped(x, normal_pdf(x))
     # Without the derivative of the clamp, which is 1 wherever the other factors are not 0.
     u = clip(x, -_SATURATED, _SATURATED)
-    z = u * (_LINEAR + _CUBIC * (u * u))
-    slope = _LINEAR + 3 * (_CUBIC * (u * u))
-    return logistic(z) + damped(damped(u * slope, logistic(-z)), logistic(z))
+    square = _CUBIC * (u * u)
+    return _slope(u * (_LINEAR + square), u * (_LINEAR + 3 * square))
 
 
 _QUICK = Decimal("1.702")
@@ -196,7 +194,7 @@ def quick_gelu(x: Expression) -> Expression:
 @quick_gelu.derivative
 def _(x: Expression) -> Expression:
     u = _QUICK * clip(x, -FAR, FAR)
-    return _slope(u)
+    return _slope(u, u)
 
 
 @activation

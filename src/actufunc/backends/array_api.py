@@ -13,7 +13,7 @@ from actufunc.protocol import Call, owner
 
 from .native import find
 from .operations import as_array, compute, covers, dtype_name, working_dtype
-from .rules import _call_keeps_integers, as_python, scalars_of, shapes_of
+from .rules import as_python, call_keeps_integers, scalars_of, shapes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +95,7 @@ class _Namespace:
     def _keeps_integers(self, operands: dict[str, Any], dtype: Any) -> bool:
         if not self.xp.isdtype(dtype, "integral") or any(map(_is_symbolic, operands.values())):
             return False
-        return _call_keeps_integers(self.call, np.dtype(dtype_name(dtype)))
+        return call_keeps_integers(self.call, np.dtype(dtype_name(dtype)))
 
     def result(self) -> Any:
         """Compute."""

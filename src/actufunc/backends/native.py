@@ -2,8 +2,12 @@
 
 Where one exists it is called instead of the formula, so that the library's autograd, compiler and sharding see one
 operation they know. Its rounding errors are the library's own, and so are lost tails, the sign of zeros, the derivative
-at a kink (JAX's leaky_relu has slope 1 at 0), and what PyTorch and JAX return for silu and gelu of infinity: NaN, where
-our formula gives the limit.
+at a kink (JAX's leaky_relu has slope 1 at 0) and of NaN, and what PyTorch and JAX return for silu, gelu, mish and
+hard_silu of infinity: NaN, where our formula gives the limit.
+
+Some stay with the formula although the library has their like: tanhshrink, logit and squareplus, which cancel;
+softsign, no operation of its own, so that autograd keeps intermediates; hardsigmoid in torch, whose derivative in
+float64 has the digits of 1/6 in float32; hard_tanh and sparse_sigmoid in JAX, with other derivatives at both bounds.
 
 A table maps the name of an activation to a function of the call's arrays and hyperparameters; it returns None where the
 library has no function for these values.

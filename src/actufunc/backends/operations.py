@@ -74,12 +74,11 @@ class _Operations:
         # Constants: Python scalars beside an operator, which never promote; arrays as arguments of a function.
         if node.operation in _OPERATORS:
             return _OPERATORS[node.operation](*(_python(o.value) if isinstance(o, Expression) else o for o in operands))
+        if node.operation in _BOUNDS and [isinstance(o, Expression) for o in operands] == [False, True]:
+            return self._bounded(node.operation, operands[0], _python(operands[1].value))
         arrays = [self.constant(o.value) if isinstance(o, Expression) else o for o in operands]
         if node.operation in REDUCTIONS:
             return self._reduce(node.operation, *arrays)
-        if node.operation in _BOUNDS and isinstance(operands[1], Expression):
-            a, bound = arrays
-            return self.xp.where(_BOUNDS[node.operation](a, _python(operands[1].value)), bound, a)
         if node.operation in self._own:
             return self._own[node.operation](*arrays)
         if node.operation in _COMPOSITIONS:
@@ -89,6 +88,15 @@ class _Operations:
     def constant(self, value: Any) -> Any:
         """Make an array of a constant."""
         return as_array(self.xp, _python(value), self.like, self.like.dtype)
+
+    def _bounded(self, operation: str, x: Any, bound: float) -> Any:
+        """Compute the maximum or minimum beside a constant, which is not NaN."""
+        if self.shapes is None and compat.is_torch_namespace(self.xp):
+            # torch takes 40 times as long for a where(). Its derivative at the bound would be another, but autograd
+            # does not look into elementwise formulas. Adding 0 makes +0 of -0.
+            clipped = self.xp.clip(x, *((bound, None) if operation == "maximum" else (None, bound)))
+            return clipped if bound else clipped + 0
+        return self.xp.where(_BOUNDS[operation](x, bound), self.constant(bound), x)
 
     def _reduce(self, operation: str, x: Any) -> Any:
         """Reduce over the axes, which keep the length one."""
@@ -199,8 +207,7 @@ def _polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
 
 
 def _damped(xp: Any, x: Any, factor: Any) -> Any:
-    zero = xp.where(x < 0, -xp.zeros_like(x), xp.zeros_like(x))
-    return xp.where(factor == 0, zero, x) * factor
+    return xp.where(factor == 0, xp.clip(x, -1.0, 1.0), x) * factor
 
 
 # Not the functions of the standard: those may return either of two zeros, and where both operands are equal, automatic
@@ -213,7 +220,7 @@ def _minimum(xp: Any, a: Any, b: Any) -> Any:
     return xp.where((a < b) | (a != a), a, b)  # noqa: PLR0124
 
 
-# The same beside a constant, which is not NaN: where `a` is not beyond it.
+# The same beside a constant: where `a` is not beyond it.
 _BOUNDS: dict[str, Callable[..., Any]] = {"maximum": operator.le, "minimum": operator.ge}
 
 

@@ -87,7 +87,7 @@ def result_dtype(call: Call, arrays: Mapping[str, Any]) -> np.dtype[Any]:
     common = np.result_type(*(given[k] if type(given[k]) in _PYTHON else a.dtype for k, a in arrays.items()))
     asked = call.keywords.get("dtype")
     dtype = common if asked is None else np.dtype(asked)
-    if dtype.kind in "iu" and not _call_keeps_integers(call, dtype):
+    if dtype.kind in "iu" and not call_keeps_integers(call, dtype):
         if asked is not None:
             raise TypeError(f"{name} has no integer results; ask for dtype float16, bfloat16, float32 or float64")
         dtype = np.dtype(np.float64)
@@ -108,7 +108,7 @@ def keeps_integers(expression: Expression) -> bool:
     )
 
 
-def _call_keeps_integers(call: Call, dtype: np.dtype[Any]) -> bool:
+def call_keeps_integers(call: Call, dtype: np.dtype[Any]) -> bool:
     """Tell whether a formula is exact on integers of a dtype, which must hold its constants."""
     expression = call.specialised({key: as_python(value) for key, value in scalars_of(call).items()})
     limits = np.iinfo(dtype)
