@@ -150,18 +150,22 @@ def representatives(of: list[Case]) -> list[Case]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without a GPU one function of every kind must do for the tests over all libraries: there each kernel is compiled.
+    """Let one function of every kind do for the tests over all libraries where each function takes long to compile.
 
-    The text of all of them has tests of its own.
+    That is CuPy without a GPU, and JAX. The text of all CUDA kernels has tests of its own, and so have the values and
+    derivatives of all functions on JAX's arrays.
     """
     chosen = representatives(cases())
-    parameters = [(item, getattr(getattr(item, "callspec", None), "params", {})) for item in items]
-    of_cupy = [
-        item
-        for item, given in parameters
-        if "cupy" in (given.get("xp"), given.get("name")) and given.get("case") not in (None, *chosen)
-    ]
-    if of_cupy and not host_gpu.has_gpu():
-        config.hook.pytest_deselected(items=of_cupy)
-        left_out = set(of_cupy)
-        items[:] = [item for item in items if item not in left_out]
+    slow = {"jax"} if host_gpu.has_gpu() else {"cupy", "jax"}
+
+    def is_left_out(item: pytest.Item) -> bool:
+        given = getattr(getattr(item, "callspec", None), "params", {})
+        library = str(given.get("xp") or given.get("name"))
+        everywhere = library == "cupy" or item.path.name == "test_namespaces.py"
+        return library in slow and everywhere and given.get("case") not in (None, *chosen)
+
+    left_out = [item for item in items if is_left_out(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        gone = set(left_out)
+        items[:] = [item for item in items if item not in gone]
