@@ -28,7 +28,7 @@ from actufunc import (
     silu,
     tanh,
 )
-from actufunc.backends.numpy import extension
+from actufunc.backends.numpy import extension, layer
 from actufunc.catalogue import ACTIVATIONS
 from actufunc.formula import exp
 
@@ -39,6 +39,12 @@ SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-40, -1e-40, 1e-310, 88.0, -88.
 X = np.linspace(-9, 9, 43)
 FORMATS = [np.dtype("float32"), np.dtype("float64")]
 GATED = [function for function in ACTIVATIONS.values() if function.definition.gated]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _tbb_first() -> None:
+    """Launch TBB, for a process has threads of one kind: parallel code here would let Numba choose OpenMP."""
+    layer.is_usable()
 
 
 def assert_same(result: Any, expected: Any, message: str = "") -> None:
