@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .backends.rules import check_cast, check_fits, is_scalar, result_dtype, unsupported, working_dtype
-from .protocol import Call, normalise_axis, owner
+from .protocol import Call, may_overlap, normalise_axis, owner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,8 +40,12 @@ def evaluate_halves(call: Call) -> Any:
             raise unsupported(call.definition.name, x.dtype, "x")
     name = call.definition.name
     axis = _axis(name, call.keywords.get("axis", -1), x.shape)
-    if library in {"torch", "jax"} and "dtype" not in call.keywords and (found := _native(call, x, axis)) is not None:
-        return found()
+    if library in {"torch", "jax"} and "dtype" not in call.keywords:
+        from .backends.native import find  # noqa: PLC0415
+
+        native = find(_namespace(x), call, {**call.operands, "x": x}, axis)
+        if native is not None:
+            return native(x)
     halves = _halves(x, axis)
     given = {"x": halves[0], "gate": halves[1], **operands}
     keywords = {key: value for key, value in call.keywords.items() if key != "axis"}
@@ -49,10 +53,8 @@ def evaluate_halves(call: Call) -> Any:
         return _apply(call.function.halves[0], given, call.options | keywords)
     if library in {"numpy", "cupy"}:
         return _into_halves(call, x, axis, given)
-    import array_api_compat  # noqa: PLC0415
-
     parts = [_apply(half, given, call.options | keywords) for half in call.function.halves]
-    return array_api_compat.array_namespace(x).concat(parts, axis=axis)
+    return _namespace(x).concat(parts, axis=axis)
 
 
 def _axis(name: str, axis: Any, shape: tuple[int, ...]) -> int:
@@ -74,14 +76,6 @@ def _apply(function: Any, given: Mapping[str, Any], keywords: Mapping[str, Any])
     arrays = function.definition.arrays
     named = {key: value for key, value in given.items() if key not in arrays}
     return function(*(given[key] for key in arrays), **named, **keywords)
-
-
-def _native(call: Call, x: Any, axis: int) -> Any:
-    import array_api_compat  # noqa: PLC0415
-
-    from .backends.native import native  # noqa: PLC0415
-
-    return native(array_api_compat.array_namespace(x), call, {**call.operands, "x": x}, axis)
 
 
 def _into_halves(call: Call, x: Any, axis: int, given: dict[str, Any]) -> Any:
@@ -115,10 +109,10 @@ def _namespace(x: Any) -> Any:
 
 def _apart(value: Any, out: Any) -> Any:
     """Copy an operand that the first half of the result might overwrite before the second has read it."""
-    if not hasattr(value, "dtype") or np.ndim(value) == 0:
+    if not may_overlap(value, out):
         return value
     if isinstance(out, np.ndarray):
-        return value.copy() if np.may_share_memory(value, out) else value
-    from .backends.cupy.call import copy, is_apart  # noqa: PLC0415
+        return value.copy()
+    from .backends.cupy.call import copy  # noqa: PLC0415
 
-    return value if is_apart([value], out) else copy(value, _namespace(out).empty_like(value))
+    return copy(value, _namespace(out).empty_like(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +119,16 @@ def owner(value: object) -> str | None:
     if compat.is_array_api_obj(value):
         return type(value).__module__.partition(".")[0]
     return None
+
+
+def may_overlap(a: Any, b: Any) -> bool:
+    """Tell whether two arguments of a call may be arrays in the same memory."""
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return bool(np.may_share_memory(a, b))
+    cupy = sys.modules.get("cupy")
+    if cupy is None or not (isinstance(a, cupy.ndarray) and isinstance(b, cupy.ndarray)):
+        return False
+    return bool(cupy.may_share_memory(a, b))
 
 
 def normalise_axis(name: str, axis: Any, ndim: int) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from .dispatch import evaluate
 from .dynamo import Derived, has_tensor, is_read, unread
 from .formula.definition import Definition, define, gradient, read, vector_jacobian_product, with_derivative
 from .formula.expression import Expression, constant, to_text
-from .protocol import Call
+from .protocol import Call, may_overlap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,9 +203,9 @@ class Activation:
             raise ValueError(
                 f"{self.__name__} has {len(names)} results for wrt={names}: out must be a tuple of as many arrays"
             )
-        if any(_may_overlap(value, output) for output in outputs for value in (*args, *keywords.values())):
+        if any(may_overlap(value, output) for output in outputs for value in (*args, *keywords.values())):
             raise ValueError(f"{self.__name__} cannot write several results over its inputs; give it other outputs")
-        if any(_may_overlap(*pair) for pair in itertools.combinations(outputs, 2)):
+        if any(may_overlap(*pair) for pair in itertools.combinations(outputs, 2)):
             raise ValueError(f"{self.__name__} cannot write several results to the same memory; give it other outputs")
         given = zip(names, outputs, strict=True)
         return tuple(self._call(*args, **(keywords | {"wrt": name, "out": each})) for name, each in given)
@@ -431,15 +431,6 @@ class Activation:
 
     def __deepcopy__(self, _memo: Any) -> Activation:
         return self
-
-
-def _may_overlap(value: Any, output: Any) -> bool:
-    """Tell whether an output may be the memory of an input."""
-    if isinstance(value, _ndarray) and isinstance(output, _ndarray):
-        return bool(np.may_share_memory(value, output))
-    cupy = sys.modules.get("cupy")
-    both = cupy is not None and isinstance(value, cupy.ndarray) and isinstance(output, cupy.ndarray)
-    return bool(cupy.may_share_memory(value, output)) if cupy is not None and both else False
 
 
 def _half(gated: Activation, number: int) -> Activation:

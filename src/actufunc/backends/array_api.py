@@ -220,18 +220,18 @@ def _find_left_out(function: Any, options: tuple[Any, ...], scalars: tuple[Any, 
     """Find the infinity that makes no difference to the other elements of its row, and the result in its place."""
     definition = function.definition
 
-    def compute(x: list[float], g: list[float]) -> Any:
+    def row(x: list[float], g: list[float]) -> Any:
         arrays = {key: np.array({"x": x, "g": g}[key]) for key in definition.arrays}
         operands = dict.fromkeys(definition.arguments, 1.0) | dict(scalars) | arrays
         plain = Call(function, operands, dict(options), {})
         result = _Namespace(compat.array_namespace(arrays["x"]), plain, operands).formula(operands)
         return np.broadcast_to(result, 1 if definition.reduces else len(x))
 
-    without = compute([0.5, -0.25], [0.0, 0.0])
+    without = row([0.5, -0.25], [0.0, 0.0])
     for infinity in (-math.inf, math.inf):
-        value, *others = compute([infinity, 0.5, -0.25], [0.0, 0.0, 0.0])
+        value, *others = row([infinity, 0.5, -0.25], [0.0, 0.0, 0.0])
         if definition.reduces:
-            others, value = [value], compute([infinity], [0.0])[0]
+            others, value = [value], row([infinity], [0.0])[0]
         if not math.isnan(value) and np.allclose(others, without, rtol=1e-12, atol=0):
             return infinity, float(value)
     return None

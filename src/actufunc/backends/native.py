@@ -28,12 +28,6 @@ if TYPE_CHECKING:
     Table = Mapping[str, Callable[..., Any]]
 
 
-def native(xp: Any, call: Call, operands: Mapping[str, Any], axis: Any) -> Callable[[], Any] | None:
-    """Return what `find` finds, bound to `x`."""
-    function = find(xp, call, operands, axis)
-    return None if function is None else functools.partial(function, operands["x"])
-
-
 def find(xp: Any, call: Call, operands: Mapping[str, Any], axis: Any) -> Callable[[Any], Any] | None:
     """Find the library's own function for a call.
 

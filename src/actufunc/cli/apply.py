@@ -53,8 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     name, source, target, chunk = arguments.name, arguments.input, arguments.output, arguments.chunk_mb
     if not (math.isfinite(chunk) and chunk > 0):
         stop(f"--chunk-mb must be a positive number, not {chunk:g}")
-    function = _function(name)
-    keywords = _keywords(function, arguments.set)
+    function = find_function(name)
+    keywords = keywords_of(function, arguments.set)
     if function.definition.reduces or function.definition.gated:
         stop(f"{name} changes the shape of an array, which apply cannot; call it from Python")
     if function.definition.over_axis:
@@ -63,12 +63,12 @@ def run(arguments: argparse.Namespace) -> int:
         stop(f"{name} is not a function over an axis; leave --axis away")
     file, header = open_npy(Path(source))
     with file:
-        result = Header(_result_dtype(function, header, keywords), header.shape, header.fortran_order)
+        result = Header(result_dtype(function, header, keywords), header.shape, header.fortran_order)
         # A link stays a link: what it points to is replaced.
         new = NewFile(Path(os.path.realpath(target)), result, force=arguments.force)
         new.check(Path(source))
         start = time.perf_counter()
-        with _signals_interrupt(), new as output:
+        with signals_interrupt(), new as output:
             total = header.nbytes + result.nbytes
             with _progress(name, total) as advance, np.errstate(all="ignore"):
                 blocks = _Blocks(function, keywords, header, chunk * 1e6, result.dtype)
@@ -82,14 +82,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _function(name: str) -> Activation:
+def find_function(name: str) -> Activation:
+    """Return the function of a name, or stop with the nearest that there is."""
     try:
         return catalogue.find(name)
     except ValueError as error:
         stop(str(error))
 
 
-def _keywords(function: Activation, settings: Sequence[str]) -> dict[str, Any]:
+def keywords_of(function: Activation, settings: Sequence[str]) -> dict[str, Any]:
     """Read ``name=value`` as the function understands it."""
     definition = function.definition
     known = (*definition.hyperparameters, *definition.options)
@@ -119,7 +120,7 @@ def _number(name: str, text: str) -> int | float:
         stop(f"--set {name} takes a number, not {text!r}")
 
 
-def _result_dtype(function: Activation, header: Header, keywords: dict[str, Any]) -> np.dtype[Any]:
+def result_dtype(function: Activation, header: Header, keywords: dict[str, Any]) -> np.dtype[Any]:
     """Ask the function itself, with an array of no elements; it also says what is wrong with the arguments."""
     for name, default in function.definition.hyperparameters.items():
         if default is function.__signature__.empty and name not in keywords:
@@ -225,7 +226,7 @@ class _SignalInterrupt(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def _signals_interrupt() -> Iterator[None]:
+def signals_interrupt() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the run as Ctrl-C does, so that it cleans up."""
 
     def interrupt(number: int, _frame: object) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from actufunc import catalogue
 
 from . import depth, panels
-from .apply import _function, _keywords, _result_dtype, _signals_interrupt
+from .apply import find_function, keywords_of, result_dtype, signals_interrupt
 from .npy import Data, Header, NewFile
 from .problem import shown, size, stop
 
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     new = _NewPicture(arguments.output, force=arguments.force)
     new.look()
     picture = _draw(chosen, kind, arguments)
-    with _signals_interrupt():
+    with signals_interrupt():
         new.write(picture)
     what = f"{len(chosen)} functions" if len(chosen) > 1 else chosen[0][0].__name__
     sys.stdout.write(f"{what}: {size(len(picture))}, to {shown(arguments.output)}\n")
@@ -88,7 +88,7 @@ def _functions(arguments: argparse.Namespace) -> list[Activation]:
     if not arguments.all:
         if not arguments.names:
             stop("plot needs the names of functions, or --all for the whole catalogue")
-        return list(dict.fromkeys(_function(name) for name in arguments.names))
+        return list(dict.fromkeys(find_function(name) for name in arguments.names))
     if arguments.names:
         stop("--all draws every function; leave the names away")
     if arguments.depth is not None:
@@ -111,8 +111,8 @@ def _settings(functions: Sequence[Activation], given: Sequence[str]) -> list[dic
     rows = Header(np.dtype("float64"), (0, 2), fortran_order=False)
     settings = []
     for function, its in zip(functions, theirs, strict=True):
-        keywords = catalogue.examples(function) | _keywords(function, its)
-        _result_dtype(function, rows, keywords)
+        keywords = catalogue.examples(function) | keywords_of(function, its)
+        result_dtype(function, rows, keywords)
         settings.append(keywords)
     return settings
 

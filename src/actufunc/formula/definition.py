@@ -99,12 +99,12 @@ class Definition:
     @functools.cached_property
     def over_axis(self) -> bool:
         """Whether the formula reduces over an axis."""
-        return any(node.operation in REDUCTIONS for node in self.formula(self.options).nodes())
+        return self._kind_by_default[0]
 
     @functools.cached_property
     def reduces(self) -> bool:
         """Whether the result lacks the axis: each argument stands within a reduction."""
-        return self.over_axis and not depends_on_element(self.formula(self.options))
+        return self.over_axis and not self._kind_by_default[1]
 
     @property
     def gated(self) -> bool:
@@ -196,12 +196,13 @@ def define(
 ) -> Definition:
     """Return the definition of a function of `x`; see `Definition` for the parameters."""
     halves: tuple[Definition, ...] = ()
-    if any(node.operation in HALVES for node in trace(**options).nodes()):
+    over_axis, _, gated = _kind(trace(**options))
+    if gated:
 
         def trace_half(**chosen: Any) -> Expression:
             return _of_halves(name, trace(**chosen))
 
-        if any(node.operation in REDUCTIONS for node in trace(**options).nodes()):
+        if over_axis:
             raise TypeError(f"{name} cannot both halve an axis and reduce over one; make it of two activations")
         halves = (Definition(name, ("x", "gate"), hyperparameters, options, trace_half),)
         halves[0].expression(options)

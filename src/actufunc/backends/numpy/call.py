@@ -118,9 +118,11 @@ class _Elementwise:
         target = np.asarray(result)  # matrices and masked arrays have ideas of their own about assignment
         operands = [*self.operands, target]
         sharing = [o for o in self.operands if np.may_share_memory(o, target)]
-        if not self._are_contiguous(operands) and not sharing and (rows := self._as_rows(operands)) is not None:
+        contiguous = self._are_contiguous(operands)
+        rows = None if contiguous or sharing else self._as_rows(operands)
+        if rows is not None:
             parallel.elementwise_rows(self.kernel, rows)
-        elif not self._are_contiguous(operands) or not all(same_memory(o, target) for o in sharing):
+        elif not contiguous or not all(same_memory(o, target) for o in sharing):
             # A scratch chunk where the output cannot be written to directly: masked, or also an input.
             self._chunk_by_chunk(target, aside=self.mask is not None or bool(sharing))
         elif sharing:
