@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 mp.mp.dps = 90
 SQRT_2PI = mp.sqrt(2 * mp.pi)
 CONSTANT_P, CONSTANT_S = 2, 1
-# Format, degree of P (that of S is one more) and the end of the interval, which starts at zero.
-FITS = [("float32", 4, 16), ("float64", 9, 50)]
+# Name, format, degree of P (that of S is one more) and the end of the interval, which starts at zero.
+FITS = [("float32", "float32", 4, 16), ("single", "float64", 5, 16), ("float64", "float64", 9, 50)]
 
 Point = tuple[Any, Any, Any]  # a, what is approximated there, and the weight of its error
 
@@ -118,14 +118,14 @@ def rounded(points: Sequence[Point], p: list[Any], s: list[Any], form: str) -> t
 def main() -> None:
     """Print both tables and the largest errors."""
     tables: dict[str, list[str]] = {"NORMAL_P": [], "NORMAL_S": []}
-    for form, degree, end in FITS:
+    for key, form, degree, end in FITS:
         count = 60 * (degree + 1)
         # The square concentrates the points where the function varies.
         points = [point(end * ((1 - mp.cos(mp.pi * i / count)) / 2) ** 2) for i in range(count + 1)]
         p, s = rounded(points[::5], *minimax(points, degree), form)
         largest = max(abs(error(at, p, s)) for at in points)
         for name, coefficients in (("NORMAL_P", p), ("NORMAL_S", s)):
-            tables[name].append(f'    "{form}": (  # largest error 2**{float(mp.log(largest, 2)):.1f}')
+            tables[name].append(f'    "{key}": (  # largest error 2**{float(mp.log(largest, 2)):.1f}')
             tables[name].extend(f"        {np.dtype(form).type(c)!s}," for c in coefficients)
             tables[name].append("    ),")
     for name, lines in tables.items():

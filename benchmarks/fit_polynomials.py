@@ -1,8 +1,8 @@
 """Fit the polynomials of the NumPy backend's SIMD kernels and print them as Python source.
 
 Run ``python benchmarks/fit_polynomials.py [name ...]``; without names, every table is fitted. Each polynomial minimises
-the largest weighted error over its interval (Remez exchange) among polynomials whose coefficients are numbers of the
-format: the coefficients are rounded one by one, lowest power first, and the others fitted again to make up for it.
+the largest weighted error over its interval (Remez exchange) among polynomials whose coefficients are float64
+numbers: the coefficients are rounded one by one, lowest power first, and the others fitted again to make up for it.
 """
 
 from __future__ import annotations
@@ -39,8 +39,6 @@ class Fit:
         What the error is multiplied by; ``lambda x: 1 / function(x)`` makes it a relative error.
     degree : int
         Highest power.
-    format : str
-        ``"float32"`` or ``"float64"``.
     forced : sequence of numbers, optional
         Given coefficients of the lowest powers; they are not printed.
     """
@@ -50,7 +48,6 @@ class Fit:
     interval: tuple[Any, Any]
     weight: Function
     degree: int
-    format: str
     forced: Sequence[float] = ()
 
 
@@ -69,17 +66,24 @@ def over_log1p(x: Any) -> Any:
     return 1 / mp.log1p(x)
 
 
+def atanh_of_root(y: Any) -> Any:
+    """``atanh(s) / s`` of ``y = s**2``."""
+    return mp.atanh(mp.sqrt(y)) / mp.sqrt(y) if y else mp.mpf(1)
+
+
 # exp(r) = 1 + r + r**2 * P(r), |r| <= log(2)/2: the argument is reduced by the nearest multiple of log(2); 0.1 % more
 # allows for the rounding of the quotient.
 REDUCED = (-1.001 * HALF_LN2, 1.001 * HALF_LN2)
 FITS = [
-    Fit("EXP", mp.exp, REDUCED, over_exp, 6, "float32", (1, 1)),
-    Fit("EXP", mp.exp, REDUCED, over_exp, 11, "float64", (1, 1)),
-    Fit("EXPM1", mp.expm1, REDUCED, over_expm1, 7, "float32", (0, 1)),
-    Fit("EXPM1", mp.expm1, REDUCED, over_expm1, 12, "float64", (0, 1)),
+    Fit("EXP", mp.exp, REDUCED, over_exp, 11, (1, 1)),
+    Fit("EXPM1", mp.expm1, REDUCED, over_expm1, 12, (0, 1)),
     # log(1 + f) = f + f**2 * P(f): a significand in [3/4, 3/2), and softplus of both signs.
-    Fit("LOG1P", mp.log1p, (-0.25, 0.5), over_log1p, 10, "float32", (0, 1)),
-    Fit("LOG1P", mp.log1p, (-0.25, 0.5), over_log1p, 21, "float64", (0, 1)),
+    Fit("LOG1P", mp.log1p, (-0.25, 0.5), over_log1p, 21, (0, 1)),
+    # For results of single precision.
+    Fit("SINGLE_EXP", mp.exp, REDUCED, over_exp, 7, (1, 1)),
+    Fit("SINGLE_EXPM1", mp.expm1, REDUCED, over_expm1, 8, (0, 1)),
+    # log(1 + e) = 2*atanh(s) with s = e/(2 + e), for e from 0 (or -1/4) to 1.
+    Fit("SINGLE_ATANH", atanh_of_root, (0, mp.mpf(1) / 9), lambda y: 1 / atanh_of_root(y), 5),
 ]
 
 
@@ -157,34 +161,24 @@ def remez(points: Sequence[tuple[Any, Any, Any]], forced: Sequence[Any], start: 
     return best
 
 
-def rounded(value: Any, form: str) -> float:
-    """Round to the format (by way of float64, which costs nothing that matters here)."""
-    return float(np.dtype(form).type(float(value)))
-
-
 def solve(fit: Fit) -> tuple[list[float], float]:
-    """Return the coefficients above the forced ones, as numbers of the format, and the largest weighted error."""
+    """Return the coefficients above the forced ones, as float64 numbers, and the largest weighted error."""
     points = sample(fit, 60 * (fit.degree + 1))
     coefficients = list(fit.forced)
     free: list[Any] = [mp.mpf(0)] * (fit.degree + 1 - len(coefficients))
     while free:
         first, *free = remez(points, coefficients, free)
-        coefficients.append(rounded(first, fit.format))
+        coefficients.append(float(first))
     return coefficients[len(fit.forced) :], float(max(map(abs, errors(points, coefficients))))
 
 
 def main(names: Sequence[str]) -> None:
     """Print the tables called `names`, or all of them."""
-    for name in dict.fromkeys(fit.name for fit in FITS):
-        if names and name not in names:
-            continue
-        print(f"{name} = {{")
-        for fit in FITS:
-            if fit.name == name:
-                coefficients, error = solve(fit)
-                print(f'    "{fit.format}": (  # largest error {error:.2g}, 2**{np.log2(error):.1f}')
-                print(*(f"        {np.dtype(fit.format).type(c)!s}," for c in coefficients), "    ),", sep="\n")
-        print("}")
+    for fit in FITS:
+        if not names or fit.name in names:
+            coefficients, error = solve(fit)
+            print(f"{fit.name} = (  # largest error {error:.2g}, 2**{np.log2(error):.1f}")
+            print(*(f"    {c!r}," for c in coefficients), ")", sep="\n")
 
 
 if __name__ == "__main__":

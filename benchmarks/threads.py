@@ -29,7 +29,7 @@ from rich.table import Table
 
 import actufunc
 from actufunc.backends.numpy import layer, parallel
-from actufunc.backends.passes import DEAR
+from actufunc.backends.writer import PRIMITIVES
 from actufunc.catalogue import ACTIVATIONS, examples
 
 Call = Callable[[], object]
@@ -60,7 +60,7 @@ def functions() -> list[Function]:
         if definition.kind in {"reducing", "gated"}:  # whose arrays differ in shape
             continue
         nodes = definition.expression(definition.options).nodes()
-        is_costly = any(node.operation in DEAR for node in nodes)
+        is_costly = any(node.operation in PRIMITIVES for node in nodes)
         kind = "over an axis" if definition.over_axis else "costly" if is_costly else "cheap"
         variants = [("", function), (".vjp", function.vjp)]
         if not definition.over_axis:

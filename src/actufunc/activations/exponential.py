@@ -49,7 +49,7 @@ def elu(x: Expression, alpha: float | Expression = 1) -> Expression:
     >>> elu(np.array([-1.0, 0.0, 2.0]))
     array([-0.63212056,  0.        ,  2.        ])
     """
-    return where(x > 0, x, alpha * expm1(without_right(x)))
+    return where(x > 0, x, rounded_once(alpha * expm1(without_right(x))))
 
 
 @elu.derivative
@@ -149,3 +149,8 @@ def selu(x: Expression) -> Expression:
     """
     left = _SELU_DEPTH * expm1(without_right(x))
     return where(x > 0, rounded_once(_SELU_SCALE * x), rounded_once(left))
+
+
+@selu.derivative
+def _(x: Expression) -> Expression:
+    return where(x > 0, _SELU_SCALE, damped(_SELU_DEPTH, exp(without_right(x))))

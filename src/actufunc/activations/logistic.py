@@ -138,12 +138,15 @@ def logit(x: Expression) -> Expression:
     array([       -inf, -1.09861229,  0.        ,         inf])
     """
     # Between 1/4 and 3/4 up to the sign the logarithm of (1 - t)/t = 1 + (1 - 2*t)/t with t the lesser of x and 1 - x,
-    # where all differences are exact.
+    # where all differences are exact. Outside, the divisor must not be zero, nor x
+    # infinite.
     is_middle = absolute(x - 0.5) < 0.25  # noqa: PLR2004
     t = where(is_middle, where(x < 0.5, x, 1 - x), 0.5)  # noqa: PLR2004
     magnitude = log1p((1 - 2 * t) / t)
     middle = where(x < 0.5, -magnitude, magnitude)  # noqa: PLR2004
-    return where(is_middle, middle, log(x) - log1p(-x))
+    above = maximum(x, -1)
+    outside = log(above / where(x < 1, 1 - above, 1))
+    return where(is_middle, middle, where(x < 1, outside, where(x == 1, math.inf, math.nan)))
 
 
 @logit.derivative
@@ -232,7 +235,7 @@ def tanh_offset(x: Expression) -> Expression:
 @tanh_offset.derivative
 def _(x: Expression) -> Expression:
     u = clip(x, -FAR, FAR)
-    return 2 * (logistic(u + u) * logistic(-u - u))
+    return rounded_once(2 * (logistic(u + u) * logistic(-u - u)))
 
 
 @activation

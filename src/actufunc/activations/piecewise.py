@@ -2,10 +2,13 @@ r"""Functions made of straight lines and parabolas."""
 
 from __future__ import annotations
 
-from actufunc.formula import Expression, clip, damped, rounded_once, where
+from actufunc.formula import Expression, absolute, clip, damped, rounded_once, where
 from actufunc.ufunc import activation
 
 __all__ = ["hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "identity", "sparse_plus", "sparse_sigmoid"]
+
+# Beside 1, nothing; but a second word of it could underflow.
+_NEGLIGIBLE = 1e-30
 
 
 @activation
@@ -159,7 +162,14 @@ def hard_silu(x: Expression) -> Expression:
     array([-0.        ,  0.66666667,  5.        ])
     """
     middle = clip(x, -3, 3)
-    return where(x < 3, where(x > -3, rounded_once(middle * (middle + 3) / 6), damped(x, 0)), x)  # noqa: PLR2004
+    return where(x < 3, where(x > -3, rounded_once(middle * ((middle + 3) / 6)), damped(x, 0)), x)  # noqa: PLR2004
+
+
+@hard_silu.derivative
+def _(x: Expression) -> Expression:
+    middle = where(absolute(x) < _NEGLIGIBLE, 0, clip(x, -3, 3))
+    slope = rounded_once((2 * middle + 3) / 6)
+    return where(x < 3, where(x > -3, slope, 0), 1)  # noqa: PLR2004
 
 
 @activation

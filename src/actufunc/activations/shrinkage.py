@@ -158,9 +158,9 @@ def tanh_shrink(x: Expression) -> Expression:
     u = near * near
     part = u * _polynomial(u, _DENOMINATOR)
     series = rounded_once(_RAISED * near * part / (_polynomial(u, _NUMERATOR) + part)) / _RAISED
-    return where(absolute(x) < _NEAR, series, x - tanh(x))
+    return where(absolute(x) < _NEAR, series, rounded_once(x - tanh(x)))
 
 
 @tanh_shrink.derivative
 def _(x: Expression) -> Expression:
-    return tanh(x) ** 2
+    return rounded_once(tanh(x) ** 2)

@@ -21,7 +21,7 @@ from actufunc.formula import (
 )
 from actufunc.ufunc import activation
 
-from .bounds import ALMOST_INFINITE, FAR, NOTHING, without_right
+from .bounds import ALMOST_INFINITE, FAR, NOTHING
 
 __all__ = ["gaussian", "gelu", "mish", "quick_gelu", "silu", "squareplus", "swish"]
 
@@ -143,7 +143,9 @@ def gelu(x: Expression, approximate: str = "none") -> Expression:
 @gelu.derivative
 def _(x: Expression, approximate: str) -> Expression:
     if approximate == "none":
-        return normal_cdf(x) + damped(x, normal_pdf(x))
+        # Far left the terms are subnormal one by one, and their first words are all there is.
+        total = normal_cdf(x) + damped(x, normal_pdf(x))
+        return where(x < -_SATURATED, total, rounded_once(total))
     # Without the derivative of the clamp, which is 1 wherever the other factors are not 0.
     u = clip(x, -_SATURATED, _SATURATED)
     square = _CUBIC * (u * u)
@@ -230,14 +232,12 @@ def mish(x: Expression) -> Expression:
     >>> mish(np.array([-np.inf, -1.0, 0.0, 1.0]))
     array([-0.        , -0.30340146,  0.        ,  0.86509839])
     """
-    # With n = exp(x), tanh(log(1 + n)) = ((1 + n)**2 - 1)/((1 + n)**2 + 1) = n*(n + 2)/(n*(n + 2) + 2) = n*(1 - n*(n +
-    # 1)/(n*(n + 2) + 2)), and with n = exp(-x) it is 1 - 2*n**2/(1 + 2*n*(1 + n)). Nothing overflows, both differences
-    # are above a half, and far left exp(x) comes last.
+    # With n = exp(x), tanh(log(1 + n)) = ((1 + n)**2 - 1)/((1 + n)**2 + 1) = n*(2 + n)/(2 + n*(2 + n)), and with n =
+    # exp(-x) it is (1 + 2*n)/(1 + n*(2 + 2*n)). Nothing cancels or overflows, and far left exp(x) comes last.
     n = exp(-absolute(x))
-    u, v = maximum(without_right(x), -FAR), clip(x, 0, FAR)
-    left = damped(rounded_once(u * (1 - n * (n + 1) / (n * (n + 2) + 2))), n)
-    right = rounded_once(v * (1 - 2 * n * n / (1 + 2 * n * (1 + n))))
-    return where(x > 0, where(x < FAR, right, x), left)
+    constant, twice = where(x > 0, 1, 2), where(x > 0, 2, 1) * n
+    part = rounded_once(clip(x, -FAR, FAR) * ((constant + twice) / (constant + n * (2 + twice))))
+    return where(x > 0, where(x < FAR, part, x), damped(part, n))
 
 
 @mish.derivative

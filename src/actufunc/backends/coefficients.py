@@ -1,7 +1,8 @@
 """Coefficients that several backends use."""
 
-# The tail of `normal_cdf`: with R(a) = Phi(-a) * exp(a*a/2), P(a)/S(a) approximates 1/R(a) - sqrt(2*pi)*a on [0, 16]
-# and [0, 50]. The relative error of R is below 2**-29.8 and 2**-57.0; P(0) = 2 and S(0) = 1 make Phi(0) exactly 1/2.
+# The tail of `normal_cdf`: with R(a) = Phi(-a) * exp(a*a/2), P(a)/S(a) approximates 1/R(a) - sqrt(2*pi)*a on [0, 16],
+# [0, 16] and [0, 50]. The relative error of R is below 2**-29.8 (for arithmetic of float32), 2**-36.1 (for results of
+# float32, computed in float64) and 2**-57.0; P(0) = 2 and S(0) = 1 make Phi(0) exactly 1/2.
 # Printed by benchmarks/fit_normal.py.
 NORMAL_P = {
     "float32": (
@@ -10,6 +11,14 @@ NORMAL_P = {
         0.41939276,
         0.075560935,
         0.0063383514,
+    ),
+    "single": (
+        2.0,
+        1.5149434543480826,
+        0.5997987629448223,
+        0.14076085857708906,
+        0.019388975738318055,
+        0.0012666398331475852,
     ),
     "float64": (
         2.0,
@@ -32,6 +41,15 @@ NORMAL_S = {
         0.17211783,
         0.03015564,
         0.0025284227,
+    ),
+    "single": (
+        1.0,
+        1.2129013029971702,
+        0.7156707511356091,
+        0.2545855999532201,
+        0.057175685452906744,
+        0.007734758796278292,
+        0.0005053210326869321,
     ),
     "float64": (
         1.0,

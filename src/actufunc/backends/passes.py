@@ -13,15 +13,12 @@ from actufunc.formula.definition import depends_on_element
 from actufunc.formula.expression import COMPARISONS, REDUCTIONS
 from actufunc.formula.operations import axis_sum, where
 
-from .writer import AMPLIFIERS
+from .writer import PRIMITIVES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from actufunc.formula.expression import Expression
-
-DEAR = AMPLIFIERS | {"log", "log1p", "tanh"}
-"""Operations that take longer than loading and storing an element."""
 
 
 class Passes:
@@ -43,20 +40,20 @@ class Passes:
         Number of the loop that computes it first; -1 if there is none.
     """
 
-    def __init__(self, expression: Expression) -> None:
+    def __init__(self, expression: Expression, *, keep: bool = True) -> None:
         self.reductions = [node for node in expression.nodes() if node.operation in REDUCTIONS]
         depths = range(1, max(map(_depth, self.reductions)) + 1)
         self.stages = [[node for node in self.reductions if _depth(node) == depth] for depth in depths]
         self.loops = [[node.operands[0] for node in stage] for stage in self.stages] + [[expression]]
         self.reduces = not depends_on_element(expression)
-        self.kept = None if self.reduces else self._worth_keeping()  # the output has no room for it
+        self.kept = self._worth_keeping() if keep and not self.reduces else None  # one value per row is no work
         keeping = [number for number in range(len(self.loops)) if self.kept in self.per_element(number)]
         self.kept_by = keeping[0] if keeping else -1
 
     def _worth_keeping(self) -> Expression | None:
         nodes_of_loops = [self.per_element(number) for number in range(len(self.loops))]
         for node in self.loops[-1][0].nodes():
-            if node.operation in DEAR and sum(node in nodes for nodes in nodes_of_loops) > 1:
+            if node.operation in PRIMITIVES and sum(node in nodes for nodes in nodes_of_loops) > 1:
                 return node
         return None
 

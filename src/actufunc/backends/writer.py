@@ -15,23 +15,28 @@ import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from actufunc.formula.expression import DIGITS, SCALED_LAST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
-
     from actufunc.formula.expression import Expression
 
-WIDE = frozenset({"add", "subtract", "multiply", "divide", "negative", "sqrt"})
-"""Operations that are also there for double words, as ``wide_add`` and so on."""
+ARITHMETIC = frozenset({"add", "subtract", "multiply", "divide", "negative", "sqrt"})
 
 INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 
 # Operations that amplify the absolute error of their argument, and those of them that take a factor to scale last.
-AMPLIFIERS = frozenset({"exp", "expm1", "logistic", "softplus", "normal_cdf", "normal_pdf"})
+AMPLIFIERS = frozenset({"exp", "expm1", "log", "log1p", "logistic", "softplus", "normal_cdf", "normal_pdf"})
 TAKING_FACTOR = SCALED_LAST
+
+# Operations that a primitive of the backend computes, in many instructions.
+PRIMITIVES = AMPLIFIERS | {"tanh"}
+
+# Operations that round their result, and those that only choose among what they are given.
+_ROUNDING = frozenset({"add", "subtract", "multiply", "divide", "sqrt"})
 
 # Operations that map integers to integers, exactly, as Numba writes them; the intrinsics are for floats.
 INTEGER_TEXT = {
@@ -63,9 +68,15 @@ class Writer:
         Text of the nodes that need no statement, as arguments do.
     """
 
+    # Operations that are also there with double words as results, as ``wide_add`` and so on, and those that take a
+    # double word as their argument.
+    wide_operations = ARITHMETIC | {"where", "damped", "exp", "expm1", "logistic", "tanh", "normal_cdf", "normal_pdf"}
+    amplifiers = AMPLIFIERS
+
     def __init__(self, dtype: np.dtype[Any], known: Mapping[Expression, str]) -> None:
         self.dtype = dtype
         self.lines: list[str] = []
+        self._given = set(known)
         self._texts: dict[tuple[Expression, bool], str] = {(node, False): text for node, text in known.items()}
         self._divisors: dict[Expression, str] = {}
         self._count = 0
@@ -73,14 +84,16 @@ class Writer:
     def know(self, node: Expression, text: str) -> None:
         """Use `text` wherever `node` is needed."""
         self._texts[node, False] = text
+        self._given.add(node)
 
-    def know_divisor(self, node: Expression, words_and_inverse: str) -> None:
+    def know_divisor(self, node: Expression, *words_and_inverse: str) -> None:
         """Divide by `node` through its inverse."""
-        self._divisors[node] = words_and_inverse
+        self._divisors[node] = ", ".join(words_and_inverse)
 
     def declare(self, node: Expression, text: str) -> None:
         """Load `node` from where it is stored."""
         self._assign(node, text, wide=False)
+        self._given.add(node)
 
     def literal(self, value: float | Decimal) -> str:
         """Write a number with the dtype of the kernel."""
@@ -115,7 +128,7 @@ class Writer:
             return self._assign(node, f"{left} {INFIX[node.operation]} {right}", wide=False)
         if node.operation == "negative":
             return self._assign(node, f"-{self.value(node.operands[0])}", wide=False)
-        if node.operation in AMPLIFIERS:
+        if node.operation in self.amplifiers:
             return self._assign(node, f"{node.operation}({self.wide(node.operands[0])})", wide=False)
         if node.operation == "rounded_once":
             text = self.wide(node.operands[0])
@@ -123,7 +136,8 @@ class Writer:
             return self._assign(node, f"rounded({text})", wide=False) if is_wide else text
         if node.operation == "damped" and node.operands[1].operation in TAKING_FACTOR:
             factor = node.operands[1]
-            times, argument = self.value(node.operands[0]), self.wide(factor.operands[0])
+            times = self.wide(node.operands[0]) if "damped" in self.wide_operations else self.value(node.operands[0])
+            argument = self.wide(factor.operands[0])
             return self._assign(node, f"times_{factor.operation}({times}, {argument})", wide=False)
         operands = list(map(self.value, node.operands))
         if self.dtype.kind == "f":
@@ -134,7 +148,7 @@ class Writer:
 
     def wide(self, node: Expression) -> str:
         """Write what computes `node` as a double word where one word would round it."""
-        if _is_exact(node, self.dtype):
+        if self._is_exact(node):
             return self.value(node)
         if (node, True) in self._texts:
             return self._texts[node, True]
@@ -146,8 +160,68 @@ class Writer:
             # Two words of it are as good as the quotient, without two divisions.
             text = f"wide_multiply({self.wide(node.operands[0])}, {self._wide_literal(inverse)})"
             return self._assign(node, text, wide=True)
-        operands = ", ".join(map(self.wide, node.operands))
-        return self._assign(node, f"wide_{node.operation}({operands})", wide=True)
+        choice = node.operation == "where"
+        texts = [self.value(o) if choice and i == 0 else self.wide(o) for i, o in enumerate(node.operands)]
+        return self._assign(node, f"wide_{node.operation}({', '.join(texts)})", wide=True)
+
+    def _is_exact(self, node: Expression) -> bool:
+        """Tell whether one word is as good as two: nothing is rounded here, or a primitive has rounded already."""
+        if node in self._given:
+            return True
+        if node.operation == "constant":
+            return Decimal(float(self.dtype.type(float(node.value)))) == Decimal(node.value)
+        if node.operation in {"negative", "rounded_once"}:
+            return self._is_exact(node.operands[0])
+        if node.operation == "multiply":
+            factor, other = node.operands
+            if factor.operation == "constant" and math.frexp(factor.value)[0] in {0.5, -0.5}:
+                return self._is_exact(other)  # a power of two
+        return node.operation not in self.wide_operations
+
+
+class SingleWriter(Writer):
+    """Writes statements in float64 for a formula of float32 numbers: nothing needs a second word there.
+
+    Parameters
+    ----------
+    known : mapping of Expression to str
+        Text of the nodes that need no statement, in float64.
+    """
+
+    def __init__(self, known: Mapping[Expression, str]) -> None:
+        super().__init__(np.dtype(np.float64), known)
+
+    def value(self, node: Expression) -> str:
+        """Write what computes `node`, and return its name or literal."""
+        if (node, False) in self._texts:
+            return self._texts[node, False]
+        if node.operation == "rounded_once":
+            return self.value(node.operands[0])
+        if node.operation in PRIMITIVES:
+            return self._assign(node, f"single_{node.operation}({self.value(node.operands[0])})", wide=False)
+        if node.operation == "damped":
+            return self._assign(node, f"damped({', '.join(map(self.value, node.operands))})", wide=False)
+        if node.operation == "divide" and (inverse := self._divisors.get(node.operands[1])) is not None:
+            return self._assign(node, f"{self.value(node.operands[0])} * {inverse}", wide=False)
+        return super().value(node)
+
+    def know_divisor(self, node: Expression, *words_and_inverse: str) -> None:
+        """Multiply by the inverse of `node` alone."""
+        self._divisors[node] = words_and_inverse[-1]
+
+    def wide(self, node: Expression) -> str:
+        """Write the same, which is exact enough."""
+        return self.value(node)
+
+
+def is_rounded_once(expression: Expression) -> bool:
+    """Tell whether a formula, computed in the dtype of its arguments, is rounded at most once on every way."""
+    roundings: dict[Expression, int] = {}
+    for node in expression.nodes():
+        inexact = node.operation == "constant" and isinstance(node.value, Decimal)
+        below = max((roundings[operand] for operand in node.operands), default=0)
+        roundings[node] = below + (inexact or node.operation in _ROUNDING) + 2 * (node.operation in PRIMITIVES)
+    return roundings[expression] <= 1
 
 
 def _inverse(node: Expression) -> Decimal | None:
@@ -156,19 +230,6 @@ def _inverse(node: Expression) -> Decimal | None:
         return None
     with decimal.localcontext(DIGITS):
         return 1 / Decimal(node.value)
-
-
-def _is_exact(node: Expression, dtype: np.dtype[Any]) -> bool:
-    """Tell whether a single word is as good as two: nothing is rounded here, or a primitive has rounded already."""
-    if node.operation == "constant":
-        return Decimal(float(dtype.type(float(node.value)))) == Decimal(node.value)
-    if node.operation == "negative":
-        return _is_exact(node.operands[0], dtype)
-    if node.operation == "multiply":
-        factor, other = node.operands
-        if factor.operation == "constant" and math.frexp(factor.value)[0] in {0.5, -0.5}:
-            return _is_exact(other, dtype)  # a power of two
-    return node.operation not in WIDE
 
 
 def _python_text(value: float | Decimal) -> str:

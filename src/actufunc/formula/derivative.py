@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from .expression import COMPARISONS, Expression, apply, argument, constant, is_constant
-from .operations import absolute, damped, exp, logistic, minimum, normal_pdf, sqrt, where
+from .operations import absolute, damped, exp, logistic, minimum, normal_pdf, rounded_once, sqrt, where
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ _OF_ONE: dict[str, Callable[[Expression], Expression]] = {
     "rounded_once": lambda x: constant(1),
     "sqrt": lambda x: 0.5 / sqrt(x),
     "tanh": _inverse_cosh_squared,
-    "logistic": lambda x: logistic(x) * logistic(-x),
+    "logistic": lambda x: rounded_once(logistic(x) * logistic(-x)),
     "softplus": logistic,
     "normal_cdf": normal_pdf,
     "normal_pdf": lambda x: damped(-x, normal_pdf(x)),

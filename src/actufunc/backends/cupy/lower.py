@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actufunc.backends.rules import is_half, keeps_integers, working_dtype
-from actufunc.backends.writer import Writer, identifier
+from actufunc.backends.writer import AMPLIFIERS, ARITHMETIC, Writer, identifier
 from actufunc.formula.expression import REDUCTIONS, argument
 
 from .mathematics import fill, functions_called
@@ -142,6 +142,9 @@ class CudaWriter(Writer):
     known : mapping of Expression to str
         Text of the nodes that need no statement, as arguments do.
     """
+
+    wide_operations = ARITHMETIC
+    amplifiers = AMPLIFIERS - {"log", "log1p"}
 
     def __init__(self, dtype: np.dtype[Any], known: Mapping[Expression, str]) -> None:
         super().__init__(working_dtype(dtype) or dtype, known)

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 _FEW_COLUMNS = 16  # below, vectors across the axis would be mostly empty: such arrays go through a scratch array
 _SHORT_ROWS = 32  # below, vectors along the row would be: the rows are turned into columns
+_LONGEST_KEPT = 1 << 14  # elements of a row of float64 numbers that stays in the cache beside the operands
 _BLOCK = 1 << 16  # elements of a scratch array, in the second-level cache
 
 
@@ -74,7 +75,8 @@ def evaluate_axis(call: Call) -> Any:
     target = result if result.ndim == len(shapes.of_x) else np.expand_dims(result, shapes.axes)
 
     def kernel(layout: Layout) -> OverAxis:
-        return axis_kernel(call.definition.identifier, expression, tuple(given), work, layout)
+        keep = not layout.columns and math.prod(shapes.of_x[axis] for axis in shapes.axes) <= _LONGEST_KEPT
+        return axis_kernel(call.definition.identifier, expression, tuple(given), work, layout, keep=keep)
 
     if target.size and not inputs[0].size:
         of_nothing = np.empty((1, 1), work)

@@ -12,10 +12,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from actufunc.backends.writer import Writer, identifier
+from actufunc.backends.writer import identifier
 
 from .compiling import compiled, function, once
-from .lower import elementwise_source
+from .lower import elementwise_source, statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -115,11 +115,9 @@ def _array_source(name: str, expression: Expression, kinds: Mapping[str, Any], d
         elif len(arrays) > 1:
             lines.append(f"{array} = {array} if {array}.size == size else {copy}")
     lines.append(f"out = {out}")
-    known = {node: identifier(node.value) for node in expression.nodes() if node.operation == "argument"}
-    writer = Writer(dtype, known)
-    result = writer.value(expression)
+    body, result = statements(expression, dtype)
     loads = [f"{identifier(key)} = load({array}, i)" for key, array in arrays.items()]
-    loop = [f"    {line}" for line in [*loads, *writer.lines, f"store(out, i, {result})"]]
+    loop = [f"    {line}" for line in [*loads, *body, f"store(out, i, {result})"]]
     lines += ["for i in range(out.size):", *loop, f"return out{turned}"]
     parameters = ", ".join(arrays.get(key, identifier(key)) for key in kinds)
     return f"def {name}({parameters}):\n" + "".join(f"    {line}\n" for line in lines)

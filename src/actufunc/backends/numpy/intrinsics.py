@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from numba.core import types as numba_types
 from numba.extending import intrinsic
 
-from .simd import double_word, elementary, exponential, logarithm, normal
+from actufunc.backends.writer import PRIMITIVES
+
+from .simd import double_word, elementary, exponential, logarithm, normal, single
 from .simd.lanes import FLOAT32, FLOAT64, DoubleWord, Lane
 from .vectors import prefer_wide
 
@@ -114,13 +116,19 @@ NAMES: dict[str, Any] = {
             *(elementary.damped, elementary.divided, elementary.from_order_key),
         )
     },
+    **{f"single_{name}": _intrinsic(getattr(single, name)) for name in PRIMITIVES},
     **{function.__name__: _intrinsic(function, arity=1) for function in _VANISHING},
     **{f"times_{function.__name__}": _intrinsic(_times(function)) for function in _VANISHING},
     **{
         function.__name__: _intrinsic(function, "truth")
         for function in (elementary.less, elementary.less_equal, elementary.equal, elementary.not_equal)
     },
-    **{name: _intrinsic(function, "wide") for name, function in vars(double_word).items() if name.startswith("wide_")},
+    **{
+        name: _intrinsic(function, "wide")
+        for module in (double_word, exponential, normal)
+        for name, function in vars(module).items()
+        if name.startswith("wide_")
+    },
     "order_key": _intrinsic(elementary.order_key, "integer"),
     "load": _load,
     "store": _store,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc.backends.passes import DEAR
+from actufunc.backends.writer import PRIMITIVES
 
 from .compiling import compiled, function, once
 from .lower import source
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _elementwise: dict[tuple[Expression, tuple[str, ...], np.dtype[Any]], Elementwise] = {}
 _parallel: dict[Elementwise, np.ufunc] = {}
-_axis: dict[tuple[Expression, tuple[str, ...], np.dtype[Any], Layout], OverAxis] = {}
+_axis: dict[tuple[Expression, tuple[str, ...], np.dtype[Any], Layout, bool], OverAxis] = {}
 
 
 class Elementwise:
@@ -50,7 +50,7 @@ class Elementwise:
     def __init__(self, name: str, expression: Expression, arguments: tuple[str, ...], dtype: np.dtype[Any]) -> None:
         self._name, self._dtype, self._arity = f"{name}_{dtype.name}", dtype, len(arguments)
         self._function = function(self._name, source(self._name, expression, arguments, dtype))
-        self.is_costly = any(node.operation in DEAR for node in expression.nodes())
+        self.is_costly = any(node.operation in PRIMITIVES for node in expression.nodes())
         self.serial: np.ufunc = self._compile("cpu").ufunc
 
     @property
@@ -65,7 +65,7 @@ class Elementwise:
     def _compile(self, target: str) -> Any:
         import numba  # noqa: PLC0415
 
-        from .vectors import wide_ufuncs  # noqa: PLC0415
+        from .vectors import wide_loops  # noqa: PLC0415
 
         number = getattr(numba.types, self._dtype.name)
         signature = number(*[number] * self._arity)
@@ -73,7 +73,7 @@ class Elementwise:
         def build(*, cache: bool) -> Any:
             return numba.vectorize([signature], target=target, cache=cache)(self._function)
 
-        with wide_ufuncs():
+        with wide_loops():
             return compiled(build, self._function)
 
 
@@ -98,27 +98,39 @@ class OverAxis:
         Of all operands: float32 or float64.
     layout : Layout
         How the operands lie in memory.
+    keep : bool
+        Whether rows are so short that one more of them stays in the cache.
     """
 
     def __init__(
-        self, name: str, expression: Expression, arguments: tuple[str, ...], dtype: np.dtype[Any], layout: Layout
+        self,
+        name: str,
+        expression: Expression,
+        arguments: tuple[str, ...],
+        dtype: np.dtype[Any],
+        layout: Layout,
+        *,
+        keep: bool,
     ) -> None:
         import numba  # noqa: PLC0415
 
+        from .vectors import wide_loops  # noqa: PLC0415
+
         name = f"{name}_{dtype.name}_{layout.value}"
-        text, count = axis_source(name, expression, arguments, dtype, layout)
+        text, count, keeps = axis_source(name, expression, arguments, dtype, layout, keep=keep)
         written = function(name, text)
         number = getattr(numba.types, dtype.name)
-        array, cells = (numba.types.Array(number, ndim, "C") for ndim in (layout.ndim, 1))
+        array, scratch = numba.types.Array(number, layout.ndim, "C"), numba.types.Array(numba.types.float64, 1, "C")
         inputs = [array.copy(readonly=True)] * (len(arguments) - layout.in_place)
         bounds = [numba.types.intp] * 2
-        signature = numba.void(*inputs, *[cells] * count, array, *bounds)
+        signature = numba.void(*inputs, *[scratch] * (count + keeps), array, *bounds)
 
         def build(*, cache: bool) -> Any:
             return numba.njit([signature], cache=cache, nogil=True, error_model="numpy")(written)
 
-        self._compiled = compiled(build, written)
-        self._cells, self._dtype = (count, layout.cells), dtype
+        with wide_loops():
+            self._compiled = compiled(build, written)
+        self._cells, self._keeps = (count, layout.cells), keeps
         self.layout = layout
 
     def __call__(self, *operands: Array, begin: int, end: int) -> None:
@@ -126,12 +138,13 @@ class OverAxis:
 
         Operands and, last, the output are C-contiguous and of one shape.
         """
-        self._compiled(*operands[:-1], *np.empty(self._cells, self._dtype), operands[-1], begin, end)
+        kept = [np.empty(operands[-1].shape[1])] if self._keeps else []
+        self._compiled(*operands[:-1], *np.empty(self._cells), *kept, operands[-1], begin, end)
 
 
 def axis(
-    name: str, expression: Expression, arguments: tuple[str, ...], dtype: np.dtype[Any], layout: Layout
+    name: str, expression: Expression, arguments: tuple[str, ...], dtype: np.dtype[Any], layout: Layout, *, keep: bool
 ) -> OverAxis:
     """Return the kernel of an expression that reduces over an axis; see `OverAxis`."""
-    key = (expression, arguments, dtype, layout)
-    return once(_axis, key, lambda: OverAxis(name, expression, arguments, dtype, layout))
+    key = (expression, arguments, dtype, layout, keep)
+    return once(_axis, key, lambda: OverAxis(name, expression, arguments, dtype, layout, keep=keep))

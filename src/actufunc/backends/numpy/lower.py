@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from actufunc.backends.writer import Writer, identifier
+from actufunc.backends.writer import SingleWriter, Writer, identifier, is_rounded_once
 
 from .lower_axis import Layout, axis_source
 
@@ -35,12 +35,22 @@ def elementwise_source(name: str, expression: Expression, arguments: Sequence[st
     str
         Python source of one function.
     """
-    arguments = list(map(identifier, arguments))
+    lines, result = statements(expression, dtype)
+    body = "".join(f"    {line}\n" for line in [*lines, f"return {result}"])
+    return f"def {name}({', '.join(map(identifier, arguments))}):\n{body}"
+
+
+def statements(expression: Expression, dtype: np.dtype[Any]) -> tuple[list[str], str]:
+    """Write what computes an elementwise expression from numbers of a dtype, and the text of the result."""
     known = {node: identifier(node.value) for node in expression.nodes() if node.operation == "argument"}
-    writer = Writer(dtype, known)
-    result = writer.value(expression)
-    body = "".join(f"    {line}\n" for line in [*writer.lines, f"return {result}"])
-    return f"def {name}({', '.join(arguments)}):\n{body}"
+    if dtype.name != "float32" or is_rounded_once(expression):
+        writer = Writer(dtype, known)
+        result = writer.value(expression)
+        return writer.lines, result
+    single = SingleWriter({node: f"{text}_in_float64" for node, text in known.items()})
+    single.lines += [f"{text}_in_float64 = float64({text})" for text in known.values()]
+    result = single.value(expression)
+    return single.lines, f"float32({result})"
 
 
 def source(
@@ -72,4 +82,4 @@ def source(
     """
     if layout is None:
         return elementwise_source(name, expression, arguments, dtype)
-    return axis_source(name, expression, arguments, dtype, layout)[0]
+    return axis_source(name, expression, arguments, dtype, layout, keep=True)[0]

@@ -1,10 +1,10 @@
 """From an expression that reduces over an axis to the text of a function over rows.
 
-The loops are those of :mod:`~actufunc.backends.passes`; what is dear to compute is kept in the output array in between:
-a kernel needs no memory but its result.
+The loops are those of :mod:`~actufunc.backends.passes`. What is dear to compute is kept in between, with all its
+bits, in memory for one row; where that would leave the cache, and where loops run across rows, it is computed again.
 
-Sums keep their rounding errors in a second word (Neumaier 1974), so that a row of any length is summed to half an ulp,
-and hence to the same bits whatever its layout.
+All is computed in float64. Sums keep their rounding errors in a second word (Neumaier 1974), so that a row of any
+length is summed to half an ulp, and hence to the same bits whatever its layout.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actufunc.backends.passes import Passes, threshold_step
-from actufunc.backends.writer import Writer, identifier
+from actufunc.backends.writer import ARITHMETIC, SingleWriter, Writer, identifier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ class Layout(enum.Enum):
     @property
     def cells(self) -> int:
         """Sums that are taken side by side: over columns, or over lanes of a row (a power of two, some vectors)."""
-        return 256 if self.columns else 64
+        return 256 if self.columns else 32
 
     @property
     def ndim(self) -> int:
@@ -56,21 +56,42 @@ class Layout(enum.Enum):
         return shape[0] * -(-shape[2] // self.cells) if self.columns else shape[0]
 
 
+class _RowWriter(Writer):
+    """Computes primitives to one word, as much as is kept of them, so that it makes no difference whether they are."""
+
+    wide_operations = ARITHMETIC
+
+
 class _AxisWriter:
     """Writes the loops of one kernel.
 
-    Sums have one cell per column, or per lane of a row: there a lane adds up every 64th element, and at the end of the
+    Sums have one cell per column, or per lane of a row: there a lane adds up every 32nd element, and at the end of the
     row the lanes are folded pairwise. The cells lie in arrays that the caller provides.
     """
 
-    def __init__(self, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any], layout: Layout) -> None:
-        self.passes = Passes(expression)
+    def __init__(
+        self, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any], layout: Layout, *, keep: bool
+    ) -> None:
+        self.passes = Passes(expression, keep=keep)
         self.names = {node: f"r{number}" for number, node in enumerate(self.passes.reductions)}
         self.arguments, self.dtype, self.layout = list(map(identifier, arguments)), dtype, layout
+        self.single = dtype.name == "float32"
         self.of_row: dict[Expression, str] = {}  # text of what is constant along the row
         self.cells: list[str] = []
         self.lines: list[str] = []
         self.depth = 0  # of the loops around
+
+    def writer(self) -> Writer:
+        """Return a writer of formulas in float64, as exact as the dtype asks for."""
+        return SingleWriter({}) if self.single else _RowWriter(np.dtype(np.float64), {})
+
+    def loaded(self, array: str) -> str:
+        """Text of an element of an operand, in float64."""
+        return f"float64(load({array}, at + c))" if self.single else f"load({array}, at + c)"
+
+    def stored(self, place: str, value: str) -> str:
+        """Text that stores a result."""
+        return f"store(out, {place}, {self.dtype.name}({value}))"
 
     def put(self, depth: int, *lines: str) -> None:
         """Write lines, indented."""
@@ -102,9 +123,13 @@ class _AxisWriter:
             self.put(3, "at = (block * n + i) * columns + first", "for c in range(width):")
             self.put(4, *lines)
         elif in_lanes:
-            self.put(2, f"for first in range(0, n, {self.layout.cells}):")
-            self.put(3, "at = row * n + first", f"for c in range(min({self.layout.cells}, n - first)):")
+            # Most of a row in loops whose length is known, so that LLVM need not provide for remainders.
+            self.put(2, "at = row * n", "first = 0")
+            self.put(2, f"while first + {self.layout.cells} <= n:", f"    for c in range({self.layout.cells}):")
             self.put(4, *lines)
+            self.put(3, f"at += {self.layout.cells}", f"first += {self.layout.cells}")
+            self.put(2, "for c in range(n - first):")
+            self.put(3, *lines)
         else:
             self.put(2, "at = row * n", "for c in range(n):")
             self.put(3, *lines)
@@ -124,77 +149,87 @@ class _AxisWriter:
 
     # What the loops do.
 
-    def element_writer(self, number: int) -> Writer:
-        """Return a writer of the body of a loop, which has loaded what the loop needs."""
-        writer = Writer(self.dtype, {})
+    def element_writer(self, number: int, *, kept_at: str = "c") -> Writer:
+        """Return a writer of the body of a loop, which has loaded what the loop needs.
+
+        `kept_at` is where it finds what is kept; "" in the loop that computes it.
+        """
+        writer = self.writer()
         for node, name in self.of_row.items():
-            words = [name] if node.operation != "axis_sum" else [name, f"{name}_low", f"{name}_inverse"]
+            words = [name]
+            if node.operation == "axis_sum":
+                words += [f"{name}_low", f"{name}_inverse"]
             texts = [self.cell(word) for word in words] if self.layout.columns else words
             writer.know(node, texts[0])
-            if node.operation == "axis_sum":
-                writer.know_divisor(node, ", ".join(texts))
+            if len(words) > 1:
+                writer.know_divisor(node, *texts)
         kept = self.passes.kept
         nodes = self.passes.per_element(number)
-        if kept is not None and kept in nodes and number > self.passes.kept_by:
-            writer.declare(kept, "load(out, at + c)")
+        if kept is not None and kept in nodes and kept_at:
+            writer.declare(kept, f"load(kept, {kept_at})")
             nodes = self.passes.per_element(number, without=kept)
         for node in nodes:
             if node.operation == "argument":
                 name = identifier(node.value)
                 in_out = self.layout.in_place and name == self.arguments[0]
-                writer.declare(node, f"load({'out' if in_out else name}, at + c)")
+                writer.declare(node, self.loaded("out" if in_out else name))
         return writer
 
     def write_stage(self, number: int) -> None:
         """Write one loop, which takes all reductions of a depth."""
+        if self.passes.kept is not None and number == self.passes.kept_by:
+            writer = self.element_writer(number, kept_at="")
+            value = writer.value(self.passes.kept)
+            self.per_element([*writer.lines, f"store(kept, c, {value})"])
         nodes = self.passes.stages[number]
         at_once = [node for node in nodes if node.operation != "axis_threshold"]
-        if at_once or number == self.passes.kept_by:
-            self.reduce(number, at_once, keep=number == self.passes.kept_by)
+        if at_once:
+            self.reduce(number, at_once)
         for node in nodes:
             if node.operation == "axis_threshold":
                 self.write_threshold(number, node)
 
-    def reduce(self, number: int, nodes: Sequence[Expression], *, keep: bool = False) -> None:
+    def reduce(self, number: int, nodes: Sequence[Expression]) -> None:
         """Write a loop that takes some reductions."""
         start_row: list[str] = []
         start: list[str] = []
         fold: list[str] = []
-        writer = self.element_writer(number)
+        in_lanes = not self.layout.columns and any(node.operation != "axis_max" for node in nodes)
+        writer = self.element_writer(number, kept_at="first + c" if in_lanes else "c")
         for node in nodes:
-            name, low = self.names[node], f"low_{self.names[node]}"
-            operand = writer.value(node.operands[0])
+            name, operand = self.names[node], writer.value(node.operands[0])
             if node.operation == "axis_max" and not self.layout.columns:
-                start_row.append(f"{name} = order_key({writer.literal(-math.inf)})")
+                # A maximum of elements as they are needs no wider numbers.
+                kind = self.dtype.name if node.operands[0].operation == "argument" else "float64"
+                operand = f"{kind}({operand})"
+                start_row.append(f"{name} = order_key({kind}({writer.literal(-math.inf)}))")
                 writer.lines.append(f"{name} = max({name}, order_key({operand}))")
             elif node.operation == "axis_max":
                 start.append(f"store({self.place(name)}, {writer.literal(-math.inf)})")
                 writer.lines.append(f"store({self.place(name)}, maximum({self.cell(name)}, {operand}))")
             else:
-                start += [f"store({self.place(each)}, {writer.literal(0.0)})" for each in (name, low)]
-                writer.lines += self._add(name, operand, "")
-                fold += self._add(name, self.cell(name, "half + c"), f" + {self.cell(low, 'half + c')}")
-        if keep and self.passes.kept is not None:
-            writer.lines.append(f"store(out, at + c, {writer.value(self.passes.kept)})")
+                start += [f"store({self.place(each)}, {writer.literal(0.0)})" for each in self.words(name)]
+                writer.lines += self._add(name, operand)
+                fold += self._add(name, *(self.cell(each, "half + c") for each in self.words(name)))
         self.put(2, *start_row)
         self.per_cell(2, "width" if self.layout.columns else str(self.layout.cells), start)
-        self.per_element(writer.lines, in_lanes=bool(start))
-        if fold and not self.layout.columns:
-            self.put(2, f"half = {self.layout.cells // 2}", "while half:")
-            self.per_cell(3, "half", fold)
-            self.put(3, "half //= 2")
+        self.per_element(writer.lines, in_lanes=in_lanes)
+        half = self.layout.cells // 2
+        while fold and half and not self.layout.columns:  # each in a loop whose length LLVM knows
+            self.per_cell(2, str(half), [line.replace("half", str(half)) for line in fold])
+            half //= 2
 
     def write_threshold(self, number: int, node: Expression) -> None:
         """Write the loops that find a threshold, as `threshold_step` says: until it rises no more."""
         name = self.of_row[node] = self.names[node]
         total, count = (self.names.setdefault(each, f"{name}_{i}") for i, each in enumerate(threshold_step(node)))
-        number_type, cell = self.dtype.name, "c" if self.layout.columns else "0"
+        cell = "c" if self.layout.columns else "0"
         above, parts = (f"({self._sum(each, cell)})" for each in (total, count))
-        higher = f"higher = {number_type}(({above} - 1.0) / {parts})"
+        higher = f"higher = ({above} - 1.0) / {parts}"
         if self.layout.columns:
-            self.per_cell(2, "width", [f"store({self.place(name)}, {number_type}(-1.0))"])
+            self.per_cell(2, "width", [f"store({self.place(name)}, -1.0)"])
         else:
-            self.put(2, f"{name} = {number_type}(-1.0)")
+            self.put(2, f"{name} = -1.0")
         self.put(2, "rises = True", "while rises:")
         self.depth += 1
         self.reduce(number, threshold_step(node))
@@ -206,47 +241,51 @@ class _AxisWriter:
             else (self.cell(name), f"store({self.place(name)}, {{}})")
         )
         step = [higher, f"if higher > {there}:", f"    {set_to.format('higher')}", "    rises = True"]
-        step += [f"elif {parts} == 0.0:", f"    {set_to.format(f'{number_type}(np.nan)')}"]
+        step += [f"elif {parts} == 0.0:", f"    {set_to.format('np.nan')}"]
         self.per_row(step)
         self.depth -= 1
 
-    def _sum(self, name: str, cell: str) -> str:
-        """Text of both words of a sum, in float64."""
-        high, low = (self.cell(each, cell) for each in (name, f"low_{name}"))
-        return f"float64({high}) + float64(low_word({high}, {low}))"
+    def words(self, name: str) -> list[str]:
+        """Names of the cells of both words of a sum."""
+        return [name, f"low_{name}"]
 
-    def _add(self, name: str, term: str, low_term: str) -> list[str]:
-        """Add a term to the sum in a cell, and the rounding error to the cell beside it."""
+    def _sum(self, name: str, cell: str) -> str:
+        """Text of a sum, rounded."""
+        high, low = (self.cell(each, cell) for each in self.words(name))
+        return f"{high} + low_word({high}, {low})"
+
+    def _add(self, name: str, term: str, low_term: str = "") -> list[str]:
+        """Add a term to the sum in a cell, and its rounding error to the cell beside it."""
         low = f"low_{name}"
         return [
             f"total, error = two_sum({self.cell(name)}, {term})",
-            f"store({self.place(low)}, {self.cell(low)} + error{low_term})",
+            f"store({self.place(low)}, {self.cell(low)} + error{low_term and f' + {low_term}'})",
             f"store({self.place(name)}, total)",
         ]
 
     def write_row_values(self, number: int) -> None:
         """Write what a loop needs that is computed once per row, in float64, from the reductions so far."""
-        columns, number_type = self.layout.columns, self.dtype.name
+        columns = self.layout.columns
         cell = "c" if self.layout.columns else "0"
-        writer = Writer(np.dtype(np.float64), {})
+        writer = self.writer()
         for node in (node for stage in self.passes.stages[:number] for node in stage):
             name = self.names[node]
             if node.operation == "axis_sum":
                 writer.know(node, f"({self._sum(name, cell)})")
             elif columns:
-                writer.know(node, f"float64({self.cell(name)})")
+                writer.know(node, self.cell(name))
             else:
-                writer.know(node, f"float64({f'from_order_key({name})' if node.operation == 'axis_max' else name})")
+                writer.know(node, f"float64(from_order_key({name}))" if node.operation == "axis_max" else name)
         lines: list[str] = []
         for node in self.passes.per_row(number):
             if node not in self.of_row:
                 name = self.of_row[node] = f"s{len(self.of_row)}"
                 if node.operation == "axis_sum":
-                    high, low = (self.cell(each, cell) for each in (self.names[node], f"low_{self.names[node]}"))
+                    high, low = (self.cell(each, cell) for each in self.words(self.names[node]))
                     lines.append(f"total, error = two_sum({high}, low_word({high}, {low}))")
-                    values = {name: "total", f"{name}_low": "error", f"{name}_inverse": f"{number_type}(1.0) / total"}
+                    values = {name: "total", f"{name}_low": "error", f"{name}_inverse": "1.0 / total"}
                 else:
-                    values = {name: f"{number_type}({writer.value(node)})"}
+                    values = {name: writer.value(node)}
                     lines += writer.lines
                     writer.lines.clear()
                 for each, value in values.items():
@@ -272,18 +311,19 @@ class _AxisWriter:
         if self.passes.reduces:
             text = self.of_row[result]
             place, value = ("block * columns + first + c", self.cell(text)) if self.layout.columns else ("row", text)
-            self.per_row([f"store(out, {place}, {value})"])
+            self.per_row([self.stored(place, value)])
         else:
             writer = self.element_writer(len(self.passes.stages))
             value = writer.value(result)
-            self.per_element([*writer.lines, f"store(out, at + c, {value})"])
-        parameters = ", ".join([*self.arguments[self.layout.in_place :], *self.cells, "out", "begin", "end"])
+            self.per_element([*writer.lines, self.stored("at + c", value)])
+        kept = [] if self.passes.kept is None else ["kept"]
+        parameters = ", ".join([*self.arguments[self.layout.in_place :], *self.cells, *kept, "out", "begin", "end"])
         return "\n".join([f"def {name}({parameters}):", f"    n = {self.like}.shape[1]", *self.lines]) + "\n"
 
 
 def axis_source(
-    name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any], layout: Layout
-) -> tuple[str, int]:
+    name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any], layout: Layout, *, keep: bool
+) -> tuple[str, int, bool]:
     """Write the function that applies an expression along an axis.
 
     Parameters
@@ -295,17 +335,21 @@ def axis_source(
     arguments : sequence of str
         Its array parameters, in order.
     dtype : numpy.dtype
-        Of all arrays.
+        Of all arrays, float32 or float64.
     layout : Layout
         How the arrays lie in memory.
+    keep : bool
+        Whether there is memory to keep one number for each element of a row.
 
     Returns
     -------
     source : str
-        Python source of one function of the arrays, some arrays of ``layout.cells`` cells, the output, and the first
-        task and the last (exclusive) to do.
+        Python source of one function of the arrays, some arrays of ``layout.cells`` float64 numbers, if something is
+        kept one as long as the rows, the output, and the first task and the last (exclusive) to do.
     cells : int
         Number of the arrays of cells.
+    keeps : bool
+        Whether something is kept.
     """
-    writer = _AxisWriter(expression, arguments, dtype, layout)
-    return writer.write(name), len(writer.cells)
+    writer = _AxisWriter(expression, arguments, dtype, layout, keep=keep and not layout.columns)
+    return writer.write(name), len(writer.cells), writer.passes.kept is not None

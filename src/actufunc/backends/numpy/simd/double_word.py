@@ -85,6 +85,24 @@ def wide_sqrt(a: Argument) -> DoubleWord:
     return DoubleWord(root, remainder * 0.5 / r)
 
 
+def wide_damped(a: Argument, factor: Argument) -> DoubleWord:
+    """Product of two double words, but zero where the second is, even if the first is infinite."""
+    a, a_low = split(a)
+    vanishes = split(factor)[0].equals(0.0) & ~a.is_nan()
+    a = select(vanishes, a.sign_bits().as_float(), a)
+    return wide_multiply(a if a_low is None else DoubleWord(a, select(vanishes, a.constant(0.0), a_low)), factor)
+
+
+def wide_where(condition: Lane, a: Argument, b: Argument) -> DoubleWord:
+    """Choose between double words."""
+    a, a_low = split(a)
+    b, b_low = split(b)
+    zero = a.constant(0.0)
+    return DoubleWord(
+        select(condition, a, b), select(condition, zero if a_low is None else a_low, zero if b_low is None else b_low)
+    )
+
+
 def rounded(a: DoubleWord) -> Lane:
     """Round a double word; a low word of zero must not take the sign of -0."""
     return select(a.low.equals(0.0), a.high, a.high + a.low)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from llvmlite import ir
 
 from .lanes import Lane, fma, select
@@ -21,13 +23,47 @@ def _both_numbers(a: Lane, b: Lane) -> Lane:
     return Lane(a.builder, a.builder.fcmp_ordered("ord", a.value, b.value), a.format)
 
 
+# Most comparisons are with a constant. Bits of one sign are in the order of the magnitudes as they are, so that no integer
+# with the order of all floats need be made there.
+
+
+def _constant(x: Lane) -> float | None:
+    """Return the value of a constant that is not NaN, or None."""
+    value = x.value.constant if isinstance(x.value, ir.Constant) else math.nan
+    return None if math.isnan(value) else float(value)
+
+
+def _is_beyond(x: Lane, bound: float, *, or_equal: bool = False) -> Lane:
+    """Whether `x` has the sign of `bound`, which may be a zero, and a larger magnitude: one range of bits."""
+    form = x.format
+    first = form.bit_pattern(bound) + (not or_equal)
+    end = form.bit_pattern(math.copysign(math.inf, bound)) + 1
+    return (x.bits() - first).below_unsigned(end - first)
+
+
+def _is_number(x: Lane) -> Lane:
+    return Lane(x.builder, x.builder.fcmp_ordered("ord", x.value, x.value), x.format)
+
+
 def less(a: Lane, b: Lane) -> Lane:
     """IEEE ``a < b``."""
+    if (bound := _constant(b)) is not None:
+        if bound <= 0:
+            return _is_beyond(a, -abs(bound))
+        return a.bits().below(a.format.bit_pattern(bound)) & _is_number(a)
+    if (bound := _constant(a)) is not None:
+        if bound >= 0:
+            return _is_beyond(b, abs(bound))
+        return b.bits().below_unsigned(b.format.bit_pattern(bound)) & _is_number(b)
     return _order(a).below(_order(b)) & _both_numbers(a, b)
 
 
 def less_equal(a: Lane, b: Lane) -> Lane:
     """IEEE ``a <= b``."""
+    if (bound := _constant(b)) is not None:
+        return _is_beyond(a, bound, or_equal=True) if bound < 0 else ~less(b, a) & _is_number(a)
+    if (bound := _constant(a)) is not None:
+        return _is_beyond(b, bound, or_equal=True) if bound > 0 else ~less(b, a) & _is_number(b)
     return ~_order(b).below(_order(a)) & _both_numbers(a, b)
 
 
@@ -46,14 +82,33 @@ def where(condition: Lane, a: Lane, b: Lane) -> Lane:
     return select(condition, a, b)
 
 
+def _extremum(a: Lane, b: Lane, above: str, below: str) -> Lane | None:
+    """Choose between a float and a constant by comparing bits, signed or not; None if neither is a constant.
+
+    NaN is put back. A zero is left to others: which of two is chosen depends on the order of the arguments.
+    """
+    if (bound := _constant(a)) is not None:
+        a, b = b, a
+    elif (bound := _constant(b)) is None:
+        return None
+    if bound == 0:
+        return None
+    compare = a.builder.icmp_signed if bound > 0 else a.builder.icmp_unsigned
+    bits, limit = a.bits(), a.bits().constant(a.format.bit_pattern(bound))
+    first = a.new(compare(above if bound > 0 else below, bits.value, limit.value))
+    return select(a.is_nan(), a, select(first, bits, limit).as_float())
+
+
 def maximum(a: Lane, b: Lane) -> Lane:
     """Return the larger of two, the second if they are equal, or NaN if there is one."""
-    return select(a.is_nan() | less(b, a), a, b)
+    chosen = _extremum(a, b, ">", "<")
+    return select(a.is_nan() | less(b, a), a, b) if chosen is None else chosen
 
 
 def minimum(a: Lane, b: Lane) -> Lane:
     """Return the smaller of two, the second if they are equal, or NaN if there is one."""
-    return select(a.is_nan() | less(a, b), a, b)
+    chosen = _extremum(a, b, "<", ">")
+    return select(a.is_nan() | less(a, b), a, b) if chosen is None else chosen
 
 
 def absolute(a: Lane) -> Lane:
@@ -85,9 +140,9 @@ def divided(x: Lane, divisor: Lane, divisor_low: Lane, inverse: Lane) -> Lane:
 
 
 def order_key(x: Lane) -> Lane:
-    """Integer by which a maximum over an axis compares: NaN of either sign is the largest."""
-    largest = (1 << (x.format.bits - 1)) - 1
-    return select(x.is_nan(), Lane(x.builder, ir.Constant(x.format.integer, largest), x.format), _order(x))
+    """Integer by which a maximum over an axis compares: NaN of either sign is larger than any number."""
+    # Not one and the same integer: LLVM would take the maximum into the select, and find no reduction to vectorise.
+    return select(x.is_nan(), x.magnitude_bits(), _order(x))
 
 
 def from_order_key(key: Lane) -> Lane:

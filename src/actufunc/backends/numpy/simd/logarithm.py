@@ -12,75 +12,69 @@ if TYPE_CHECKING:
     from .lanes import Argument, Lane
 
 # log(2) as a float with so few bits that its product with any exponent is exact, and the remainder.
-_LN2 = {
-    "float32": (0.693359375, math.log(2) - 0.693359375),
-    "float64": (6.93147180369123816490e-01, 1.90821492927058781614e-10),
-}
+_LN2 = (6.93147180369123816490e-01, 1.90821492927058781614e-10)
 
 # (log1p(f) - f) / f**2 on [-1/4, 1/2]; log1p(f) has then a relative error below 2**-27.5 and 2**-56.3. Printed by
 # benchmarks/fit_polynomials.py.
-_LOG1P = {
-    "float32": (
-        -0.5,
-        0.3333345,
-        -0.2500011,
-        0.19990818,
-        -0.16646624,
-        0.14477456,
-        -0.13167278,
-        0.10482386,
-        -0.045232613,
-    ),
-    "float64": (
-        -0.4999999999999997,
-        0.3333333333333395,
-        -0.25000000000019656,
-        0.19999999999816,
-        -0.1666666666274721,
-        0.14285714301385688,
-        -0.12500000350183652,
-        0.1111111079784937,
-        -0.09999983748038735,
-        0.09090889648267891,
-        -0.08333732208357074,
-        0.07693480966888136,
-        -0.07138421100841864,
-        0.06642271199278707,
-        -0.062491244468995295,
-        0.0608730919671932,
-        -0.05977727782681548,
-        0.0507516399240895,
-        -0.029359243301221142,
-        0.008058117239560868,
-    ),
-}
+_LOG1P = (
+    -0.4999999999999997,
+    0.3333333333333395,
+    -0.25000000000019656,
+    0.19999999999816,
+    -0.1666666666274721,
+    0.14285714301385688,
+    -0.12500000350183652,
+    0.1111111079784937,
+    -0.09999983748038735,
+    0.09090889648267891,
+    -0.08333732208357074,
+    0.07693480966888136,
+    -0.07138421100841864,
+    0.06642271199278707,
+    -0.062491244468995295,
+    0.0608730919671932,
+    -0.05977727782681548,
+    0.0507516399240895,
+    -0.029359243301221142,
+    0.008058117239560868,
+)
 # Magnitudes of f below this have log1p(f) = f; their squares might underflow.
-_NEGLIGIBLE = {"float32": 2.0**-30, "float64": 2.0**-60}
+_NEGLIGIBLE = 2.0**-60
 
 # Below minus the first, softplus is zero. Above the second, log1p(exp(-x)) is negligible beside x. The third replaces
 # lower exponents of exp(-abs(x)) in products that are negligible then, so that these do not underflow. Magnitudes below
 # the fourth give log(2) and are raised to it for the same reason.
-_SOFTPLUS_RANGE = {"float32": (120.0, 24.0, -40, 2.0**-60), "float64": (800.0, 40.0, -64, 2.0**-200)}
+_SOFTPLUS_RANGE = (800.0, 40.0, -64, 2.0**-200)
 
 
-def log(x: Lane) -> Lane:
+def log(x: Argument) -> Lane:
     """Natural logarithm; -inf for zero and NaN for negative numbers."""
     # Subnormal numbers are multiplied by a power of two, and then x = 2**k * (1 + f) with f in [-1/4, 1/2), both exact.
+    # A low word comes in to first order.
+    x, x_low = split(x)
     form = x.format
     shift = form.mantissa_bits + 1
     is_subnormal = x.magnitude_bits().below(1 << form.mantissa_bits)
-    f, k = _reduce(x * select(is_subnormal, x.constant(2.0**shift), 1.0))
+    regular = x * select(is_subnormal, x.constant(2.0**shift), 1.0)
+    f, k = _reduce(regular)
+    f_low = None
+    if x_low is not None:
+        # Not divided by one instead of zero: LLVM would divide before it chooses.
+        f_low = select(is_subnormal | ~x.is_finite(), x.constant(0.0), x_low) / (
+            x + select(x.equals(0.0), x.constant(1.0), 0.0)
+        )
     k = k - select(is_subnormal, k.constant(shift), 0)
-    result = _log_of_reduced(f, None, f, _as_float(k))
+    result = _log_of_reduced(f, f_low, f, _as_float(k))
     result = select(x.is_negative(), x.constant(math.nan), result)
     result = select(x.equals(0.0), x.constant(-math.inf), result)
     return select(x.is_nan() | x.equals(math.inf), x, result)
 
 
-def log1p(x: Lane) -> Lane:
+def log1p(x: Argument) -> Lane:
     """``log(1 + x)``, accurate for small `x`; -inf for -1 and NaN below it."""
     # 1 + x, computed in two words, is 2**k * (1 + f + f_low). For k = 0, f is x itself, which keeps the accuracy of
     # small x; otherwise the result is at least log(4/3) in magnitude, so that f_low matters only to first order.
+    x, x_low = split(x)
     form = x.format
     bits_of_infinity = form.bit_pattern(math.inf)
     bound = select(x.is_negative(), x.bits().constant(form.bit_pattern(1.0)), bits_of_infinity)
@@ -94,8 +88,10 @@ def log1p(x: Lane) -> Lane:
     # negligible at any scale.
     f_low = select(plain, x.constant(0.0), total_low * power_of_two(-select(k.below(64), k, 64)))
     f_low = fma(f_low * -0.8, f, f_low)
+    if x_low is not None:
+        f_low = f_low + select(is_regular, x_low, 0.0) / total
     f = select(plain, regular, f)
-    negligible = f.magnitude_bits().below(form.bit_pattern(_NEGLIGIBLE[form.name]))
+    negligible = f.magnitude_bits().below(form.bit_pattern(_NEGLIGIBLE))
     result = _log_of_reduced(f, f_low, select(negligible, x.constant(0.0), f), k_float).with_sign_of(x)
     special = select(x.is_nan() | x.equals(math.inf), x, math.nan)
     special = select(x.equals(-1.0), x.constant(-math.inf), special)
@@ -116,7 +112,7 @@ def softplus(x: Argument) -> Lane:
     # the product f*f*p(f).
     x, x_low = split(x)
     form = x.format
-    lowest, saturated, least_exponent, smallest = _SOFTPLUS_RANGE[form.name]
+    lowest, saturated, least_exponent, smallest = _SOFTPLUS_RANGE
     bits, magnitude = x.bits(), x.magnitude_bits()
     left = bits.below(form.sign_bit + form.bit_pattern(lowest))  # negative, and the result not zero
     inside = left | magnitude.below(form.bit_pattern(saturated))
@@ -135,7 +131,7 @@ def softplus(x: Argument) -> Lane:
     power = power_of_two(select(k.below(least_exponent), k.constant(least_exponent), k) - halving)
     f = fma(e, power, select(small, x.constant(0.0), -0.5))
     high = select(tail, e, f)
-    ln2_high, ln2_low = _LN2[form.name]
+    ln2_high, ln2_low = _LN2
     zero = x.constant(0.0)
     # A finite number that is large enough stands for infinity, to avoid inf - inf.
     large = form.bit_pattern(2.0**60)
@@ -180,7 +176,7 @@ def _log_of_reduced(f: Lane, f_low: Lane | None, squared: Lane, k: Lane) -> Lane
     The leading part k*log(2) + f has two words; f*f*p(f) is at most a third of the result (at f = 1/2 and k = -1), so
     that its rounding errors add less than 0.5 ulp to the 0.5 of the last addition.
     """
-    ln2_high, ln2_low = _LN2[f.format.name]
+    ln2_high, ln2_low = _LN2
     high, low = fast_two_sum(k * ln2_high, f)
     low = fma(k, ln2_low, low)
     if f_low is not None:
@@ -190,5 +186,5 @@ def _log_of_reduced(f: Lane, f_low: Lane | None, squared: Lane, k: Lane) -> Lane
 
 def _second_order(f: Lane) -> Lane:
     """``(log1p(f) - f) / f**2``, with the last steps after Horner, which multiply earlier rounding errors by f."""
-    constant, linear, *others = _LOG1P[f.format.name]
+    constant, linear, *others = _LOG1P
     return fma(fma(polynomial(f, others, f * f), f, linear), f, constant)
