@@ -55,7 +55,7 @@ def draw(measured: Measured, file: Path) -> None:
             xytext=(6, 0),
             textcoords="offset points",
             va="center",
-            color=_INK if middle >= 1 else "#b00020",
+            color=_INK if round(middle, 2) >= 1 else "#b00020",
         )
     axes.annotate("mean", (1, 1), xycoords="axes fraction", xytext=(6, 4), textcoords="offset points", color=_INK)
     axes.set_xscale("log")

@@ -105,7 +105,7 @@ def measure(name: str, expression: str | None) -> tuple[int, Measured]:
     if name == "cpu":
         from peer_errors import peer_errors  # noqa: PLC0415 -- imports all libraries
 
-        measured.errors = peer_errors(SELECTIONS[name], {row.function for row in measured.rows})
+        measured.errors = peer_errors(SELECTIONS[name], dict.fromkeys(row.function for row in measured.rows))
     return status, measured
 
 
