@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 import tracemalloc
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from libraries import Array, Call, Function, Library, Table
+from libraries import Array, Call, Function, Library, Table, optional
+from measured import BASELINE, COPY, NO_PEERS, OURS
 from peers import peers
+from settings import threads
 
 from actufunc.activations import gelu
 from actufunc.catalogue import ACTIVATIONS, examples
@@ -18,13 +22,10 @@ from actufunc.catalogue import ACTIVATIONS, examples
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OURS = "actufunc"
-BASELINE = "np.exp"  # no peer: what a call costs, timed on one element beside each function
-
-SIZES = (1, 100, 10**4, 10**6, 10**7)
-QUICK_SIZES = (1, 10**4, 10**6)
-_LARGE = 10**6  # from where on memory is measured
+_LARGE = 10**6  # from where on memory counts
 _ROUND = 1e-4  # seconds that one round takes at least
+_HOPELESS = 3  # a library that takes so many times as long as the fastest is timed once and not in turns
+_CHECKED = 10**5  # elements that are compared
 _TOLERANCES = {"float32": (1e-4, 1e-5), "float64": (1e-9, 1e-12)}
 
 
@@ -39,14 +40,6 @@ def _functions() -> dict[str, Function]:
 
 
 FUNCTIONS = _functions()
-
-
-@cache
-def libraries() -> dict[str, Library]:
-    """Return ours, the peers and the baseline."""
-    ours = Table(FUNCTIONS, FUNCTIONS)
-    baseline = Table(dict.fromkeys(FUNCTIONS, np.exp), dict.fromkeys(FUNCTIONS, np.exp))
-    return {OURS: ours, **peers(), BASELINE: baseline}
 
 
 @dataclass(frozen=True)
@@ -71,33 +64,118 @@ class Cell:
     output: str
 
     @property
+    def kind(self) -> str:
+        """Of its definition; that of no name in the catalogue is elementwise."""
+        function = ACTIVATIONS.get(self.function)
+        return "elementwise" if function is None else str(function.definition.kind)
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether the result has the shape of the input."""
+        return self.kind in {"elementwise", "over an axis"}
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Rows of 100 or 1000 for a function with an axis, where the size allows."""
-        function = ACTIVATIONS.get(self.function)
-        if function is None or function.definition.kind == "elementwise":
+        if self.kind == "elementwise":
             return (self.size,)
         row = max(min(self.size, 100 if self.size < _LARGE else 1000), 2)
         return max(self.size // row, 1), row
-
-    def libraries(self) -> Iterator[str]:
-        """Yield the names of those who take part."""
-        for name, library in libraries().items():
-            if library.has(self.function, self.output) and (name != BASELINE or self.size == 1):
-                yield name
 
     def __str__(self) -> str:
         return f"{self.function}-{self.dtype}-{self.size:.0e}-{self.output}".replace("e+0", "e")
 
 
-def cells(*, quick: bool) -> list[Cell]:
-    """Return all of them."""
-    sizes = QUICK_SIZES if quick else SIZES
-    return [Cell(f, d, s, o) for f in FUNCTIONS for d in _TOLERANCES for s in sizes for o in ("fresh", "out")]
+@dataclass(frozen=True)
+class Selection:
+    """Which cells to measure, and how long.
+
+    Attributes
+    ----------
+    sizes, functions, threads : tuple
+        The cells are those of all combinations, with each dtype, and output given or not.
+    peers : tuple of str or None
+        Who takes part beside us; None for all.
+    peers_from : int
+        Number of elements from which on they do; below it there are we and the baseline.
+    turns, seconds, least_rounds : numbers
+        Plan of one library in one cell: turns, about how many seconds each, and its rounds however long they take.
+    memory : bool
+        Whether the extra memory of large calls is measured.
+    """
+
+    sizes: tuple[int, ...]
+    functions: tuple[str, ...] = tuple(FUNCTIONS)
+    threads: tuple[int, ...] = (1,)
+    peers: tuple[str, ...] | None = None
+    peers_from: int = 1
+    turns: int = 4
+    seconds: float = 0.02
+    least_rounds: int = 2
+    memory: bool = True
+
+    def cells(self) -> Iterator[Cell]:
+        """Yield those of this process, which has its number of threads."""
+        for function, dtype, size, output in product(self.functions, _TOLERANCES, self.sizes, ("fresh", "out")):
+            if size >= self.peers_from or threads() == 1:
+                yield Cell(function, dtype, size, output)
+
+    def libraries(self, cell: Cell) -> Iterator[str]:
+        """Yield the names of those who take part in a cell."""
+        for name, library in libraries().items():
+            if name == BASELINE:
+                takes_part = cell.size == 1 and cell.keeps_shape
+            elif name == COPY:
+                takes_part = cell.size >= _LARGE and cell.keeps_shape
+            else:
+                is_chosen = self.peers is None or name in self.peers
+                takes_part = name == OURS or (is_chosen and cell.size >= self.peers_from)
+            if takes_part and library.has(cell.function, cell.output):
+                yield name
+
+
+SELECTIONS = {
+    "full": Selection((1, 100, 10**4, 10**6, 10**7)),
+    "quick": Selection((1, 10**4, 10**6), turns=3, seconds=0.005, least_rounds=3),
+    # What benchmarks/results/cpu.md shows.
+    "cpu": Selection(
+        (1, 10**4, 10**6, 10**7),
+        (
+            *("sigmoid", "log_sigmoid", "tanh", "softplus", "silu", "gelu", "gelu_tanh", "mish"),
+            *("relu", "leaky_relu", "elu", "softmax", "log_softmax"),
+        ),
+        threads=(1, 2),
+        peers=("NumPy", "SciPy", "torch", "JAX", "ONNX Runtime", "numexpr"),
+        peers_from=10**4,
+        memory=False,
+    ),
+}
+
+
+@cache
+def libraries() -> dict[str, Library]:
+    """Return ours, the peers and what is timed beside them."""
+    found: dict[str, Library] = {OURS: Table(FUNCTIONS, FUNCTIONS), **peers()}
+    found[BASELINE] = Table(dict.fromkeys(FUNCTIONS, np.exp), dict.fromkeys(FUNCTIONS, np.exp))
+    if torch := optional("torch"):
+        fresh, into = (lambda x: x.clone()), (lambda x, out: out.copy_(x))
+        found[COPY] = Table(
+            dict.fromkeys(FUNCTIONS, fresh), dict.fromkeys(FUNCTIONS, into), torch.from_numpy, traced=False
+        )
+    return found
 
 
 @lru_cache(maxsize=2)
-def _data(dtype: str, shape: tuple[int, ...]) -> Array:
-    return (4 * np.random.default_rng(0).standard_normal(shape)).astype(dtype)
+def _numbers(size: int) -> Array:
+    return 4 * np.random.default_rng(0).standard_normal(size)
+
+
+@lru_cache(maxsize=2)
+def _data(function: str, dtype: str, shape: tuple[int, ...]) -> Array:
+    x = _numbers(math.prod(shape))
+    if function == "logit":  # of probabilities, none of which rounds to 1
+        x = 1 / (1 + np.exp(-x / 4))
+    return x.reshape(shape).astype(dtype)
 
 
 @dataclass(frozen=True)
@@ -112,6 +190,8 @@ class Prepared:
         How often in one round, so that a round is long beside the resolution of the clock.
     seconds : float
         About what one round takes.
+    at_work : float
+        Time of all threads over that of the clock.
     memory : float or None
         Largest extra memory during the call, as a multiple of the input; None if it was not or cannot be measured.
     """
@@ -119,17 +199,25 @@ class Prepared:
     call: Call
     iterations: int
     seconds: float
+    at_work: float
     memory: float | None
+
+    @property
+    def pace(self) -> float:
+        """Seconds of one call."""
+        return self.seconds / self.iterations
 
 
 @lru_cache(maxsize=1)
-def prepare(cell: Cell) -> dict[str, Prepared]:
+def prepare(cell: Cell, selection: Selection) -> dict[str, Prepared]:
     """Warm up every library of a cell and check that all agree.
 
     Parameters
     ----------
     cell : Cell
         Which one. The last is kept, for its libraries are timed in turns.
+    selection : Selection
+        What it is part of.
 
     Returns
     -------
@@ -141,11 +229,11 @@ def prepare(cell: Cell) -> dict[str, Prepared]:
     AssertionError
         If a peer disagrees with ours.
     """
-    x = _data(cell.dtype, cell.shape)
+    x = _data(cell.function, cell.dtype, cell.shape)
     expected = np.asarray(FUNCTIONS[cell.function](x))
     out = None if cell.output == "fresh" else np.empty_like(expected)
     prepared = {}
-    for name in cell.libraries():
+    for name in selection.libraries(cell):
         library = libraries()[name]
         call = library.call(cell.function, x, out)
         if call is None:
@@ -153,21 +241,30 @@ def prepare(cell: Cell) -> dict[str, Prepared]:
         if out is not None:
             out.fill(np.nan)
         returned = call()
-        if name != BASELINE:
+        if name not in (BASELINE, COPY):
             # ONNX Runtime returns a list of one.
             result = np.asarray(returned).reshape(expected.shape) if out is None else out
             _check(result, expected, f"{name} differs from {OURS} in {cell}")
             del result
         del returned
-        memory = peak(call) / x.nbytes if library.traced and cell.size >= _LARGE else None
+        is_measured = selection.memory and library.traced and cell.size >= _LARGE
+        memory = peak(call) / x.nbytes if is_measured else None
         prepared[name] = Prepared(call, *_calibrate(call), memory)
     return prepared
+
+
+def is_hopeless(name: str, prepared: dict[str, Prepared]) -> bool:
+    """Tell whether a library takes so long that nothing depends on how long exactly."""
+    if name in NO_PEERS:
+        return False
+    return prepared[name].pace > _HOPELESS * min(prepared[each].pace for each in prepared.keys() - {BASELINE, COPY})
 
 
 def _check(result: Array, expected: Array, message: str) -> None:
     assert result.dtype == expected.dtype, message
     relative, absolute_ = _TOLERANCES[str(expected.dtype)]
-    np.testing.assert_allclose(result, expected, relative, absolute_, err_msg=message)
+    some = slice(None, None, expected.size // _CHECKED | 1)  # odd, so that it meets vector bodies at all lanes
+    np.testing.assert_allclose(result.ravel()[some], expected.ravel()[some], relative, absolute_, err_msg=message)
 
 
 def peak(call: Call) -> int:
@@ -181,14 +278,14 @@ def peak(call: Call) -> int:
         tracemalloc.stop()
 
 
-def _calibrate(call: Any) -> tuple[int, float]:
-    """Return the number of calls for one round, and its duration."""
+def _calibrate(call: Any) -> tuple[int, float, float]:
+    """Return the number of calls for one round, its duration, and how many threads were at work in it."""
     iterations = 1
     while True:
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), time.process_time()
         for _ in range(iterations):
             call()
         seconds = time.perf_counter() - start
         if seconds >= _ROUND:
-            return iterations, seconds
+            return iterations, seconds, (time.process_time() - worked) / seconds
         iterations *= 2

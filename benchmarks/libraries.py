@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from settings import threads
 
 Array = np.ndarray[Any, Any]
 Function = Callable[..., Any]
@@ -93,7 +94,7 @@ class Models:
         if self._nodes[function][1].get("only", x.dtype) != x.dtype:
             return None
         options = self._runtime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.intra_op_num_threads, options.inter_op_num_threads = threads(), 1
         options.log_severity_level = 4
         try:
             session = self._runtime.InferenceSession(

@@ -15,6 +15,7 @@ from typing import Any
 import numba
 import numpy as np
 from libraries import Array, Function, Library, Models, Table, optional
+from settings import threads
 
 from actufunc.catalogue import ACTIVATIONS, examples
 from actufunc.cli.textbook import textbook
@@ -73,7 +74,7 @@ def _numpy() -> Table:
             "tanh": np.tanh,
         },
         {
-            "elu": lambda x, out: np.maximum(x, np.expm1(np.minimum(x, 0, out=out), out), out=out),
+            "elu": lambda x, out: np.maximum(x, np.subtract(np.exp(np.minimum(x, 0, out=out), out), 1, out), out=out),
             "gelu_tanh": _gelu_tanh_into,
             "hard_silu": lambda x, out: np.divide(np.multiply(np.clip(np.add(x, 3, out), 0, 6, out), x, out), 6, out),
             "leaky_relu": lambda x, out: np.maximum(x, np.multiply(x, SLOPE, out), out=out),
@@ -118,8 +119,10 @@ def _scipy(special: Any) -> Table:
 
 
 def _torch(torch: Any) -> Table:
-    torch.set_num_threads(1)
-    named, aten = torch.nn.functional, torch.ops.aten
+    """Return torch without its records for gradients; out= is given to the functions below its Python layer."""
+    torch.set_num_threads(threads())
+    torch.inference_mode().__enter__()
+    named, below = torch.nn.functional, torch._C._nn  # noqa: SLF001 -- those in nn.functional have no out=
     slopes = {dtype: torch.tensor(ALPHA, dtype=dtype) for dtype in (torch.float32, torch.float64)}
     return Table(
         {
@@ -153,19 +156,19 @@ def _torch(torch: Any) -> Table:
             "tanh_shrink": named.tanhshrink,
         },
         {
-            "elu": aten.elu.out,
-            "gelu": aten.gelu.out,
-            "gelu_tanh": partial(aten.gelu.out, approximate="tanh"),
-            "hard_silu": aten.hardswish.out,
-            "leaky_relu": aten.leaky_relu.out,
-            "log_sigmoid": aten.log_sigmoid.out,
+            "elu": below.elu,
+            "gelu": below.gelu,
+            "gelu_tanh": partial(below.gelu, approximate="tanh"),
+            "hard_silu": below.hardswish,
+            "leaky_relu": below.leaky_relu,
+            "log_sigmoid": below.log_sigmoid,
             "log_softmax": partial(torch.log_softmax, dim=-1),
-            "mish": aten.mish.out,
-            "relu": partial(torch.clamp, min=0),
+            "mish": below.mish,
+            "relu": partial(torch.clamp_min, min=0),
             "sigmoid": torch.sigmoid,
-            "silu": aten.silu.out,
+            "silu": below.silu,
             "softmax": partial(torch.softmax, dim=-1),
-            "softplus": aten.softplus.out,
+            "softplus": below.softplus,
             "tanh": torch.tanh,
         },
         torch.from_numpy,
@@ -216,7 +219,7 @@ def _jax(jax: Any) -> Table:
 
 def _numexpr(numexpr: Any) -> Table:
     """Decimals are given as variables of the dtype of x, for a literal would turn float32 into float64."""
-    numexpr.set_num_threads(1)
+    numexpr.set_num_threads(threads())
     formulas: dict[str, tuple[str, dict[str, float]]] = {
         "elu": ("where(x > 0, x, exp(x) - 1)", {}),
         "gelu_tanh": ("x / 2 * (1 + tanh(s * (x + c * x**3)))", {"s": _SCALE, "c": _CUBIC}),
@@ -233,9 +236,22 @@ def _numexpr(numexpr: Any) -> Table:
         "tanh": ("tanh(x)", {}),
     }
 
+    kinds = numexpr.expressions.kind_to_type
+
+    @cache
+    def compiled(formula: str, names: tuple[str, ...], dtype: np.dtype[Any]) -> Any:
+        kind = kinds["double" if dtype == np.float64 else "float"]
+        return numexpr.NumExpr(formula, [(name, kind) for name in names])
+
     def evaluated(formula: str, decimals: dict[str, float]) -> Function:
-        typed = {t: {n: np.dtype(t).type(v) for n, v in decimals.items()} for t in "fd"}
-        return lambda x, out=None: numexpr.evaluate(formula, {"x": x, **typed[x.dtype.char]}, {}, out=out)
+        """Compile once, where numexpr.evaluate would look at the formula at every call."""
+        names, typed = ("x", *decimals), {t: [np.dtype(t).type(v) for v in decimals.values()] for t in "fd"}
+
+        def call(x: Array, out: Array | None = None) -> Any:
+            given = x, *typed[x.dtype.char]
+            return compiled(formula, names, x.dtype)(*given, out=out, order="K", casting="safe", ex_uses_vml=False)
+
+        return call
 
     functions = {name: evaluated(*formula) for name, formula in formulas.items()}
     return Table(functions, functions)
@@ -317,7 +333,7 @@ def peers() -> dict[str, Library]:
     if jax := optional("jax"):
         found["JAX"] = _jax(jax)
     if optional("onnx") and optional("onnxruntime"):
-        found["ONNX RT"] = _onnxruntime()
+        found["ONNX Runtime"] = _onnxruntime()
     if numexpr := optional("numexpr"):
         found["numexpr"] = _numexpr(numexpr)
     return found

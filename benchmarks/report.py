@@ -1,68 +1,44 @@
-"""Run the benchmarks and print where we stand.
+"""Run the benchmarks and tell where we stand.
 
-``python benchmarks/report.py [--quick] [-k EXPR] [--json FILE]`` times every cell (see `test_speed.py`) and prints
-the nanoseconds per element of all libraries and, as a ratio, our time over that of the fastest peer (below 1 is a win),
-then the overhead of a call, extra memory, geometric means and the losses.
+``python benchmarks/report.py [--quick]`` times every cell (see `test_speed.py`) and prints the nanoseconds per element
+of all libraries and how many times as fast as the fastest peer we are (above 1 is a win), then the overhead of a call,
+extra memory, geometric means and the losses. ``--cpu`` measures what `benchmarks/results` shows and writes it there:
+`cpu.md`, its chart `cpu.png`, and the figures in `cpu.json`. With ``--from FILE`` both tell again what is kept in a
+file, and measure nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import json
-import math
-import statistics
+import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cpu_chart
+import cpu_report
+from measured import BASELINE, CLEAR, OURS, Measured, Row, against, figure, mean, names
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from settings import environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-OURS, BASELINE = "actufunc", "np.exp"
+RESULTS = Path(__file__).parent / "results"
 _NONE_COLLECTED = 5  # pytest's exit status
-_CLEAR = 1.05  # a ratio that a repetition would not reverse
 _WIDTH = 180  # where the output is no terminal
 
 
-@dataclass
-class Row:
-    """What was measured in one cell: nanoseconds per element, and extra memory in multiples of the input."""
-
-    function: str
-    dtype: str
-    size: int
-    output: str
-    times: dict[str, float] = field(default_factory=dict)
-    memory: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def ours(self) -> float:
-        """Our time."""
-        return self.times[OURS]
-
-    @property
-    def fastest(self) -> str | None:
-        """The fastest peer; None if there is no peer."""
-        peers = [name for name in self.times if name not in (OURS, BASELINE)]
-        return min(peers, key=self.times.__getitem__, default=None)
-
-    @property
-    def ratio(self) -> float:
-        """Our time over that of the fastest peer."""
-        return math.nan if self.fastest is None else self.ours / self.times[self.fastest]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run and print.
+    """Run and tell.
 
     Parameters
     ----------
@@ -75,68 +51,124 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: that of pytest, which is not 0 if a library disagreed with ours.
     """
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer sizes and shorter measurements: about two minutes")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--quick", action="store_true", help="fewer sizes and shorter measurements: about two minutes")
+    kind.add_argument("--cpu", action="store_true", help="write benchmarks/results/cpu.*: about ten minutes")
     parser.add_argument("-k", metavar="EXPR", help="only some cells, as of pytest: 'sigmoid and float32 and 1e6'")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep what pytest-benchmark measured")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures (with --cpu: not in cpu.json)")
+    parser.add_argument("--from", type=Path, metavar="FILE", dest="kept", help="tell what is kept, measure nothing")
+    parser.add_argument("--to", type=Path, metavar="FOLDER", default=RESULTS, help="where --cpu writes")
     chosen = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as directory:
-        file = chosen.json or Path(directory) / "speed.json"
-        status = _measure(file.resolve(), quick=chosen.quick, expression=chosen.k)
-        if not file.exists() or not file.stat().st_size:
-            return status
-        measured = json.loads(file.read_text(encoding="utf-8"))
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
-    rows = _rows(measured["benchmarks"])
-    for title, content in _sections(measured["machine_info"], rows):
-        console.print(Text(f"\n{title}", style="bold"))
-        console.print(content)
+    status = 0
+    if chosen.kept:
+        measured = Measured.load(chosen.kept)
+    else:
+        selection = "cpu" if chosen.cpu else "quick" if chosen.quick else "full"
+        status, measured = measure(selection, chosen.k)
+    if not measured.rows:
+        return status
+    keep = chosen.json or (chosen.to / "cpu.json" if chosen.cpu and not chosen.kept else None)
+    if keep:
+        measured.save(keep)
+    if chosen.cpu:
+        cpu_chart.draw(measured, chosen.to / "cpu.png")
+        (chosen.to / "cpu.md").write_text(cpu_report.as_markdown(measured), encoding="utf-8")
+        print(cpu_report.verdict(measured))
+    else:
+        _print(measured)
     return status
 
 
-def _measure(file: Path, *, quick: bool, expression: str | None) -> int:
+def measure(name: str, expression: str | None) -> tuple[int, Measured]:
+    """Run pytest once for each number of threads; return its exit status and what was measured.
+
+    Parameters
+    ----------
+    name : str
+        Of the selection.
+    expression : str or None
+        Which of its cells, as of pytest.
+    """
+    from cells import SELECTIONS  # noqa: PLC0415 -- imports all libraries
+
+    status, measured = 0, Measured()
+    for threads in SELECTIONS[name].threads:
+        with tempfile.TemporaryDirectory() as directory:
+            file = Path(directory) / "speed.json"
+            found = _run(file, name, threads, expression)
+            status = status or found
+            if not file.exists() or not file.stat().st_size:
+                return status, measured
+            result = json.loads(file.read_text(encoding="utf-8"))
+        measured.add(result["benchmarks"])
+        measured.machine = _machine(result["machine_info"])
+    if name == "cpu":
+        from peer_errors import peer_errors  # noqa: PLC0415 -- imports all libraries
+
+        measured.errors = peer_errors(SELECTIONS[name], dict.fromkeys(row.function for row in measured.rows))
+    return status, measured
+
+
+def _run(file: Path, selection: str, threads: int, expression: str | None) -> int:
     here = Path(__file__).parent
     # The options of the tests are not for benchmarks, least of all that they run side by side.
-    command = [sys.executable, "-m", "pytest", str(here / "test_speed.py"), "-o", "addopts="]
-    command += ["-q", "-rfE", "--tb=short"]
+    command = [sys.executable, "-m", "pytest", str(here / "test_speed.py"), "-o", "addopts=", "-p", "no:cacheprovider"]
+    command += ["-q", "-rfE", "--tb=short", f"--selection={selection}"]
+    command += ["-W", "ignore:Benchmark fixture was not used"]  # by a test that has failed before
     command += ["--benchmark-only", "--benchmark-quiet", "--benchmark-disable-gc", f"--benchmark-json={file}"]
-    command += ["--quick"] if quick else []
     command += ["-k", expression] if expression else []
-    status = subprocess.run(command, cwd=here.parent, stdout=sys.stderr, check=False).returncode  # noqa: S603
+    variables = os.environ | environment(threads)
+    status = subprocess.run(command, cwd=here.parent, env=variables, stdout=sys.stderr, check=False).returncode  # noqa: S603
     if status == _NONE_COLLECTED:
         sys.stderr.write("no cell matches\n")
     return status
 
 
-def _rows(benchmarks: Iterable[dict[str, Any]]) -> list[Row]:
-    rows: dict[str, Row] = {}
-    for benchmark in benchmarks:
-        info = benchmark["extra_info"]
-        cell = {name: info[name] for name in ("function", "dtype", "size", "output")}
-        row = rows.setdefault(benchmark["group"], Row(**cell))
-        library, time = info["library"], benchmark["stats"]["min"] / row.size * 1e9
-        row.times[library] = min(time, row.times.get(library, math.inf))
-        if info["memory"] is not None:
-            row.memory[library] = info["memory"]
-    return [row for row in rows.values() if OURS in row.times]
+def _machine(found: dict[str, Any]) -> dict[str, str]:
+    """Return what pytest-benchmark and the system tell of this machine, in words."""
+    caches = dict(_caches(Path("/sys/devices/system/cpu/cpu0/cache")))
+    return {
+        "Processor": found["cpu"].get("brand_raw", found["machine"]),
+        "Vectors": found["vectors"],
+        "Cores": str(found["cpu"].get("count", os.cpu_count())),
+        **({"Caches": ", ".join(f"{level} {size}" for level, size in caches.items())} if caches else {}),
+        "System": f"{found['system']} {found['release']}",
+        "Python": found["python_version"],
+        "Libraries": ", ".join(f"{name} {version}" for name, version in found["libraries"].items()),
+        "Threads of ours": found["threads"],
+        "Date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
+    }
 
 
-def _sections(machine: dict[str, Any], rows: list[Row]) -> Iterable[tuple[str, Any]]:
-    versions = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
-    yield (
-        "Machine",
-        f"{machine['cpu'].get('brand_raw', machine['machine'])}; Python {machine['python_version']}; {versions}",
-    )
-    yield "Nanoseconds per element, one thread, best of several turns; ratio: ours over the fastest peer", _speed(rows)
+def _caches(folder: Path) -> Iterable[tuple[str, str]]:
+    """Yield the caches that Linux knows of the first core, but for that of instructions."""
+    for index in sorted(folder.glob("index*")):
+        level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
+        if kind != "Instruction":
+            yield f"L{level}", size.replace("K", " KiB")
+
+
+def _print(measured: Measured) -> None:
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+    for title, content in _sections(measured):
+        console.print(Text(f"\n{title}", style="bold"))
+        console.print(content)
+
+
+def _sections(measured: Measured) -> Iterable[tuple[str, Any]]:
+    rows, losses = measured.rows, measured.losses
+    yield "Machine", "; ".join(f"{name}: {fact}" for name, fact in measured.machine.items())
+    yield "Nanoseconds per element, best of several turns; ratio: the fastest peer's over ours", _speed(rows)
     yield "One element: nanoseconds per call beside np.exp on the same array", _overhead(rows)
     yield "Peak extra memory in multiples of the input, of libraries whose arrays NumPy allocates", _memory(rows)
-    yield "Geometric mean of the ratio of ours to the fastest peer", _by_size(rows)
-    yield "Geometric mean of the ratio of ours to each peer", _by_peer(rows)
-    losses = sorted((row for row in rows if row.ratio > 1), key=lambda row: -row.ratio)
-    lone = sorted({row.function for row in rows if row.fastest is None})
-    compared = sum(row.fastest is not None for row in rows)
-    clear = sum(row.ratio > _CLEAR for row in losses)
-    yield f"Losses: {len(losses)} of {compared} cells, {clear} of them by more than {_CLEAR - 1:.0%}", _losses(losses)
-    if lone:
+    yield "Geometric mean of the ratio of the fastest peer to ours", _by_size(rows)
+    yield "Geometric mean of the ratio of each peer to ours", _by_peer(rows)
+    clear = sum(row.ratio < 1 / CLEAR for row in losses)
+    yield (
+        f"Losses: {len(losses)} of {len(measured.compared)} cells, {clear} of them by more than {CLEAR - 1:.0%}",
+        _losses(losses),
+    )
+    if lone := sorted({row.function for row in rows if row.fastest is None}):
         yield "Without a peer in some cells", ", ".join(lone)
 
 
@@ -149,11 +181,11 @@ def _table(*headings: str, left: int) -> Table:
 
 
 def _speed(rows: list[Row]) -> Table:
-    names = _names(row.times for row in rows)
-    table = _table("function", "dtype", "output", "size", *names, "fastest peer", "ratio", left=3)
+    libraries = names(row.times for row in rows)
+    table = _table("function", "dtype", "output", "size", *libraries, "fastest peer", "ratio", left=3)
     for _, cells in groupby(rows, key=lambda row: (row.function, row.dtype)):
         for row in sorted(cells, key=lambda row: (row.output, row.size)):
-            times = [_figure(row.times.get(name)) for name in names]
+            times = [figure(row.times.get(name)) for name in libraries]
             table.add_row(
                 row.function, row.dtype, row.output, _size(row), *times, row.fastest or "-", _ratio(row.ratio)
             )
@@ -166,19 +198,17 @@ def _overhead(rows: list[Row]) -> Table:
     for row in rows:
         if BASELINE in row.times:
             base = row.times[BASELINE]
-            table.add_row(
-                row.function, row.dtype, row.output, _figure(row.ours), _figure(base), _ratio(row.ours / base)
-            )
+            table.add_row(row.function, row.dtype, row.output, figure(row.ours), figure(base), _ratio(base / row.ours))
     return table
 
 
 def _memory(rows: list[Row]) -> Table:
     largest = max((row.size for row in rows), default=0)
     measured = [row for row in rows if row.memory and row.size == largest]
-    names = _names(row.memory for row in measured)
-    table = _table("function", "dtype", "output", "size", *names, left=3)
+    libraries = names(row.memory for row in measured)
+    table = _table("function", "dtype", "output", "size", *libraries, left=3)
     for row in measured:
-        multiples = [f"{row.memory[name]:.2f}" if name in row.memory else "-" for name in names]
+        multiples = [f"{row.memory[name]:.2f}" if name in row.memory else "-" for name in libraries]
         table.add_row(row.function, row.dtype, row.output, _size(row), *multiples)
     return table
 
@@ -189,17 +219,16 @@ def _by_size(rows: list[Row]) -> Table:
     for size in (*sorted({row.size for row in rows}), None):
         of_size = [row for row in rows if size in (None, row.size)]
         by_kind = [[row for row in of_size if (row.dtype, row.output) == kind] for kind in kinds]
-        means = [_ratio(_mean(row.ratio for row in group)) for group in (*by_kind, of_size)]
+        means = [_ratio(mean(row.ratio for row in group)) for group in (*by_kind, of_size)]
         table.add_row("all" if size is None else _size(of_size[0]), *means)
     return table
 
 
 def _by_peer(rows: list[Row]) -> Table:
     table = _table("peer", "cells", "faster in", "ratio", left=1)
-    for name in _names(row.times for row in rows):
-        ratios = [row.ours / row.times[name] for row in rows if name in row.times]
-        if name != OURS:
-            table.add_row(name, str(len(ratios)), str(sum(ratio > 1 for ratio in ratios)), _ratio(_mean(ratios)))
+    for name in names(row.times for row in rows)[1:]:
+        ratios = against(name, rows)
+        table.add_row(name, str(len(ratios)), str(sum(ratio < 1 for ratio in ratios)), _ratio(mean(ratios)))
     return table
 
 
@@ -209,35 +238,17 @@ def _losses(rows: list[Row]) -> Table | str:
     table = _table("function", "dtype", "output", "size", OURS, "fastest peer", "its time", "ratio", left=3)
     for row in rows:
         peer = row.fastest or ""
-        times = _figure(row.ours), peer, _figure(row.times[peer])
+        times = figure(row.ours), peer, figure(row.times[peer])
         table.add_row(row.function, row.dtype, row.output, _size(row), *times, _ratio(row.ratio))
     return table
-
-
-def _names(tables: Iterable[dict[str, float]]) -> list[str]:
-    """Return the libraries, ours first, but for the baseline."""
-    peers = {name for table in tables for name in table} - {OURS, BASELINE}
-    return [OURS, *sorted(peers, key=str.casefold)]
-
-
-def _mean(ratios: Iterable[float]) -> float:
-    known = [ratio for ratio in ratios if not math.isnan(ratio)]
-    return statistics.geometric_mean(known) if known else math.nan
 
 
 def _size(row: Row) -> str:
     return f"{row.size:,}"
 
 
-def _figure(value: float | None) -> str:
-    if value is None:
-        return "-"
-    digits = 2 if value < 10 else 1 if value < 100 else 0  # noqa: PLR2004 -- three significant ones
-    return f"{value:.{digits}f}"
-
-
 def _ratio(value: float) -> Text:
-    return Text("-" if math.isnan(value) else f"{value:.2f}", style="red" if value > 1 else "green")
+    return Text(figure(value), style="red" if value < 1 else "green")
 
 
 if __name__ == "__main__":

@@ -3,57 +3,60 @@
 A cell is a function, a dtype, a size and whether the output is given. pytest-benchmark times one library after the
 other, and a machine changes its pace in between. So the libraries of a cell are timed in several turns, each library
 for a few hundredths of a second per turn, on the same array: all of them see the same seconds, and `report.py` takes
-the shortest time over all turns. Before the first turn each library is warmed up, compiled and checked against ours.
+the shortest time over all turns. Who is far behind has one turn. Before the first turn each library is warmed up,
+compiled and checked against ours.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import product
+from typing import TYPE_CHECKING
 
 import pytest
-from cells import Cell, cells, prepare
+from cells import SELECTIONS, Cell, Selection, is_hopeless, prepare
+from settings import threads
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
 
-class Plan(NamedTuple):
-    """How long one library is timed in one cell."""
-
-    turns: int
-    seconds: float  # per turn, about
-    least_rounds: int  # per turn, however long they take
-
-
-_FULL, _QUICK = Plan(4, 0.02, 2), Plan(3, 0.005, 3)
+_WRONG: set[Cell] = set()  # those in which a library cannot be called, or differs from ours
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Within a cell, all libraries have their first turn, then all their second."""
-    quick = metafunc.config.getoption("quick")
-    turns = range((_QUICK if quick else _FULL).turns)
+    selection = SELECTIONS[metafunc.config.getoption("selection")]
     cases = [
-        pytest.param(cell, library, id=f"{cell}-{turn}-{library}")
-        for cell in cells(quick=quick)
-        for turn, library in itertools.product(turns, cell.libraries())
+        pytest.param(selection, cell, turn, library, id=f"{cell}-{turn}-{library}")
+        for cell in selection.cells()
+        for turn, library in product(range(selection.turns), list(selection.libraries(cell)))
     ]
-    metafunc.parametrize(("cell", "library"), cases)
+    metafunc.parametrize(("selection", "cell", "turn", "library"), cases)
 
 
-def test_speed(cell: Cell, library: str, benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> None:
+def test_speed(selection: Selection, cell: Cell, turn: int, library: str, benchmark: BenchmarkFixture) -> None:
     """Time one library for one turn."""
-    prepared = prepare(cell).get(library)
-    if prepared is None:
+    if cell in _WRONG:
+        pytest.skip("the cell has failed already")
+    try:
+        prepared = prepare(cell, selection)
+    except Exception:
+        _WRONG.add(cell)
+        raise
+    if library not in prepared:
         pytest.skip(f"{library} has no {cell.function} for {cell.dtype}")
+    call, hopeless = prepared[library], is_hopeless(library, prepared)
+    if hopeless and turn:
+        pytest.skip(f"{library} is far behind")
     benchmark.group = str(cell)
-    benchmark.extra_info.update(vars(cell), library=library, memory=prepared.memory)
-    plan = _QUICK if request.config.getoption("quick") else _FULL
+    benchmark.extra_info.update(
+        vars(cell), threads=threads(), library=library, memory=call.memory, at_work=call.at_work
+    )
     benchmark.pedantic(  # type: ignore[no-untyped-call]
-        prepared.call.function,
-        prepared.call.arguments,
-        prepared.call.keywords,
-        rounds=max(plan.least_rounds, math.ceil(plan.seconds / prepared.seconds)),
-        iterations=prepared.iterations,
+        call.call.function,
+        call.call.arguments,
+        call.call.keywords,
+        rounds=1 if hopeless else max(selection.least_rounds, math.ceil(selection.seconds / call.seconds)),
+        iterations=call.iterations,
     )

@@ -1,0 +1,256 @@
+"""How `report.py` tells its comparison with the CPU libraries: tables, a verdict, and what holds each loss."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from measured import BASELINE, CLEAR, COPY, OURS, Measured, Row, against, figure, mean, names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+COMMAND = "python benchmarks/report.py --cpu"
+REASONS: dict[tuple[str, str, str], str] = {}
+"""What holds a loss that no rule explains: by function, dtype and the peer that is faster."""
+
+UNEXPLAINED = "not explained"
+_OF_COPY = 1.1  # two that differ from a copy by no more than this factor wait for memory
+_OUTPUT = {"fresh": "fresh", "out": "preallocated"}
+
+
+class Standing(NamedTuple):
+    """How many cells are won.
+
+    Attributes
+    ----------
+    cells : int
+        All that a peer takes part in.
+    ahead : int
+        Those in which no peer is faster.
+    level : int
+        Those in which no peer is faster by more than the tolerance.
+    mean : float
+        Geometric mean of the fastest peer's time over ours.
+    """
+
+    cells: int
+    ahead: int
+    level: int
+    mean: float
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> Standing:
+        """Count."""
+        ratios = [row.ratio for row in rows if row.fastest is not None]
+        ahead, level = sum(ratio >= 1 for ratio in ratios), sum(ratio >= 1 / CLEAR for ratio in ratios)
+        return cls(len(ratios), ahead, level, mean(ratios))
+
+
+def explanation(row: Row, rows: Iterable[Row]) -> str:
+    """Say what holds a loss.
+
+    Parameters
+    ----------
+    row : Row
+        The cell.
+    rows : iterable of Row
+        All cells, among them those of one element.
+    """
+    peer = str(row.fastest)
+    copy, theirs = row.times.get(COPY, math.nan), row.times[peer]
+    if row.ours <= _OF_COPY * copy <= _OF_COPY**2 * theirs:
+        return f"memory: a copy takes {figure(copy)} ns"
+    cells = {(one.function, one.dtype, one.size, one.output, one.threads): one for one in rows}
+    given = cells.get((row.function, row.dtype, row.size, "out", row.threads))
+    if row.output == "fresh" and given and given.ours <= CLEAR * theirs:
+        return f"new memory from the system: with preallocated output ours takes {figure(given.ours)} ns"
+    one = cells.get((row.function, row.dtype, 1, row.output, 1))
+    if peer in {"NumPy", "SciPy"} and one and BASELINE in one.times:
+        extra, lost = one.ours - one.times[BASELINE], (row.ours - theirs) * row.size
+        if lost <= extra:
+            return f"a call costs {figure(extra)} ns more than one of {BASELINE}; {figure(lost)} ns are lost here"
+    return REASONS.get((row.function, row.dtype, peer), UNEXPLAINED)
+
+
+def verdict(measured: Measured) -> str:
+    """Say in one sentence where we stand."""
+    all_, losses = Standing.of(measured.rows), measured.losses
+    unexplained = sum(explanation(row, measured.rows) == UNEXPLAINED for row in losses)
+    return (
+        f"At or ahead of the fastest peer in {all_.level} of {all_.cells} cells ({_share(all_.level, all_.cells)}), up"
+        f" to {CLEAR - 1:.0%} behind, which a repetition may turn, included; without them in {all_.ahead}"
+        f" ({_share(all_.ahead, all_.cells)}). Geometric mean over all cells: {figure(all_.mean)} times as fast as the"
+        f" fastest peer. {len(losses)} losses, {unexplained} of them not explained."
+    )
+
+
+def as_markdown(measured: Measured) -> str:
+    """Return the whole report."""
+    return "\n".join(_lines(measured)) + "\n"
+
+
+def _lines(measured: Measured) -> Iterator[str]:
+    peers = names(row.times for row in measured.compared)[1:]
+    yield "# Speed beside other libraries on a CPU"
+    yield ""
+    yield f"Written by `{COMMAND}`; with `--from benchmarks/results/cpu.json` it is told again without measuring."
+    yield ""
+    yield f"**{verdict(measured)}**"
+    yield ""
+    yield "![Times as fast as the fastest peer, by function](cpu.png)"
+    yield ""
+    yield from _method(peers)
+    yield from ("", "## Machine", "")
+    yield from (f"- {name}: {fact}" for name, fact in measured.machine.items())
+    yield from ("", "## Geometric means", "")
+    yield from _means(measured)
+    yield from ("", "## Beside each peer", "")
+    yield from _by_peer(measured, peers)
+    yield from ("", "## Losses", "")
+    yield from _losses(measured)
+    yield from ("", "## A call on one element, in nanoseconds", "")
+    yield from _overhead(measured)
+    yield from ("", "## Largest errors, in ulp", "")
+    yield from _errors(measured)
+    yield from ("", "## Threads at work", "")
+    yield from _at_work(measured)
+    yield from ("", "## All cells", "")
+    yield from _cells(measured)
+
+
+def _method(peers: list[str]) -> Iterator[str]:
+    yield (
+        f"Peers: {', '.join(peers)}. A cell is a function, a dtype, a number of elements, an output that is"
+        " preallocated or fresh, and a number of threads, which is that of every library: each number has a process of"
+        " its own. The libraries of a cell take turns on the same array, and the shortest time of each counts; who"
+        " takes more than three times as long as the fastest is timed less often. All results are compared with ours."
+        " *Ratio* is the time of the fastest peer over ours: above 1 we are ahead."
+    )
+    yield ""
+    yield (
+        "Each library is called in its fastest way: torch in inference mode and with `out=`, ONNX Runtime with bound"
+        " output, JAX compiled (it takes no output, so it has no preallocated cells), numexpr compiled once, NumPy's"
+        " formulas with `out=` for every step. NumPy and SciPy have one thread."
+    )
+
+
+def _means(measured: Measured) -> Iterator[str]:
+    yield from _head("", "cells", "ahead", "ahead or level", "geometric mean")
+    yield _row("**all**", *_standing(Standing.of(measured.rows)))
+    groups: dict[str, Callable[[Row], Any]] = {
+        "{}": lambda row: row.function,
+        "{} ": lambda row: row.dtype,
+        "{:,} elements": lambda row: row.size,
+        "output {}": lambda row: _OUTPUT[row.output],
+        "{} thread(s)": lambda row: row.threads,
+    }
+    for title, key in groups.items():
+        for value in dict.fromkeys(map(key, measured.compared)):
+            of = [row for row in measured.compared if key(row) == value]
+            yield _row(title.format(value).strip(), *_standing(Standing.of(of)))
+
+
+def _standing(standing: Standing) -> tuple[str, ...]:
+    return (
+        str(standing.cells),
+        str(standing.ahead),
+        f"{standing.level} ({_share(standing.level, standing.cells)})",
+        figure(standing.mean),
+    )
+
+
+def _by_peer(measured: Measured, peers: list[str]) -> Iterator[str]:
+    yield from _head("peer", "cells", "faster than ours in", "its time over ours, geometric mean")
+    for peer in peers:
+        ratios = against(peer, measured.compared)
+        yield _row(peer, str(len(ratios)), str(sum(ratio < 1 for ratio in ratios)), figure(mean(ratios)))
+
+
+def _losses(measured: Measured) -> Iterator[str]:
+    if not measured.losses:
+        yield "None."
+        return
+    yield "The worst first."
+    yield ""
+    yield from _head(*_CELL, "ours, ns", "fastest", "its ns", "ratio", "its error, ulp", "what holds it")
+    for row in measured.losses:
+        yield _row(*_cell(row), *_result(row, measured), explanation(row, measured.rows))
+
+
+def _overhead(measured: Measured) -> Iterator[str]:
+    yield from _head("function", "dtype", "output", OURS, f"`{BASELINE}`", "ratio")
+    for row in measured.rows:
+        if BASELINE in row.times:
+            base = row.times[BASELINE]
+            yield _row(row.function, row.dtype, _OUTPUT[row.output], *map(figure, (row.ours, base, row.ours / base)))
+
+
+def _errors(measured: Measured) -> Iterator[str]:
+    libraries = names(errors for of in measured.errors.values() for errors in of.values())
+    yield "On numbers between -20 and 20, where nothing overflows; 0.5 is correct rounding."
+    yield ""
+    yield from _head("function", "dtype", *libraries)
+    for function, of in measured.errors.items():
+        for dtype, errors in of.items():
+            yield _row(function, dtype, *(_error(errors.get(name)) for name in libraries))
+
+
+def _at_work(measured: Measured) -> Iterator[str]:
+    largest = max((row.size for row in measured.compared), default=0)
+    of_size = [row for row in measured.compared if row.size == largest]
+    libraries = names(row.at_work for row in of_size)
+    yield (
+        f"Time of all threads over that of the clock, with {largest:,} elements: the median of all functions. It shows"
+        " that the number of threads is in effect; threads that wait in a loop count as well."
+    )
+    yield ""
+    yield from _head("threads", *libraries)
+    for threads in sorted({row.threads for row in of_size}):
+        found = [row.at_work for row in of_size if row.threads == threads]
+        times = ([of[name] for of in found if name in of] for name in libraries)
+        yield _row(str(threads), *(figure(statistics.median(of) if of else None) for of in times))
+
+
+def _cells(measured: Measured) -> Iterator[str]:
+    yield "Nanoseconds per element."
+    yield ""
+    yield from _head(*_CELL, "ours", "fastest", "its ns", "ratio", "its error, ulp")
+    for row in measured.compared:
+        yield _row(*_cell(row), *_result(row, measured))
+
+
+_WORDS = {"", "function", "dtype", "output", "peer", "fastest", "what holds it"}
+_CELL = ("function", "dtype", "elements", "output", "threads")
+
+
+def _cell(row: Row) -> tuple[str, ...]:
+    return row.function, row.dtype, f"{row.size:,}", _OUTPUT[row.output], str(row.threads)
+
+
+def _result(row: Row, measured: Measured) -> tuple[str, ...]:
+    peer = str(row.fastest)
+    error = measured.errors.get(row.function, {}).get(row.dtype, {}).get(peer)
+    ratio = figure(row.ratio)
+    return figure(row.ours), peer, figure(row.times[peer]), ratio if row.ratio >= 1 else f"**{ratio}**", _error(error)
+
+
+def _error(ulp: float | None) -> str:
+    if ulp is None:
+        return ""
+    return figure(ulp) if ulp < 1000 else f"{ulp:.0e}".replace("e+0", "e").replace("e+", "e")  # noqa: PLR2004
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "-"
+
+
+def _head(*headings: str) -> Iterator[str]:
+    """Yield the head of a table, whose figures are aligned to the right."""
+    yield _row(*headings)
+    yield _row(*("---" if heading in _WORDS else "--:" for heading in headings))
+
+
+def _row(*texts: str) -> str:
+    return f"| {' | '.join(texts)} |"

@@ -1,0 +1,136 @@
+"""How benchmarks/report.py tells the comparison with CPU libraries, from figures that are made up."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def scripts() -> Iterator[Any]:
+    """The modules of the report: `report`, `cpu_report` and `measured`."""
+    folder = str(Path(__file__).parents[1] / "benchmarks")
+    with mock.patch.object(sys, "path", [folder, *sys.path]):
+        import cpu_report  # noqa: PLC0415
+        import measured  # noqa: PLC0415
+        import report  # noqa: PLC0415
+
+        yield mock.Mock(cpu_report=cpu_report, measured=measured, report=report)
+
+
+def made_up(scripts: Any) -> Any:
+    """Return cells whose ratios are 4, 0.96, 0.5, 0.5, 0.8 and 0.25."""
+    row = scripts.measured.Row
+    rows = [
+        row("tanh", "float32", 1, "out", 1, {"actufunc": 700.0, "np.exp": 200.0}),
+        row("tanh", "float32", 10**4, "out", 1, {"actufunc": 1.0, "NumPy": 4.0, "torch": 5.0}),
+        row("tanh", "float64", 10**4, "out", 1, {"actufunc": 1.0, "NumPy": 1.0 / 0.96, "torch": 0.96}),
+        row("relu", "float32", 10**6, "out", 2, {"actufunc": 1.0, "NumPy": 2.0, "torch": 0.5}),
+        row("relu", "float32", 10**6, "fresh", 2, {"actufunc": 2.0, "NumPy": 1.0, "copy": 2.0}),
+        row("relu", "float64", 10**6, "out", 2, {"actufunc": 1.0, "torch": 0.8, "copy": 0.95}),
+        row("relu", "float64", 10**4, "out", 2, {"actufunc": 1.0, "torch": 0.25}),
+    ]
+    errors = {"tanh": {"float64": {"actufunc": 0.75, "torch": 123450.0}}}
+    return scripts.measured.Measured({"Processor": "one"}, rows, errors)
+
+
+def test_counts_and_means(scripts: Any) -> None:
+    standing = scripts.cpu_report.Standing.of(made_up(scripts).rows)
+    assert standing[:3] == (6, 1, 2)
+    assert standing.mean == pytest.approx((4 * 0.96 * 0.5 * 0.5 * 0.8 * 0.25) ** (1 / 6))
+    text = scripts.cpu_report.as_markdown(made_up(scripts))
+    assert "in 2 of 6 cells (33.3%)" in text
+    assert "without them in 1 (16.7%)" in text
+    assert "| tanh | 2 | 1 | 2 (100.0%) | 1.96 |" in text
+    assert "| torch | 5 | 4 | 0.86 |" in text  # five cells, of ratios 5, 0.96, 0.5, 0.8 and 0.25
+    assert "| tanh | float32 | preallocated | 700 | 200 | 3.50 |" in text
+
+
+def test_losses_say_what_holds_them(scripts: Any) -> None:
+    reasons = {("tanh", "float64", "torch"): "a reason"}
+    with mock.patch.object(scripts.cpu_report, "REASONS", reasons):
+        text = scripts.cpu_report.as_markdown(made_up(scripts))
+    losses = [line for line in text.partition("## Losses")[2].partition("##")[0].splitlines() if " | **" in line]
+    memory = "new memory from the system: with preallocated output ours takes 1.00 ns"
+    assert losses == [
+        "| relu | float64 | 10,000 | preallocated | 2 | 1.00 | torch | 0.25 | **0.25** |  | not explained |",
+        "| relu | float32 | 1,000,000 | preallocated | 2 | 1.00 | torch | 0.50 | **0.50** |  | not explained |",
+        f"| relu | float32 | 1,000,000 | fresh | 2 | 2.00 | NumPy | 1.00 | **0.50** |  | {memory} |",
+        "| relu | float64 | 1,000,000 | preallocated | 2 | 1.00 | torch | 0.80 | **0.80** |  | not explained |",
+        "| tanh | float64 | 10,000 | preallocated | 1 | 1.00 | torch | 0.96 | **0.96** | 1e5 | a reason |",
+    ]
+    assert "5 losses, 3 of them not explained" in text
+
+
+@pytest.mark.parametrize(
+    ("peer", "theirs", "copy", "expected"),
+    [
+        ("torch", 0.9, 0.95, "memory: a copy takes 0.95 ns"),
+        ("torch", 0.9, 0.8, "not explained"),  # ours is slower than memory
+        ("torch", 0.5, 2.0, "not explained"),  # theirs is faster than memory
+        ("NumPy", 0.96, 0.1, "a call costs 500 ns more than one of np.exp; 400 ns are lost here"),
+        ("NumPy", 0.94, 0.1, "not explained"),
+    ],
+)
+def test_explanations(scripts: Any, peer: str, theirs: float, copy: float, expected: str) -> None:
+    rows = made_up(scripts).rows
+    row = scripts.measured.Row("tanh", "float32", 10**4, "out", 2, {"actufunc": 1.0, peer: theirs, "copy": copy})
+    assert scripts.cpu_report.explanation(row, rows) == expected
+
+
+def test_reasons_are_of_functions_that_are_measured(scripts: Any) -> None:
+    from cells import SELECTIONS  # noqa: PLC0415
+
+    cpu = SELECTIONS["cpu"]
+    for function, dtype, peer in scripts.cpu_report.REASONS:
+        assert function in cpu.functions
+        assert dtype in {"float32", "float64"}
+        assert peer in cpu.peers
+
+
+def test_tells_again_what_is_kept(scripts: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = tmp_path / "kept.json"
+    made_up(scripts).save(kept)
+    loaded = scripts.measured.Measured.load(kept)
+    assert loaded.errors == made_up(scripts).errors
+    again = ["--from", str(kept), "--to", str(tmp_path)]
+    assert scripts.report.main(["--cpu", *again]) == 0
+    assert capsys.readouterr().out.strip() == scripts.cpu_report.verdict(loaded)
+    assert (tmp_path / "cpu.md").read_text() == scripts.cpu_report.as_markdown(loaded)
+    picture = (tmp_path / "cpu.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert scripts.report.main(["--cpu", *again]) == 0
+    assert (tmp_path / "cpu.png").read_bytes() == picture
+    assert scripts.report.main(again) == 0
+    assert "Losses: 5 of 6 cells, 4 of them by more than 5%" in capsys.readouterr().out
+
+
+def test_the_shortest_time_of_all_turns_counts(scripts: Any) -> None:
+    cell = {"function": "relu", "dtype": "float32", "size": 10, "output": "out", "threads": 2, "memory": None}
+    times = [("actufunc", 3e-8), ("torch", 5e-8), ("actufunc", 2e-8), ("torch", 6e-8)]
+    found = scripts.measured.Measured()
+    found.add(
+        {"group": "relu", "extra_info": cell | {"library": name, "at_work": 1.5}, "stats": {"min": time}}
+        for name, time in times
+    )
+    (row,) = found.rows
+    assert row.times == pytest.approx({"actufunc": 2, "torch": 5})
+    assert (row.threads, row.fastest, row.at_work["torch"]) == (2, "torch", 1.5)
+
+
+def test_cells_are_those_that_are_promised(scripts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cells import SELECTIONS  # noqa: PLC0415
+
+    cpu = SELECTIONS["cpu"]
+    counts = []
+    for threads in cpu.threads:
+        monkeypatch.setenv("NUMBA_NUM_THREADS", str(threads))
+        counts.append(sum(cell.size >= cpu.peers_from for cell in cpu.cells()))
+    assert counts == [13 * 2 * 3 * 2] * 2
