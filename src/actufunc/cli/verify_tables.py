@@ -77,6 +77,11 @@ def legend(results: Results) -> list[str]:
         "right: the share of inputs that give the number nearest to the exact value; wrong: how many do not.",
     ]
     lines += [f"{dtype}: {text}" for dtype in FORMATS if (text := _inputs(results, dtype))]
+    if any(_found(results, task).undecided for task in results.records):
+        lines.append(
+            "undecided, and not counted as right: so near the middle of two numbers that the reference in float64"
+            " cannot tell, and too many to ask mpmath."
+        )
     if any(_is_marked(found) for task in results.records if (found := _found(results, task))):
         lines.append(
             f"*: next to a root, |x| <= {NEAR_ROOT:g}, the error of a gradient is that beside its terms, of magnitude"
