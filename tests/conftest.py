@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from actufunc.backends.rules import keeps_integers
-from actufunc.catalogue import ACTIVATIONS, choices, examples
+from actufunc.catalogue import ACTIVATIONS, variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,14 +122,9 @@ def cases(kind: str | None = None) -> list[Case]:
     """Return every activation of the catalogue, or of one kind, with each of its options."""
     found = []
     for function in ACTIVATIONS.values():
-        definition = function.definition
-        if kind is not None and definition.kind != kind:
+        if kind is not None and function.definition.kind != kind:
             continue
-        required = tuple(examples(function).items())
-        found.append(Case(function, required))
-        for option, values in choices(function).items():
-            others = [value for value in values if value != definition.options[option]]
-            found += [Case(function, (*required, (option, value))) for value in others]
+        found += [Case(function, tuple(keywords.items())) for keywords in variants(function)]
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,9 @@ from conftest import ELEMENTWISE, OVER_AXIS, REDUCING, Case
 
 from actufunc import (
     gelu,
-    hard_silu,
     log_softmax,
     logit,
     logsumexp,
-    mish,
     quick_gelu,
     silu,
     softmax,
@@ -24,6 +21,8 @@ from actufunc import (
     tanh_shrink,
 )
 from actufunc.accuracy import largest_error, reference, sample, sample_rows, ulp_error
+from actufunc.accuracy.stated import special_values
+from actufunc.accuracy.subject import NEAR_ROOT, OF_TERMS, Subject
 from actufunc.catalogue import ACTIVATIONS
 
 POINTS = 1500
@@ -65,11 +64,6 @@ def test_long_rows_are_summed_exactly() -> None:
             assert np.all(abs(got - values) <= 2 * np.spacing(abs(got)))
 
 
-# The derivatives of these are sums of two terms with a root between -0.75 and -1.5. Next to it, what counts is the
-# error beside the terms, not beside their difference.
-WITH_ROOT = {gelu, hard_silu, mish, quick_gelu, silu}
-NEAR_ROOT = 2.0
-OF_TERMS = 0.25
 GRADIENT = {"float32": 2.0, "float64": 2.4}
 # In float32. Five million numbers gave 2.47 for tanh_shrink, 2.23 for quick_gelu, 2.16 for silu, 2.02 for the others.
 LARGER_GRADIENT = {tanh_shrink: 2.5, quick_gelu: 2.3, silu: 2.3, logit: 2.3, gelu: 2.3}
@@ -84,7 +78,7 @@ def test_gradient(case: Case, dtype: str) -> None:
     with np.errstate(all="ignore"):
         values = case.grad(x)
     exact = reference(case.function.grad, x, **dict(case.keywords))
-    has_root = (abs(x) <= NEAR_ROOT) & (case.function in WITH_ROOT)
+    has_root = (abs(x) <= NEAR_ROOT) & Subject(case.function, gradient=True, keywords=dict(case.keywords)).has_root
     bound = max(GRADIENT[dtype], LARGER_GRADIENT.get(case.function, 0))
     assert ulp_error(values[~has_root], exact[~has_root]).max() <= bound
     if has_root.any():
@@ -178,24 +172,10 @@ def test_vjp_over_axis(case: Case) -> None:
         np.testing.assert_allclose(case.vjp(y, cotangent, axis=axis), np.moveaxis(moved, -1, 0), rtol=1e-12, atol=1e-15)
 
 
-def stated_values(case: Case) -> list[tuple[float, float]]:
-    """Read from the docstring what a function promises at the special points."""
-    notes = " ".join((case.function.__doc__ or "").split())
-    sentence = re.search(r"Values[^:]*: (.*?NaN at NaN)", notes)
-    assert sentence, f"the docstring of {case.function.__name__} does not state values as 'Values: a at -inf, ...'"
-    names = case.function.definition.hyperparameters | dict(case.keywords)
-    names |= {"inf": math.inf, "NaN": math.nan, "log": math.log}
-    found = []
-    for value, points in re.findall(r"(\S+) at ((?:-inf|-0 and \+0|-0|\+0|\+inf|NaN))", sentence[1]):
-        result = eval(value.replace("-0", "-0.0"), {"__builtins__": {}}, names)  # noqa: S307
-        found += [(float(point), result) for point in points.split(" and ")]
-    return found
-
-
 @pytest.mark.parametrize("dtype", ["float16", *DTYPES])
 @pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)
 def test_special_values(case: Case, dtype: str) -> None:
-    stated = stated_values(case)
+    stated = special_values(case.function, **dict(case.keywords))
     assert {str(x) for x, _ in stated} == {"-inf", "-0.0", "0.0", "inf", "nan"}
     for x, expected in stated:
         # Alone, and in the vectorised body of a loop.

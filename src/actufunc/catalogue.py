@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
+from typing import Any
 
 from . import activations
 from .ufunc import Activation
@@ -34,6 +35,16 @@ def choices(function: Activation) -> dict[str, list[str]]:
     text = inspect.cleandoc(function.__doc__ or "")
     found = {name: re.search(rf"^{name} : \{{(.*?)\}}", text, re.MULTILINE) for name in function.definition.options}
     return {name: match[1].replace('"', "").split(", ") for name, match in found.items() if match}
+
+
+def variants(function: Activation) -> list[dict[str, Any]]:
+    """Return the sets of keywords with which to try a function: examples, and with them each of its options."""
+    required: dict[str, Any] = dict(examples(function))
+    defaults = function.definition.options
+    others = [
+        {option: value} for option, values in choices(function).items() for value in values if value != defaults[option]
+    ]
+    return [required, *(required | other for other in others)]
 
 
 def find(name: str) -> Activation:

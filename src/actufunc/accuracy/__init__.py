@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-__all__ = ["LargestError", "largest_error", "reference", "sample", "sample_rows", "ulp_error"]
+__all__ = ["LargestError", "beside", "largest_error", "reference", "sample", "sample_rows", "ulp_error"]
 
 
 class LargestError(NamedTuple):
@@ -56,13 +56,24 @@ def largest_error(activation: Activation, points: Array, /, **arguments: Any) ->
     """
     with np.errstate(all="ignore"):
         values = activation(points, **arguments)
-    errors = ulp_error(values, reference(activation, points, **arguments), beside=_beside(activation))
+    errors = ulp_error(values, reference(activation, points, **arguments), beside=beside(activation))
     worst = int(np.argmax(errors))
     return LargestError(float(errors.flat[worst]), float(points.flat[worst]))
 
 
-def _beside(activation: Activation) -> float:
-    """Return the magnitude beside which an error counts: one, for shares of a total and for a sum that may cancel."""
+def beside(activation: Activation) -> float:
+    """Return the magnitude beside which errors of an activation count.
+
+    Parameters
+    ----------
+    activation : Activation
+        Over an axis or of one element.
+
+    Returns
+    -------
+    float
+        One for shares of a total and for a sum that may cancel, else zero.
+    """
     definition = activation.definition
     nodes = definition.expression(definition.options).nodes()
     return 1.0 if definition.reduces or any(node.operation == "axis_threshold" for node in nodes) else 0.0

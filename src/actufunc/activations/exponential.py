@@ -119,7 +119,9 @@ def selu(x: Expression) -> Expression:
 
     .. math:: \operatorname{selu}(x) = \lambda \begin{cases} x & x > 0 \\ \alpha\,(e^x - 1) & x \le 0 \end{cases}
 
-    with :math:`\alpha = 1.6732632423543772` and :math:`\lambda = 1.0507009873554805`. Range (-1.758, inf), increasing.
+    with :math:`\alpha = 1.6732632423543772` and :math:`\lambda = 1.0507009873554805`.
+
+    Range (-1.7581, inf), increasing.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ def identity(x: Expression) -> Expression:
 
     .. math:: \operatorname{identity}(x) = x
 
-    Exact, also on integers, which keep their dtype. The result is a new array.
+    Range (-inf, inf), odd, increasing. Exact, also on integers, which keep their dtype. The result is a new array.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def hard_tanh(x: Expression, min_val: float | Expression = -1, max_val: float | 
 
     .. math:: \operatorname{hard\_tanh}(x) = \min(\max(x, \text{min\_val}), \text{max\_val})
 
-    Exact, also on integers, which keep their dtype if both bounds are integers.
+    Range [min_val, max_val], increasing. Exact, also on integers, which keep their dtype if both bounds are integers.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def hard_sigmoid(x: Expression) -> Expression:
 
     .. math:: \operatorname{hard\_sigmoid}(x) = \frac{\min(\max(x + 3, 0), 6)}{6}
 
-    Range [0, 1].
+    Range [0, 1], increasing.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def sparse_plus(x: Expression) -> Expression:
     .. math:: \operatorname{sparse\_plus}(x) = \begin{cases} 0 & x \le -1 \\ (x + 1)^2/4 & -1 < x < 1 \\ x & x \ge 1
         \end{cases}
 
-    Range [0, inf). Its derivative is `sparse_sigmoid`.
+    Range [0, inf), increasing. Its derivative is `sparse_sigmoid`.
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ def sparse_sigmoid(x: Expression) -> Expression:
 
     .. math:: \operatorname{sparse\_sigmoid}(x) = \frac{\min(\max(x + 1, 0), 2)}{2}
 
-    Range [0, 1]. It is the derivative of `sparse_plus`.
+    Range [0, 1], increasing. It is the derivative of `sparse_plus`.
 
     Parameters
     ----------

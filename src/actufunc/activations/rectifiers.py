@@ -14,7 +14,7 @@ def relu(x: Expression) -> Expression:
 
     .. math:: \operatorname{relu}(x) = \max(x, 0)
 
-    Range [0, inf). Exact, also on integers, which keep their dtype.
+    Range [0, inf), increasing. Exact, also on integers, which keep their dtype.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def relu6(x: Expression) -> Expression:
 
     .. math:: \operatorname{relu6}(x) = \min(\max(x, 0), 6)
 
-    Range [0, 6]. Exact, also on integers, which keep their dtype.
+    Range [0, 6], increasing. Exact, also on integers, which keep their dtype.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def relu_squared(x: Expression) -> Expression:
 
     .. math:: \operatorname{relu\_squared}(x) = \max(x, 0)^2
 
-    Range [0, inf). Continuously differentiable.
+    Range [0, inf), increasing. Continuously differentiable.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def leaky_relu(x: Expression, negative_slope: float | Expression = 0.01) -> Expr
 
     .. math:: \operatorname{leaky\_relu}(x) = \begin{cases} x & x > 0 \\ s\,x & x \le 0 \end{cases}
 
-    Range (-inf, inf) for a positive slope :math:`s`.
+    Range (-inf, inf) for a positive slope :math:`s`, increasing.
 
     Parameters
     ----------
@@ -170,6 +170,8 @@ def prelu(x: Expression, alpha: Expression) -> Expression:
 
     .. math:: \operatorname{prelu}(x) = \begin{cases} x & x > 0 \\ \alpha\,x & x \le 0 \end{cases}
 
+    Range (-inf, inf) for positive `alpha`, increasing.
+
     Parameters
     ----------
     x : array, any shape
@@ -209,7 +211,8 @@ def threshold(x: Expression, threshold: Expression, value: Expression) -> Expres
     .. math:: \operatorname{threshold}(x) = \begin{cases} x & x > \text{threshold} \\ \text{value} & \text{otherwise}
         \end{cases}
 
-    Exact, also on integers, which keep their dtype if both numbers are integers.
+    Range [0.25, inf) for a threshold and a value of 1/4. Exact, also on integers, which keep their dtype if both
+    numbers are integers.
 
     Parameters
     ----------

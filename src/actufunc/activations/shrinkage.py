@@ -17,7 +17,7 @@ def hard_shrink(x: Expression, lambd: float | Expression = 0.5) -> Expression:
 
     .. math:: \operatorname{hard\_shrink}(x) = \begin{cases} x & |x| > \lambda \\ 0 & |x| \le \lambda \end{cases}
 
-    Exact.
+    Range (-inf, inf), odd, increasing. Exact.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def soft_shrink(x: Expression, lambd: float | Expression = 0.5) -> Expression:
     .. math:: \operatorname{soft\_shrink}(x) = \begin{cases} x - \lambda & x > \lambda \\ x + \lambda & x < -\lambda \\
         0 & \text{otherwise} \end{cases}
 
-    The proximal operator of the absolute value.
+    Range (-inf, inf), odd, increasing. The proximal operator of the absolute value.
 
     Parameters
     ----------

@@ -95,7 +95,7 @@ def gelu(x: Expression, approximate: str = "none") -> Expression:
 
     .. math:: \frac{x}{2} \left(1 + \tanh\left(\sqrt{2/\pi}\,(x + 0.044715\,x^3)\right)\right)
 
-    Range [-0.17, inf). The left tail keeps its relative accuracy, which ``1 + erf`` loses.
+    Range [-0.1701, inf). The left tail keeps its relative accuracy, which ``1 + erf`` loses.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def quick_gelu(x: Expression) -> Expression:
 
     .. math:: \operatorname{quick\_gelu}(x) = x\,\sigma(1.702\,x)
 
-    Range [-0.1636, inf). The left tail keeps its relative accuracy.
+    Range [-0.1637, inf). The left tail keeps its relative accuracy.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def mish(x: Expression) -> Expression:
 
     .. math:: \operatorname{mish}(x) = x \tanh(\log(1 + e^x))
 
-    Range [-0.3088, inf). The left tail keeps its relative accuracy.
+    Range [-0.3089, inf). The left tail keeps its relative accuracy.
 
     Parameters
     ----------
@@ -333,7 +333,7 @@ def gaussian(x: Expression) -> Expression:
 
     .. math:: \operatorname{gaussian}(x) = e^{-x^2}
 
-    Range (0, 1]. The tails keep their relative accuracy.
+    Range (0, 1], even. The tails keep their relative accuracy.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from actufunc import __version__
+from actufunc.accuracy.formats import FORMATS
 
 from .problem import ProblemError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _OF_THE_EXTRA = {"rich", "mpmath", "matplotlib"}
 _BAD_INPUT = 2
 _FROM_SIGNAL = 128
+_STRIDE = 4093  # prime, so that the low bits vary
 
 
 class _Parser(argparse.ArgumentParser):
@@ -70,7 +72,49 @@ def _parser() -> argparse.ArgumentParser:
         "--depth", metavar="N", type=int, help="draw the norm of the gradient through N fully connected layers"
     )
     plot.add_argument("--force", action="store_true", help="replace the output if it exists")
+    _add_verify(commands)
     return parser
+
+
+def _add_verify(commands: argparse._SubParsersAction[_Parser]) -> None:
+    verify = commands.add_parser(
+        "verify",
+        allow_abbrev=False,
+        help="measure errors of values and gradients over all inputs",
+        description="Measure how right values and gradients are: all inputs of float16 and bfloat16, all or every so "
+        "many of float32, a sample of float64; and whether range, monotonicity, symmetry and special values are those "
+        "that the docstring states. The exit status is 0 if errors are below 1 ulp, half types are rounded correctly "
+        "and all statements hold, else 1.",
+    )
+    add = verify.add_argument
+    add("names", metavar="NAME", nargs="*", help="functions, as 'actufunc list' names them; all by default")
+    inputs = verify.add_mutually_exclusive_group()
+    inputs.add_argument(
+        "--exhaustive",
+        dest="stride",
+        action="store_const",
+        const=1,
+        default=_STRIDE,
+        help="try all 2^32 inputs of float32",
+    )
+    inputs.add_argument(
+        "--stride",
+        metavar="N",
+        type=int,
+        default=_STRIDE,
+        help=f"try every Nth bit pattern of float32 (default: {_STRIDE}, a million inputs)",
+    )
+    add("--points", metavar="N", type=int, default=2000, help="size of the samples of float64 (default: 2000)")
+    add(
+        "--dtype",
+        action="append",
+        default=[],
+        choices=tuple(FORMATS),
+        help="measure this one only; may be repeated",
+    )
+    add("--jobs", metavar="N", type=int, help="processes that share the work (default: one per processor)")
+    add("--json", metavar="FILE", help="file to keep the results in, from which the same command goes on")
+    add("--markdown", metavar="FILE", help="file to write a table to")
 
 
 def _add_set(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +138,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0, 2 for bad input, or 128 and the number of the signal that ended the run (130 for Ctrl-C).
+        Exit status: 0, 1 if something that was to be verified does not hold, 2 for bad input, or 128 and the number of
+        the signal that ended the run (130 for Ctrl-C).
     """
     arguments = _parser().parse_args(argv)
     try:
@@ -126,6 +171,10 @@ def _run(arguments: argparse.Namespace) -> int:
         from . import plot  # noqa: PLC0415
 
         return plot.run(arguments)
+    if arguments.command == "verify":
+        from . import verify  # noqa: PLC0415
+
+        return verify.run(arguments)
     if arguments.command == "list":
         from . import listing  # noqa: PLC0415
 

@@ -30,6 +30,11 @@ def facts() -> dict[str, str]:
     dict
         Text by heading.
     """
+    return {**versions(), "CPU": processor(), "Threads": threads(), "GPU": accelerator()}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computes."""
     import numba  # noqa: PLC0415
 
     return {
@@ -37,9 +42,6 @@ def facts() -> dict[str, str]:
         "Python": platform.python_version(),
         "NumPy": np.__version__,
         "Numba": numba.__version__,
-        "CPU": processor(),
-        "Threads": threads(),
-        "GPU": accelerator(),
     }
 
 

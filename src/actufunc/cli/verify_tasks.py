@@ -1,0 +1,293 @@
+"""What ``actufunc verify`` has to measure, what it has measured, and the file that keeps it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import importlib.util
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import actufunc
+from actufunc import catalogue
+from actufunc.accuracy import measure
+from actufunc.accuracy.compare import REFERENCE_ULP
+from actufunc.accuracy.findings import Findings
+from actufunc.accuracy.subject import Subject
+
+from .machine import processor, versions
+from .problem import of, shown, stop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from actufunc import Activation
+
+_FORMAT = 1
+_ALL = "all"  # blocks
+_LARGEST, _LARGEST_OF_ROWS = 1.0, 2.0  # ulp; the sum and the quotient over an axis add half an ulp each
+
+
+@dataclass(frozen=True)
+class Task:
+    """A measurement: a function with its keywords, its values or gradients, in one dtype.
+
+    Attributes
+    ----------
+    name : str
+        Of the function.
+    keywords : tuple of pairs
+        Hyperparameters and options.
+    gradient : bool
+        Whether its gradients are measured.
+    dtype : str
+        Of the numbers.
+    size : int
+        Stride for float32 numbers, number of points where a sample is measured, 1 where all inputs are.
+    """
+
+    name: str
+    keywords: tuple[tuple[str, Any], ...]
+    gradient: bool
+    dtype: str
+    size: int
+
+    @property
+    def title(self) -> str:
+        """The function with its options, as one would call it."""
+        options = ", ".join(f"{name}={value}" for name, value in self.keywords)
+        return f"{self.name}({options})" if options else self.name
+
+    @property
+    def what(self) -> str:
+        """What is measured."""
+        return "gradient" if self.gradient else "value"
+
+    @property
+    def key(self) -> str:
+        """Name in the file."""
+        return f"{self.title} {self.what} {self.dtype}"
+
+    @property
+    def function(self) -> Activation:
+        """What is measured."""
+        return catalogue.ACTIVATIONS[self.name]
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether only a sample is measured, against mpmath."""
+        return self.dtype == "float64" or self.function.definition.kind != "elementwise"
+
+    @property
+    def blocks(self) -> int:
+        """Number of parts that are measured one by one."""
+        return 1 if self.is_sample or self.dtype != "float32" else measure.blocks(self.size)
+
+    @property
+    def all(self) -> set[int]:
+        """Numbers of the blocks."""
+        return set(range(self.blocks))
+
+    @property
+    def digest(self) -> str:
+        """Of all that the result depends on."""
+        return hashlib.blake2b(repr((_digest_of_code(), self)).encode(), digest_size=16).hexdigest()
+
+    def written(self, x: float) -> str:
+        """Write a number of this dtype with no more digits than tell it from others."""
+        return str(_types()[self.dtype].type(x))
+
+    def measure(self, block: int) -> Findings:
+        """Measure one of the blocks."""
+        if self.function.definition.kind != "elementwise":
+            return measure.rows(self.function, self.dtype, self.size, **dict(self.keywords))
+        subject = _subject(self.name, self.keywords, gradient=self.gradient)
+        if self.dtype == "float64":
+            return measure.float64(subject, self.size)
+        if self.dtype == "float32":
+            return measure.float32(subject, block, self.size)
+        return measure.half(subject, _types()[self.dtype])
+
+
+@functools.cache
+def _subject(name: str, keywords: tuple[tuple[str, Any], ...], *, gradient: bool) -> Subject:
+    return Subject(catalogue.ACTIVATIONS[name], gradient, dict(keywords))
+
+
+@functools.cache
+def _types() -> dict[str, np.dtype[Any]]:
+    known = {name: np.dtype(name) for name in ("float16", "float32", "float64")}
+    if importlib.util.find_spec("ml_dtypes") is not None:
+        import ml_dtypes  # noqa: PLC0415
+
+        known["bfloat16"] = np.dtype(ml_dtypes.bfloat16)
+    return known
+
+
+@functools.cache
+def _digest_of_code() -> str:
+    """Digest the package but for the command line, and what compiles it for which processor."""
+    package = Path(actufunc.__file__).parent
+    digest = hashlib.blake2b(repr((processor(), versions())).encode(), digest_size=16)
+    for path in sorted(package.rglob("*.py")):
+        if "cli" not in path.relative_to(package).parts:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def tasks(functions: Sequence[Activation], dtypes: Sequence[str], stride: int, points: int) -> list[Task]:
+    """Return all that is to be measured, functions in the given order.
+
+    Parameters
+    ----------
+    functions : sequence of Activation
+        Of the catalogue.
+    dtypes : sequence of str
+        Of `FORMATS`; bfloat16 is left out where there is no ml_dtypes, the half types for functions over an axis.
+    stride, points : int
+        As of `Task.size`.
+
+    Returns
+    -------
+    list of Task
+        One for every function, set of options, values or gradients, and dtype.
+    """
+    return [
+        Task(function.__name__, tuple(keywords.items()), gradient, dtype, size)
+        for function in functions
+        for keywords in catalogue.variants(function)
+        for gradient, dtype, size in _parts(function, dtypes, stride, points)
+    ]
+
+
+def _parts(function: Activation, dtypes: Sequence[str], stride: int, points: int) -> Iterator[tuple[bool, str, int]]:
+    elementwise = function.definition.kind == "elementwise"
+    for gradient in (False, True) if elementwise else (False,):
+        for dtype in dtypes:
+            if dtype == "float64" or (dtype == "float32" and not elementwise):
+                yield gradient, dtype, points
+            elif dtype == "float32":
+                yield gradient, dtype, stride
+            elif elementwise and dtype in _types():
+                yield gradient, dtype, 1
+
+
+@dataclass
+class Record:
+    """What has been measured of a task, all of it or some blocks."""
+
+    done: list[int] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
+
+
+class Results:
+    """What has been measured, in a file or in memory only.
+
+    Parameters
+    ----------
+    path : Path or None
+        A file, which need not exist.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.records: dict[Task, Record] = {}
+        self._others: dict[str, Any] = {}  # records in the file of what is not measured now
+
+    def load(self, wanted: Sequence[Task]) -> int:
+        """Read what the file has, and return how many records of it are out of date, which are dropped."""
+        self._others = self._read()
+        outdated = 0
+        for task in wanted:
+            self.records[task] = Record()
+            known = self._others.pop(task.key, None)
+            if known is None:
+                continue
+            if known["digest"] == task.digest:
+                done = known["done"]
+                done = list(range(task.blocks)) if done == _ALL else done
+                self.records[task] = Record(done, Findings.of_json(known["findings"]))
+            else:
+                outdated += 1
+        return outdated
+
+    def _read(self) -> dict[str, Any]:
+        if self.path is None or not self.path.exists():
+            return {}
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+        except OSError as error:
+            stop(f"cannot read {shown(self.path)}: {of(error)}")
+        except ValueError:
+            content = None
+        if not isinstance(content, dict) or content.get("format") != _FORMAT:
+            stop(f"{shown(self.path)} is no file of actufunc verify; give another, or remove it")
+        results: dict[str, Any] = content["results"]
+        return results
+
+    def left(self) -> list[tuple[Task, int]]:
+        """Return what is still to be measured, with the block; what takes long and cannot be divided first."""
+        jobs = [(task, block) for task, record in self.records.items() for block in sorted(task.all - set(record.done))]
+        return sorted(jobs, key=lambda job: not job[0].is_sample)
+
+    def add(self, task: Task, block: int, findings: Findings) -> None:
+        """Note what a block has shown."""
+        record = self.records[task]
+        record.done.append(block)
+        record.findings.add(findings)
+
+    def same_in_float64(self, task: Task) -> Record | None:
+        """Return the measurement of the reference of a task, if it has been made."""
+        wanted = (task.title, task.what, "float64")
+        same = (record for other, record in self.records.items() if (other.title, other.what, other.dtype) == wanted)
+        return next((record for record in same if record.done), None)
+
+    def save(self, header: dict[str, Any]) -> None:
+        """Write the file, all of it or nothing."""
+        if self.path is None:
+            return
+        own = {
+            task.key: {
+                **{name: value for name, value in dataclasses.asdict(task).items() if name != "keywords"},
+                "keywords": dict(task.keywords),
+                "digest": task.digest,
+                "done": _ALL if len(record.done) == task.blocks else sorted(record.done),
+                "problems": problems(task, self),
+                "findings": record.findings.as_json(),
+            }
+            for task, record in self.records.items()
+            if record.done
+        }
+        content = {"format": _FORMAT, **header, "results": {**self._others, **own}}
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+            temporary.replace(self.path)
+        except OSError as error:
+            stop(f"cannot write {shown(self.path)}: {of(error)}")
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def problems(task: Task, results: Results) -> list[str]:
+    """Return what does not hold of a task, each in a few words."""
+    found = results.records[task].findings
+    elementwise = task.function.definition.kind == "elementwise"
+    largest = _LARGEST if elementwise else _LARGEST_OF_ROWS
+    told = []
+    if task.dtype in {"float32", "float64"} and not found.ulp < largest:
+        told.append(f"error of {found.ulp:.3g} ulp at {task.written(found.at)}")
+    for what, (count, examples) in found.violations.items():
+        places = ", ".join([*map(task.written, examples), *["..."] * (count > len(examples))])
+        told.append(f"{what} at {count:,} input{'s' * (count != 1)} ({places})")
+    if not task.is_sample:
+        reference = results.same_in_float64(task)
+        if reference is not None and not reference.findings.ulp <= REFERENCE_ULP:
+            told.append(f"its reference in float64 is off by {reference.findings.ulp:.3g} ulp")
+    return told
