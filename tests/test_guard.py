@@ -94,7 +94,7 @@ def test_elementwise(case: Case, drawn: dict[str, Any]) -> None:
         drawn["mask"], False
     )
     # Element by element, on arrays of the kernel's own dtype and of one element each.
-    work = np.float64 if common == np.float64 else np.float32
+    work = np.float32 if common == np.float32 else np.float64
     broadcast = [np.broadcast_to(a, out.shape).astype(work) for a in arrays]
     expected = np.full(out.shape, CANARY)
     selected = np.broadcast_to(mask, out.shape)
