@@ -5,7 +5,8 @@ strides of the inputs only), raise on `where`, and leave the vectorised loop whe
 memory with the output. A kernel is called directly only on operands that are contiguous and alike. Everything else goes
 through `numpy.nditer`, which hands out contiguous chunks, casting, broadcasting and resolving overlap on the way.
 
-Half types are computed in float64 and rounded once. Arrays of nothing but one half type are seen as the bits of their
+Half types are computed in float64 and rounded once, with scalar hyperparameters of float32 as everywhere: a product
+with one is exact then, so that no tie is missed. Arrays of nothing but one half type are seen as the bits of their
 elements, for which there are kernels; beside other dtypes the kernel in float64 computes, chunk by chunk.
 """
 
@@ -112,7 +113,7 @@ class _Elementwise:
         self.out = call.out if call.out is not Ellipsis else None
         self.inputs = list(arrays.values())
         arrays = {key: np.asarray(array) for key, array in arrays.items()}
-        expression, arrays = put_scalars_in(call, arrays, self.work)
+        expression, arrays = put_scalars_in(call, arrays, self.settled.work)
         self.operands = list(arrays.values())
         given = [*self.operands, *([] if self.out is None else [self.out])]
         self.is_of_halves = is_half(self.dtype) and all(o.dtype == self.dtype for o in given)

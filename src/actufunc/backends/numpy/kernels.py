@@ -81,6 +81,13 @@ class Elementwise:
             return compiled(build, self._function)
 
 
+# Half of a subnormal number of bfloat16, 2**-133 to 2**-126, may be a tie. A curve that has the slope 1/2 at zero, as
+# x*sigmoid(x), passes it on one side, by so little that float64 does not see it: x*(1/2 + x/4). As f(s*x)/s it bends s
+# times as much, x*(1/2 + s*x/4), to the same side. Here s*x is 2**-23 to 2**-15, enough to be seen in float64 and too
+# little for higher terms; and a result that differs by more than `_BEND` from the other is not that of such a curve.
+_TINY, _MAGNIFIED, _BEND = 2.0**-125, 2.0**110, 2.0**-10
+
+
 class Halves:
     """The kernel of an elementwise expression of half-precision arrays, on their bits.
 
@@ -106,19 +113,25 @@ class Halves:
     def __init__(self, name: str, expression: Expression, arguments: tuple[str, ...], dtype: np.dtype[Any]) -> None:
         numbers = np.arange(1 << 16, dtype=np.uint16).view(dtype)
 
-        def values(part: Expression, argument: str) -> Array:
-            result: Array = elementwise(name, part, (argument,), HALVES_IN).serial(numbers.astype(HALVES_IN))
+        def compute(part: Expression, argument: str, scale: float = 1.0) -> Array:
+            in_wide = elementwise(name, part, (argument,), HALVES_IN)
+            result: Array = in_wide.serial(scale * numbers.astype(HALVES_IN)) / scale
             return result
 
         if len(arguments) == 1:
             with np.errstate(all="ignore"):
-                tables = [to_bits(dtype)(values(expression, *arguments))]
+                values, magnified = (compute(expression, *arguments, scale) for scale in (1.0, _MAGNIFIED))
+                bits = to_bits(dtype)
+                is_tie = bits(np.nextafter(values, -np.inf)) != bits(np.nextafter(values, np.inf))
+                is_tie &= abs(numbers.astype(HALVES_IN)) < _TINY
+                is_tie &= abs(magnified - values) < _BEND * abs(values)
+                tables = [bits(np.where(is_tie, magnified, values))]
             kernel = _bits_kernel("look_up_results", LOOK_UP, tables, 1)
         else:
             name = f"{name}_{dtype.name}"
             text, parts = half_source(name, expression, arguments, dtype)
             with np.errstate(all="ignore"):
-                tables = [values(*part) for part in parts]
+                tables = [compute(*part) for part in parts]
             kernel = _bits_kernel(name, text, tables, len(arguments))
         self.serial = functools.partial(kernel, *tables)
 
