@@ -110,6 +110,19 @@ class Case:
         return self.function(*arrays, **dict(self.keywords), **keywords)
 
     @property
+    def of_halves(self) -> Case:
+        """The same with scalar hyperparameters rounded to float32, as they are beside half-precision arrays."""
+        values = self.function.definition.hyperparameters | dict(self.keywords)
+        return Case(
+            self.function,
+            tuple(
+                (k, v if isinstance(v, str) else float(np.float32(v)))
+                for k, v in values.items()
+                if isinstance(v, str | int | float)
+            ),
+        )
+
+    @property
     def grad(self) -> Case:
         return Case(self.function.grad, self.keywords)
 

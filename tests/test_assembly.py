@@ -9,15 +9,18 @@ import platform
 import re
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
-from conftest import ELEMENTWISE, OVER_AXIS, Case
+from conftest import ELEMENTWISE, OVER_AXIS, Case, representatives
 from numba import njit, types, vectorize
 from numba.core.compiler_lock import global_compiler_lock
 from numba.np.ufunc.wrappers import build_ufunc_wrapper
 
+from actufunc import gelu
 from actufunc.backends.numpy import compiling, lower
 from actufunc.backends.numpy.lower_axis import Layout, axis_source
+from actufunc.backends.numpy.lower_half import LOOK_UP, half_source
 from actufunc.backends.writer import AMPLIFIERS
 
 pytestmark = pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="reads x86-64 assembly")
@@ -88,6 +91,35 @@ def test_over_axis(case: Case, dtype: np.dtype[Any], layout: Layout) -> None:
     assert not re.search(r"@(?:exp|log|tanh|pow|fma)f?\b", assembly), "a call into the C library"
     if keeps:
         assert source.count("exp(") == has_exponential, "the exponential is computed once per element"
+
+
+LIBRARY = re.compile(r"call.*@(?:exp|log|tanh|pow|fma|__\w*hf\w*|__\w*bf\w*)\b")
+BITS = types.uint16[::1]
+
+
+@pytest.mark.parametrize("case", [*representatives(ELEMENTWISE), Case(gelu)], ids=repr)
+def test_halves(case: Case) -> None:
+    """A vjp: the gradient is looked up one by one where it is costly, the rest is in vectors from bits to bits."""
+    dtype = np.dtype(np.float16 if case.function is gelu else ml_dtypes.bfloat16)
+    definition = case.function.vjp.definition
+    expression = definition.expression(definition.options).substitute(dict(case.keywords))
+    names = [name for name in definition.arguments if name not in dict(case.keywords)]
+    source, parts = half_source("probe", expression, names, dtype)
+    signature = types.void(*[types.float64[::1]] * len(parts), *[BITS] * (len(names) + 1))
+    compiled = njit([signature], error_model="numpy")(compiling.function("probe", source))
+    (ir,), (assembly,) = compiled.inspect_llvm().values(), compiled.inspect_asm().values()
+    assert re.search(r"store <(?:2|4|8|16|32) x i16>", ir), "the loop is not vectorised"
+    assert re.search(rf"f(?:add|mul|sub) {VECTORS['float64']}", ir), "the loop is not vectorised"
+    assert not LIBRARY.search(ir), "a call into a library"
+    assert len(re.findall(r"load atomic", ir)) >= len(parts)
+    assert "gather" not in assembly
+
+
+def test_look_up() -> None:
+    function = compiling.function("look_up_results", LOOK_UP)
+    (assembly,) = njit([types.void(BITS, BITS, BITS)])(function).inspect_asm().values()
+    assert "gather" not in assembly
+    assert not re.search(r"call.*NRT", assembly), "a bound or an index is checked"
 
 
 def test_strided_input_leaves_the_vectorised_loop() -> None:

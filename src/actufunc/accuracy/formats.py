@@ -31,5 +31,5 @@ FORMATS = {
 
 
 def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype in which kernels compute results of `dtype`: float32 for the half types."""
+    """Return the dtype to which scalar hyperparameters are rounded beside `dtype`: float32 for the half types."""
     return np.dtype(np.float64 if FORMATS[dtype.name].precision > FORMATS["float32"].precision else np.float32)

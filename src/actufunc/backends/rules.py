@@ -64,13 +64,17 @@ def unsupported(name: str, dtype: np.dtype[Any], key: str) -> TypeError:
 
 
 def is_half(dtype: np.dtype[Any]) -> bool:
-    """Tell whether a dtype has 16 bits, so that float32 is precision enough to compute it in."""
+    """Tell whether a dtype is a float of 16 bits, which is computed in a wider one."""
     return dtype.name in HALF_TYPES
 
 
 @functools.cache
 def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
-    """Return the dtype in which `dtype` is computed, float32 for the half types; None if it is not supported."""
+    """Return the dtype in which `dtype` is computed; None if it is not supported.
+
+    That is float32 for the half types, except that NumPy's elementwise functions are computed in float64, with
+    hyperparameters of float32.
+    """
     if is_half(dtype):
         return np.dtype(np.float32)
     return dtype.newbyteorder("=") if dtype.name in {"float32", "float64"} or dtype.kind in "iub" else None

@@ -4,6 +4,10 @@ This is the guard in front of Numba's ufuncs, which write out of bounds when `ou
 strides of the inputs only), raise on `where`, and leave the vectorised loop where an input is not contiguous or shares
 memory with the output. A kernel is called directly only on operands that are contiguous and alike. Everything else goes
 through `numpy.nditer`, which hands out contiguous chunks, casting, broadcasting and resolving overlap on the way.
+
+Half types are computed in float64 and rounded once, with scalar hyperparameters of float32 as everywhere: a product
+with one is exact then, so that no tie is missed. Arrays of nothing but one half type are seen as the bits of their
+elements, for which there are kernels; beside other dtypes the kernel in float64 computes, chunk by chunk.
 """
 
 from __future__ import annotations
@@ -13,10 +17,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from actufunc.backends.rules import rounded, scalars_of, settle, unsupported, working_dtype
+from actufunc.backends.rules import is_half, rounded, scalars_of, settle, unsupported, working_dtype
 
 from . import parallel
-from .kernels import elementwise
+from .kernels import elementwise, to_bits
+from .lower_half import HALVES_IN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +30,10 @@ if TYPE_CHECKING:
     from actufunc.formula.expression import Expression
     from actufunc.protocol import Call
 
-    from .kernels import Elementwise
+    from .kernels import Elementwise, Halves
 
+
+_BITS = np.dtype(np.uint16)
 
 # Elements of a row that the vectorised loop is worth entering for.
 _LEAST_ROW = 32
@@ -101,21 +108,30 @@ class _Elementwise:
         scalars = scalars_of(call)
         arrays = {key: as_array(name, key, v) for key, v in call.operands.items() if key not in scalars}
         self.settled = settle(call, arrays, self.mask, check_out)
-        self.dtype, self.work, self.shape = self.settled.dtype, self.settled.work, self.settled.shape
+        self.dtype, self.shape = self.settled.dtype, self.settled.shape
+        self.work = HALVES_IN if is_half(self.dtype) else self.settled.work
         self.out = call.out if call.out is not Ellipsis else None
         self.inputs = list(arrays.values())
         arrays = {key: np.asarray(array) for key, array in arrays.items()}
-        expression, arrays = put_scalars_in(call, arrays, self.work)
+        expression, arrays = put_scalars_in(call, arrays, self.settled.work)
         self.operands = list(arrays.values())
-        self.kernel = elementwise(call.definition.identifier, expression, tuple(arrays), self.work)
+        given = [*self.operands, *([] if self.out is None else [self.out])]
+        self.is_of_halves = is_half(self.dtype) and all(o.dtype == self.dtype for o in given)
+        kernel_of = self.dtype if self.is_of_halves else self.work
+        self.kernel = elementwise(call.definition.identifier, expression, tuple(arrays), kernel_of)
         alone = len(arrays) == 1 and type(call.operands["x"]) is np.ndarray and call.keywords.keys() <= {"out"}
-        if alone and arrays["x"].dtype == self.work == self.dtype:
-            call.kernels = self.kernel.serial, _large(self.kernel)
+        if alone and arrays["x"].dtype == kernel_of == self.dtype:
+            large = _of_halves(self.kernel) if self.is_of_halves else _large(self.kernel)
+            call.kernels = large if self.is_of_halves else self.kernel.serial, large
+        if self.is_of_halves:
+            self.work = _BITS
+            self.operands = [o.view(_BITS) for o in self.operands]
 
     def result(self) -> Any:
         """Compute."""
         result = self._allocate() if self.out is None else self.out
         target = np.asarray(result)  # matrices and masked arrays have ideas of their own about assignment
+        target = target.view(_BITS) if self.is_of_halves else target
         operands = [*self.operands, target]
         sharing = [o for o in self.operands if np.may_share_memory(o, target)]
         contiguous = self._are_contiguous(operands)
@@ -161,6 +177,9 @@ class _Elementwise:
 
     def _chunk_by_chunk(self, out: np.ndarray[Any, Any], *, aside: bool) -> None:
         """Run the kernel over chunks in which every operand is contiguous."""
+        rounds_to = to_bits(out.dtype) if is_half(out.dtype) and out.dtype.isnative else None
+        if rounds_to is not None:
+            out, aside = out.view(_BITS), True
         operands: list[Any] = [*self.operands, out]
         access = "writeonly" if self.mask is None else "readwrite"
         contiguous = ["contig", "aligned", "nbo", "overlap_assume_elementwise"]
@@ -187,18 +206,32 @@ class _Elementwise:
                 *inputs, output = chunk[: len(self.operands) + 1]
                 if aside:
                     selected = True if self.mask is None else chunk[-1]
-                    np.copyto(output, self.kernel.serial(*inputs), where=selected, casting="unsafe")
+                    values = self.kernel.serial(*inputs)
+                    values = values if rounds_to is None else rounds_to(values)
+                    np.copyto(output, values, where=selected, casting="unsafe")
                 else:
                     self.kernel.serial(*inputs, output)
 
 
-def _large(kernel: Elementwise) -> Any:
+def _large(kernel: Elementwise | Halves) -> Any:
     """Return what serves large contiguous arrays of the kernel's dtype."""
 
     def compute(x: np.ndarray[Any, Any], out: np.ndarray[Any, Any] | None = None) -> np.ndarray[Any, Any]:
         result = np.empty_like(x) if out is None else out
         parallel.elementwise(kernel, (x, result))
         return result
+
+    return compute
+
+
+def _of_halves(kernel: Elementwise | Halves) -> Any:
+    """Return what serves contiguous and small arrays of a half type."""
+
+    def compute(x: np.ndarray[Any, Any], out: np.ndarray[Any, Any] | None = None) -> Any:
+        x = x if x.flags.forc else x.copy("K")
+        result = np.empty_like(x) if out is None else out
+        parallel.elementwise(kernel, (x.view(_BITS), result.view(_BITS)))
+        return result if x.ndim or out is not None else result[()]
 
     return compute
 

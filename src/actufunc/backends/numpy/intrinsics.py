@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 
 from actufunc.backends.writer import PRIMITIVES
 
-from .simd import double_word, elementary, exponential, logarithm, normal, single
+from .simd import double_word, elementary, exponential, half, logarithm, normal, single
 from .simd.lanes import FLOAT32, FLOAT64, DoubleWord, Lane
 from .vectors import prefer_wide
 
@@ -37,7 +37,7 @@ def _intrinsic(function: Callable[..., Any], result: str = "float", *, arity: in
     """Make a function over lanes callable from code that Numba compiles.
 
     A float argument becomes a `Lane`, a tuple of two floats a `DoubleWord`. `result` names the kind of the result:
-    "float", "wide", "truth" or "integer" of the same width. `arity` leaves optional arguments away.
+    "float", "wide", "truth" or "integer" of the same width, "half" for 16 bits. `arity` leaves optional arguments away.
     """
 
     def typing(_context: Any, *arguments: Any) -> tuple[Any, Any]:
@@ -50,6 +50,7 @@ def _intrinsic(function: Callable[..., Any], result: str = "float", *, arity: in
             "wide": types.UniTuple(number, 2),
             "truth": types.boolean,
             "integer": types.int32 if form is FLOAT32 else types.int64,
+            "half": types.uint16,
         }
 
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -105,6 +106,22 @@ def _store(_context: Any, array: Any, index: Any, value: Any) -> Any:  # noqa: A
     return types.void(array, types.intp, array.dtype), generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def _look_up(_context: Any, table: Any, bits: Any) -> Any:
+    """Load the element of a table that 16 bits number.
+
+    As an atomic load, which is an ordinary one on processors that align, but which LLVM leaves alone: it would gather,
+    and that takes four times as long (2.4 ns against 0.6 in a vjp, on Zen 5).
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, values[0]).data
+        place = builder.gep(data, [builder.zext(values[1], context.get_value_type(types.intp))])
+        return builder.load_atomic(place, "monotonic", signature.return_type.bitwidth // 8)
+
+    return table.dtype(table, bits), generate
+
+
 _VANISHING = (exponential.exp, exponential.logistic, normal.normal_cdf, normal.normal_pdf)
 
 NAMES: dict[str, Any] = {
@@ -129,8 +146,11 @@ NAMES: dict[str, Any] = {
         for name, function in vars(module).items()
         if name.startswith("wide_")
     },
+    **{function.__name__: _intrinsic(function) for function in (half.from_float16, half.from_bfloat16)},
+    **{function.__name__: _intrinsic(function, "half") for function in (half.to_float16, half.to_bfloat16)},
     "order_key": _intrinsic(elementary.order_key, "integer"),
     "load": _load,
+    "look_up": _look_up,
     "store": _store,
     "rounded": _intrinsic(double_word.rounded),
     "low_word": _intrinsic(double_word.low_word),

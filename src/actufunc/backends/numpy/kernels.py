@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actufunc.backends.rules import is_half
 from actufunc.backends.writer import PRIMITIVES
 
 from .compiling import compiled, function, once
 from .lower import source
 from .lower_axis import axis_source
+from .lower_half import HALVES_IN, LOOK_UP, half_source
 
 if TYPE_CHECKING:
     from actufunc.formula.expression import Expression
@@ -19,8 +22,9 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-_elementwise: dict[tuple[Expression, tuple[str, ...], np.dtype[Any]], Elementwise] = {}
+_elementwise: dict[tuple[Expression, tuple[str, ...], np.dtype[Any]], Elementwise | Halves] = {}
 _parallel: dict[Elementwise, np.ufunc] = {}
+_of_bits: dict[str, np.ufunc] = {}
 _axis: dict[tuple[Expression, tuple[str, ...], np.dtype[Any], Layout, bool], OverAxis] = {}
 
 
@@ -77,10 +81,101 @@ class Elementwise:
             return compiled(build, self._function)
 
 
-def elementwise(name: str, expression: Expression, arguments: tuple[str, ...], dtype: np.dtype[Any]) -> Elementwise:
-    """Return the kernels of an elementwise expression; see `Elementwise`."""
+# Half of a subnormal number of bfloat16, 2**-133 to 2**-126, may be a tie. A curve that has the slope 1/2 at zero, as
+# x*sigmoid(x), passes it on one side, by so little that float64 does not see it: x*(1/2 + x/4). As f(s*x)/s it bends s
+# times as much, x*(1/2 + s*x/4), to the same side. Here s*x is 2**-23 to 2**-15, enough to be seen in float64 and too
+# little for higher terms; and a result that differs by more than `_BEND` from the other is not that of such a curve.
+_TINY, _MAGNIFIED, _BEND = 2.0**-125, 2.0**110, 2.0**-10
+
+
+class Halves:
+    """The kernel of an elementwise expression of half-precision arrays, on their bits.
+
+    Of one array all results are looked up, which takes 0.19 to 0.21 ns per element on one thread from 100,000 elements
+    on (Zen 5). In the same run relu took 0.45 ns where halves are computed in registers, and in float32 on as many
+    elements relu took 0.08 to 0.16 ns, sigmoid 0.37 and gelu 0.67. So there is no kernel but the table.
+
+    Parameters
+    ----------
+    name, expression, arguments
+        As for `Elementwise`.
+    dtype : numpy.dtype
+        Half type of all arrays.
+
+    Attributes
+    ----------
+    serial : callable
+        Takes arrays of uint16 whose last axis is contiguous.
+    """
+
+    is_costly = True  # for a lookup, too, takes as long per byte as a sigmoid, and does not wait for memory
+
+    def __init__(self, name: str, expression: Expression, arguments: tuple[str, ...], dtype: np.dtype[Any]) -> None:
+        numbers = np.arange(1 << 16, dtype=np.uint16).view(dtype)
+
+        def compute(part: Expression, argument: str, scale: float = 1.0) -> Array:
+            in_wide = elementwise(name, part, (argument,), HALVES_IN)
+            result: Array = in_wide.serial(scale * numbers.astype(HALVES_IN)) / scale
+            return result
+
+        if len(arguments) == 1:
+            with np.errstate(all="ignore"):
+                values, magnified = (compute(expression, *arguments, scale) for scale in (1.0, _MAGNIFIED))
+                bits = to_bits(dtype)
+                is_tie = bits(np.nextafter(values, -np.inf)) != bits(np.nextafter(values, np.inf))
+                is_tie &= abs(numbers.astype(HALVES_IN)) < _TINY
+                is_tie &= abs(magnified - values) < _BEND * abs(values)
+                tables = [bits(np.where(is_tie, magnified, values))]
+            kernel = _bits_kernel("look_up_results", LOOK_UP, tables, 1)
+        else:
+            name = f"{name}_{dtype.name}"
+            text, parts = half_source(name, expression, arguments, dtype)
+            with np.errstate(all="ignore"):
+                tables = [compute(*part) for part in parts]
+            kernel = _bits_kernel(name, text, tables, len(arguments))
+        self.serial = functools.partial(kernel, *tables)
+
+
+def _bits_kernel(name: str, text: str, tables: list[Array], arity: int) -> np.ufunc:
+    """Compile a function of tables, of arrays of bits and of the output, as a generalised ufunc."""
+
+    def make() -> np.ufunc:
+        import numba  # noqa: PLC0415
+
+        written = function(name, text)
+        bits = numba.types.uint16[::1]
+        signature = numba.types.void(*(numba.typeof(table) for table in tables), *[bits] * (arity + 1))
+        layout = ",".join(["(m)"] * len(tables) + ["(n)"] * arity) + "->(n)"
+        kernel: np.ufunc = compiled(
+            lambda *, cache: numba.guvectorize([signature], layout, cache=cache)(written), written
+        ).ufunc
+        return kernel
+
+    return once(_of_bits, text, make)
+
+
+def to_bits(dtype: np.dtype[Any]) -> np.ufunc:
+    """Return what rounds float64 to the bits of a half type; ml_dtypes rounds to float32 first."""
+
+    def make() -> np.ufunc:
+        import numba  # noqa: PLC0415
+
+        name = f"to_{dtype.name}_bits"
+        written = function(name, f"def {name}(x):\n    return to_{dtype.name}(x)\n")
+        signature = numba.types.uint16(numba.types.float64)
+        kernel: np.ufunc = compiled(lambda *, cache: numba.vectorize([signature], cache=cache)(written), written).ufunc
+        return kernel
+
+    return once(_of_bits, dtype.name, make)
+
+
+def elementwise(
+    name: str, expression: Expression, arguments: tuple[str, ...], dtype: np.dtype[Any]
+) -> Elementwise | Halves:
+    """Return the kernels of an elementwise expression; see `Elementwise` and `Halves`."""
+    make = Halves if is_half(dtype) else Elementwise
     key = (expression, arguments, dtype)
-    return once(_elementwise, key, lambda: Elementwise(name, expression, arguments, dtype))
+    return once(_elementwise, key, lambda: make(name, expression, arguments, dtype))
 
 
 class OverAxis:

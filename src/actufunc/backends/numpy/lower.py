@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from actufunc.backends.rules import is_half, working_dtype
 from actufunc.backends.writer import SingleWriter, Writer, identifier, is_rounded_once
 
 from .lower_axis import Layout, axis_source
+from .lower_half import HALVES_IN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +73,7 @@ def source(
     arguments : sequence of str
         Its array parameters, in order.
     dtype : numpy.dtype
-        Of all arrays; half types are computed in float32.
+        Of all arrays; half types are computed in float64, over an axis in float32.
     layout : Layout, optional
         How the arrays of an expression that reduces over an axis lie in memory.
 
@@ -81,5 +83,5 @@ def source(
         Python source of one function.
     """
     if layout is None:
-        return elementwise_source(name, expression, arguments, dtype)
-    return axis_source(name, expression, arguments, dtype, layout, keep=True)[0]
+        return elementwise_source(name, expression, arguments, HALVES_IN if is_half(dtype) else dtype)
+    return axis_source(name, expression, arguments, working_dtype(dtype) or dtype, layout, keep=True)[0]

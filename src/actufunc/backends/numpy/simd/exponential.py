@@ -219,7 +219,8 @@ def wide_exp(x: Argument) -> DoubleWord:
 # Where the logistic function is 1 to 2**-57.
 _LOGISTIC_IS_ONE = 40.0
 # On the left of the first, exp(-x) is computed divided by two to the power of the second, and so is the result.
-# They are chosen such that all powers of two are normal numbers down to -LIMIT, and that no low word underflows on the right.
+# They are chosen such that all powers of two are normal numbers down to -LIMIT, and that no low word underflows on the
+# right.
 _FAR_LEFT = (-600.0, 1020)
 # A product with a `times` below the first is computed from `times` multiplied by two to the power of the second.
 _SMALL_PRODUCT = (2.0**-800, 600)
