@@ -24,7 +24,8 @@ from numba.core.compiler_lock import global_compiler_lock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_INTERLEAVED = 4
+_INTERLEAVE = "llvm.loop.interleave.count", ir.Constant(ir.IntType(32), 4)
+_SKIP = "llvm.loop.vectorize.enable", ir.Constant(ir.IntType(1), False)  # noqa: FBT003
 _ATTRIBUTE = '"prefer-vector-width"="512"'
 
 
@@ -34,20 +35,26 @@ def prefer_wide(function: Any) -> None:
 
 
 def interleave(function: Any) -> None:
-    """Ask for several vectors at a time in the loops of an `llvmlite.ir.Function`."""
-    before = set()
+    """Ask for several vectors at a time in the loops of an `llvmlite.ir.Function`.
+
+    The second loop of a ufunc is for operands with gaps, which no kernel of ours is called with: it is left alone, for
+    to vectorise it too takes as long as all the rest.
+    """
+    before, loops = set(), 0
     for block in function.blocks:
         before.add(block)
         end = block.terminator
         if end is not None and end.opname == "br" and any(target in before for target in end.operands):
-            end.set_metadata("llvm.loop", _loop_metadata(function.module))
+            skipped = function.name.startswith("__ufunc__") and loops > 0
+            end.set_metadata("llvm.loop", _loop_metadata(function.module, _SKIP if skipped else _INTERLEAVE))
+            loops += 1
 
 
-def _loop_metadata(module: Any) -> Any:
+def _loop_metadata(module: Any, hint: tuple[str, ir.Constant]) -> Any:
     """Return metadata of one loop, the first operand of which is, as LLVM wants it, the metadata itself."""
-    count = module.add_metadata(["llvm.loop.interleave.count", ir.Constant(ir.IntType(32), _INTERLEAVED)])
-    loop = ir.MDValue(module, [count, count], name=str(len(module.metadata)))
-    loop.operands = (loop, count)
+    said = module.add_metadata(list(hint))
+    loop = ir.MDValue(module, [said, said], name=str(len(module.metadata)))
+    loop.operands = (loop, said)
     return loop
 
 

@@ -23,8 +23,8 @@ def _both_numbers(a: Lane, b: Lane) -> Lane:
     return Lane(a.builder, a.builder.fcmp_ordered("ord", a.value, b.value), a.format)
 
 
-# Most comparisons are with a constant. Bits of one sign are in the order of the magnitudes as they are, so that no integer
-# with the order of all floats need be made there.
+# Most comparisons are with a constant. Bits of one sign are in the order of the magnitudes as they are, so that no
+# integer with the order of all floats need be made there.
 
 
 def _constant(x: Lane) -> float | None:
