@@ -201,8 +201,10 @@ class Attack:
 
     def _expected(self) -> Array:
         """Apply the function element by element, or row by row, to contiguous arrays of the kernel's dtype."""
-        work = np.dtype(np.float64 if self.dtype == np.float64 else np.float32)
-        keywords = dict(self.plan.case.keywords)
+        in_float32 = (np.float32, np.float16) if "axis" in self.keywords else (np.float32,)
+        work = np.dtype(np.float32 if self.dtype in in_float32 else np.float64)
+        is_half = self.dtype == np.float16 and "axis" not in self.keywords
+        keywords = dict((self.plan.case.of_halves if is_half else self.plan.case).keywords)
         with np.errstate(all="ignore"), actufunc.num_threads(1):
             inputs = [np.broadcast_to(i.astype(work), self.selected.shape) for i in self.inputs]
             result = np.zeros(self.selected.shape, work)

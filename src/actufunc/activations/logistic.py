@@ -154,7 +154,7 @@ def _(x: Expression) -> Expression:
     inside = clip(x, 0, 1)
     product = inside * (1 - inside)
     # Not 1/where(product == 0, 1, product): compilers divide before they choose, and dividing by zero warns.
-    slope = 1 / (product + where(product == 0, 1, 0))
+    slope = rounded_once(1 / (product + where(product == 0, 1, 0)))
     return where(x > 0, where(x < 1, slope, where(x == 1, math.inf, math.nan)), where(x == 0, math.inf, math.nan))
 
 
