@@ -21,6 +21,7 @@ from actufunc import gelu
 from actufunc.backends.numpy import compiling, lower
 from actufunc.backends.numpy.lower_axis import Layout, axis_source
 from actufunc.backends.numpy.lower_half import LOOK_UP, half_source
+from actufunc.backends.numpy.vectors import wide_loops
 from actufunc.backends.writer import AMPLIFIERS
 
 pytestmark = pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="reads x86-64 assembly")
@@ -33,7 +34,7 @@ def loop_of(function: Any, dtype: np.dtype[Any], arguments: int) -> tuple[str, s
     number = getattr(types, dtype.name)
     built = vectorize([number(*[number] * arguments)])(function)
     (result,) = built._dispatcher.overloads.values()
-    with global_compiler_lock:
+    with wide_loops(), global_compiler_lock:
         info = build_ufunc_wrapper(
             result.library,
             result.target_context,

@@ -41,11 +41,14 @@ def interleave(function: Any) -> None:
     to vectorise it too takes as long as all the rest.
     """
     before, loops = set(), 0
+    is_ufunc = function.name.startswith("__ufunc__")
     for block in function.blocks:
-        before.add(block)
+        # Not the block that joins both branches around the loops of a ufunc, which stands before them.
+        if not is_ufunc or block.name.startswith("for.cond"):
+            before.add(block)
         end = block.terminator
         if end is not None and end.opname == "br" and any(target in before for target in end.operands):
-            skipped = function.name.startswith("__ufunc__") and loops > 0
+            skipped = is_ufunc and loops > 0
             end.set_metadata("llvm.loop", _loop_metadata(function.module, _SKIP if skipped else _INTERLEAVE))
             loops += 1
 
