@@ -113,7 +113,7 @@ def _errors(
                 plain = difference * inverse_units[max(exponent, lowest) - lowest]
                 error = difference * inverse_units[max(exponent, least) - lowest]
             distance, doubt = plain - 0.5, 0.0
-        verdicts[i] = 0 if distance < -doubt else 1 if distance > doubt else 2
+        verdicts[i] = RIGHT if distance < -doubt else WRONG if distance > doubt else UNDECIDED
         if plain > plain_worst:
             plain_worst, plain_at = plain, i
         if error > worst:

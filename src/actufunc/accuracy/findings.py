@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _SHOWN = 5  # inputs that are kept of each kind of violation
 
@@ -64,6 +67,10 @@ class Findings:
         if count:
             before, known = self.violations.get(what, (0, []))
             self.violations[what] = before + count, [*known, *examples][:_SHOWN]
+
+    def violate_at(self, what: str, inputs: np.ndarray[Any, Any]) -> None:
+        """Note at which inputs something does not hold."""
+        self.violate(what, inputs.size, inputs[:_SHOWN].astype(float).tolist())
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields as JSON has them: infinity and NaN, which it lacks, become strings."""

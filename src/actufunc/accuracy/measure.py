@@ -143,7 +143,7 @@ class _Tally:
 
     def _check_rounding(self, x: Array, wrong: Array) -> None:
         if self.dtype.name != "float32":
-            self.found.violate("rounding", int(np.count_nonzero(wrong)), x[wrong].astype(float).tolist())
+            self.found.violate_at("rounding", x[wrong])
 
     def finish(self) -> Findings:
         """Ask mpmath about what is undecided, and about the largest errors."""
@@ -236,7 +236,7 @@ def _of_rows(function: Activation, x: Array, keywords: dict[str, Any]) -> Findin
     found = _found(inputs, judged, plain)
     laws = stated.laws(function)
     outside = ((values < laws.low) | (values > laws.high)).ravel()
-    found.violate("range", int(np.count_nonzero(outside)), inputs[outside].astype(float).tolist())
+    found.violate_at("range", inputs[outside])
     return found
 
 

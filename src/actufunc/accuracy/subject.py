@@ -25,7 +25,6 @@ NEAR_ROOT, OF_TERMS = 2.0, 0.25
 
 _SEARCHED = 1 << 12  # points between which a root is looked for
 _LOOP = 100  # elements that go through the vectorised body of a loop
-_EXAMPLES = 5
 
 
 @dataclass(frozen=True)
@@ -115,21 +114,16 @@ class Subject:
         """
         laws = self.laws
 
-        def note(what: str, x: Array, violated: Array) -> None:
-            count = int(np.count_nonzero(violated))
-            if count:
-                found.violate(what, count, x[1:][violated][:_EXAMPLES].astype(float).tolist())
-
         for (x, y), falls in ((up, np.less), (down, np.greater)):
             # What is rounded to nearest is within bounds that are rounded so, too.
             low, high = (y.dtype.type(x.dtype.type(bound)) for bound in (laws.low, laws.high))
-            note("range", x, (y[1:] < low) | (y[1:] > high))
+            found.violate_at("range", x[1:][(y[1:] < low) | (y[1:] > high)])
             if laws.increasing:
-                note("monotonicity", x, falls(y[1:], y[:-1]))
+                found.violate_at("monotonicity", x[1:][falls(y[1:], y[:-1])])
         if laws.parity:
             a, b = up[1][1:], down[1][1:]
             differ = a != laws.parity * b
-            note("symmetry", up[0], differ & ~(np.isnan(a) & np.isnan(b)))
+            found.violate_at("symmetry", up[0][1:][differ & ~(np.isnan(a) & np.isnan(b))])
 
     def check_special_values(self, dtype: np.dtype[Any], found: Findings) -> None:
         """Note where special values, alone and in a loop, are not those that are stated; signs of zeros count."""

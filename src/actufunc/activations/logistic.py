@@ -138,8 +138,7 @@ def logit(x: Expression) -> Expression:
     array([       -inf, -1.09861229,  0.        ,         inf])
     """
     # Between 1/4 and 3/4 up to the sign the logarithm of (1 - t)/t = 1 + (1 - 2*t)/t with t the lesser of x and 1 - x,
-    # where all differences are exact. Outside, the divisor must not be zero, nor x
-    # infinite.
+    # where all differences are exact. Outside, the divisor must not be zero, nor x infinite.
     is_middle = absolute(x - 0.5) < 0.25  # noqa: PLR2004
     t = where(is_middle, where(x < 0.5, x, 1 - x), 0.5)  # noqa: PLR2004
     magnitude = log1p((1 - 2 * t) / t)

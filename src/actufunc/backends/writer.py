@@ -35,8 +35,8 @@ TAKING_FACTOR = SCALED_LAST
 # Operations that a primitive of the backend computes, in many instructions.
 PRIMITIVES = AMPLIFIERS | {"tanh"}
 
-# Operations that round their result, and those that only choose among what they are given.
-_ROUNDING = frozenset({"add", "subtract", "multiply", "divide", "sqrt"})
+# Operations that round their result.
+_ROUNDING = ARITHMETIC - {"negative"}
 
 # Operations that map integers to integers, exactly, as Numba writes them; the intrinsics are for floats.
 INTEGER_TEXT = {

@@ -12,6 +12,7 @@ from rich.text import Text
 from actufunc.accuracy.formats import FORMATS
 from actufunc.accuracy.measure import MAGNITUDES
 from actufunc.accuracy.subject import NEAR_ROOT, OF_TERMS
+from actufunc.backends.rules import HALF_TYPES
 
 from .verify_tasks import problems
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from .verify_tasks import Results, Task
 
-_HALVES = {"float16", "bfloat16"}
 _NOTHING = "-"
 
 
@@ -31,7 +31,7 @@ def table(results: Results) -> Table:
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
     made.add_column("", overflow="fold")
     for dtype in FORMATS:
-        made.add_column(f"{dtype}\n{'wrong' if dtype in _HALVES else 'ulp'}", justify="right")
+        made.add_column(f"{dtype}\n{'wrong' if dtype in HALF_TYPES else 'ulp'}", justify="right")
     made.add_column("float32\nright", justify="right")
     made.add_column("")
     for row in _rows(results):
@@ -59,9 +59,9 @@ def _found(results: Results, task: Task) -> Findings:
 
 
 def _figure(task: Task, found: Findings) -> str:
-    if task.dtype in _HALVES:
+    if task.dtype in HALF_TYPES:
         return f"{found.violations.get('rounding', (0, []))[0]:,}"
-    return f"{found.ulp:.3f}{'*' if found.ulp != found.plain_ulp else ''}"
+    return f"{found.ulp:.3f}{'*' if _is_marked(found) else ''}"
 
 
 def _share(found: Findings) -> str:
@@ -99,7 +99,7 @@ def _inputs(results: Results, dtype: str) -> str:
     chosen = [task for task in results.records if task.dtype == dtype and not (task.is_sample and dtype == "float32")]
     if not chosen:
         return ""
-    if dtype in _HALVES:
+    if dtype in HALF_TYPES:
         return "all 65,536 inputs"
     count = max(_found(results, task).inputs for task in chosen)
     if dtype == "float64":

@@ -80,9 +80,14 @@ class Task:
         return catalogue.ACTIVATIONS[self.name]
 
     @property
+    def is_elementwise(self) -> bool:
+        """Whether each element is an input of its own."""
+        return self.function.definition.kind == "elementwise"
+
+    @property
     def is_sample(self) -> bool:
         """Whether only a sample is measured, against mpmath."""
-        return self.dtype == "float64" or self.function.definition.kind != "elementwise"
+        return self.dtype == "float64" or not self.is_elementwise
 
     @property
     def blocks(self) -> int:
@@ -105,7 +110,7 @@ class Task:
 
     def measure(self, block: int) -> Findings:
         """Measure one of the blocks."""
-        if self.function.definition.kind != "elementwise":
+        if not self.is_elementwise:
             return measure.rows(self.function, self.dtype, self.size, **dict(self.keywords))
         subject = _subject(self.name, self.keywords, gradient=self.gradient)
         if self.dtype == "float64":
@@ -278,8 +283,7 @@ class Results:
 def problems(task: Task, results: Results) -> list[str]:
     """Return what does not hold of a task, each in a few words."""
     found = results.records[task].findings
-    elementwise = task.function.definition.kind == "elementwise"
-    largest = _LARGEST if elementwise else _LARGEST_OF_ROWS
+    largest = _LARGEST if task.is_elementwise else _LARGEST_OF_ROWS
     told = []
     if task.dtype in {"float32", "float64"} and not found.ulp < largest:
         told.append(f"error of {found.ulp:.3g} ulp at {task.written(found.at)}")

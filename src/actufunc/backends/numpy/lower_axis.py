@@ -156,13 +156,10 @@ class _AxisWriter:
         """
         writer = self.writer()
         for node, name in self.of_row.items():
-            words = [name]
+            text = self.cell if self.layout.columns else str
+            writer.know(node, text(name))
             if node.operation == "axis_sum":
-                words += [f"{name}_low", f"{name}_inverse"]
-            texts = [self.cell(word) for word in words] if self.layout.columns else words
-            writer.know(node, texts[0])
-            if len(words) > 1:
-                writer.know_divisor(node, *texts)
+                writer.know_divisor(node, *map(text, (name, f"{name}_low", f"{name}_inverse")))
         kept = self.passes.kept
         nodes = self.passes.per_element(number)
         if kept is not None and kept in nodes and kept_at:
@@ -193,7 +190,7 @@ class _AxisWriter:
         """Write a loop that takes some reductions."""
         start_row: list[str] = []
         start: list[str] = []
-        fold: list[str] = []
+        sums: list[str] = []
         in_lanes = not self.layout.columns and any(node.operation != "axis_max" for node in nodes)
         writer = self.element_writer(number, kept_at="first + c" if in_lanes else "c")
         for node in nodes:
@@ -210,13 +207,20 @@ class _AxisWriter:
             else:
                 start += [f"store({self.place(each)}, {writer.literal(0.0)})" for each in self.words(name)]
                 writer.lines += self._add(name, operand)
-                fold += self._add(name, *(self.cell(each, "half + c") for each in self.words(name)))
+                sums.append(name)
         self.put(2, *start_row)
         self.per_cell(2, "width" if self.layout.columns else str(self.layout.cells), start)
         self.per_element(writer.lines, in_lanes=in_lanes)
+        if in_lanes:
+            self.fold(sums)
+
+    def fold(self, sums: Sequence[str]) -> None:
+        """Add up the lanes of sums, one half to the other, each time in a loop whose length LLVM knows."""
         half = self.layout.cells // 2
-        while fold and half and not self.layout.columns:  # each in a loop whose length LLVM knows
-            self.per_cell(2, str(half), [line.replace("half", str(half)) for line in fold])
+        while half:
+            other = f"{half} + c"
+            lines = [self._add(name, *(self.cell(each, other) for each in self.words(name))) for name in sums]
+            self.per_cell(2, str(half), [line for of_sum in lines for line in of_sum])
             half //= 2
 
     def write_threshold(self, number: int, node: Expression) -> None:

@@ -41,29 +41,25 @@ def _is_beyond(x: Lane, bound: float, *, or_equal: bool = False) -> Lane:
     return (x.bits() - first).below_unsigned(end - first)
 
 
-def _is_number(x: Lane) -> Lane:
-    return Lane(x.builder, x.builder.fcmp_ordered("ord", x.value, x.value), x.format)
-
-
 def less(a: Lane, b: Lane) -> Lane:
     """IEEE ``a < b``."""
     if (bound := _constant(b)) is not None:
         if bound <= 0:
             return _is_beyond(a, -abs(bound))
-        return a.bits().below(a.format.bit_pattern(bound)) & _is_number(a)
+        return a.bits().below(a.format.bit_pattern(bound)) & ~a.is_nan()
     if (bound := _constant(a)) is not None:
         if bound >= 0:
             return _is_beyond(b, abs(bound))
-        return b.bits().below_unsigned(b.format.bit_pattern(bound)) & _is_number(b)
+        return b.bits().below_unsigned(b.format.bit_pattern(bound)) & ~b.is_nan()
     return _order(a).below(_order(b)) & _both_numbers(a, b)
 
 
 def less_equal(a: Lane, b: Lane) -> Lane:
     """IEEE ``a <= b``."""
     if (bound := _constant(b)) is not None:
-        return _is_beyond(a, bound, or_equal=True) if bound < 0 else ~less(b, a) & _is_number(a)
+        return _is_beyond(a, bound, or_equal=True) if bound < 0 else ~less(b, a) & ~a.is_nan()
     if (bound := _constant(a)) is not None:
-        return _is_beyond(b, bound, or_equal=True) if bound > 0 else ~less(b, a) & _is_number(b)
+        return _is_beyond(b, bound, or_equal=True) if bound > 0 else ~less(b, a) & ~b.is_nan()
     return ~_order(b).below(_order(a)) & _both_numbers(a, b)
 
 

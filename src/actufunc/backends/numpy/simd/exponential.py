@@ -116,17 +116,24 @@ def exp_parts(x: Argument) -> tuple[Lane, Lane, Lane]:
     return high, low, k
 
 
+def _zero_where(vanishes: Lane, times: Argument) -> tuple[Lane, Lane | None]:
+    """Return both words of `times`, but 0 where the other factor vanishes; NaN stays."""
+    high, low = split(times)
+    high = select(vanishes & ~high.is_nan(), high.constant(0.0), high)
+    return high, None if low is None else select(vanishes, low.constant(0.0), low)
+
+
 def _prepare(times: Argument, vanishes: Lane) -> tuple[Lane, Lane | None, Lane]:
     """Return both words of `times`, but 0 where the other factor vanishes and raised where small, and whether they are.
 
     To select between powers of two, not between products, keeps those of large `times` from overflowing.
     """
-    high, low = split(times)
     bound, shift = SMALL_TIMES
-    small = high.magnitude_bits().below(high.format.bit_pattern(bound))
-    factor = select(small, high.constant(2.0**shift), 1.0)
-    high = select(vanishes & ~high.is_nan(), high.constant(0.0), high) * factor
-    return high, None if low is None else select(vanishes, low.constant(0.0), low) * factor, small
+    given, _ = split(times)
+    small = given.magnitude_bits().below(given.format.bit_pattern(bound))
+    raise_by = select(small, given.constant(2.0**shift), 1.0)
+    high, low = _zero_where(vanishes, times)
+    return high * raise_by, None if low is None else low * raise_by, small
 
 
 def _multiply(times: Lane, times_low: Lane | None, high: Lane, low: Lane) -> Lane:
@@ -148,11 +155,6 @@ def double_word(high: Lane, low: Lane, k: Lane, vanishes: Lane) -> DoubleWord:
 def _at_least(k: Lane, bound: Lane | int) -> Lane:
     bound = bound if isinstance(bound, Lane) else k.constant(bound)
     return select(k.below(bound), bound, k)
-
-
-def _flip_sign_if_positive(low: Lane, x: Lane) -> Lane:
-    """Return the low word of -abs(x)."""
-    return (low.bits() ^ (~x.bits() & low.format.sign_bit)).as_float()
 
 
 def _scales_in_hardware() -> bool:
@@ -269,15 +271,13 @@ def logistic(x: Argument, times: Argument | None = None) -> Lane:
     x, _ = split(x)
     if times is None:
         return select(x.is_nan(), x, (high + low) * select(vanishes, power.constant(0.0), power))
-    times, times_low = split(times)
-    factor = select(vanishes & ~times.is_nan(), times.constant(0.0), times)
-    factor_low = None if times_low is None else select(vanishes, times_low.constant(0.0), times_low)
+    factor, factor_low = _zero_where(vanishes, times)
     bound, shift = _SMALL_PRODUCT
     small = (factor * high).magnitude_bits().below(x.format.bit_pattern(bound))
     raise_by = select(small, high.constant(2.0**shift), 1.0)
     product = _multiply(factor * raise_by, None if factor_low is None else factor_low * raise_by, high, low)
     result = product * power * select(small, high.constant(2.0**-shift), 1.0)
-    return select(x.is_nan(), x, result.with_sign_of(times))
+    return select(x.is_nan(), x, result.with_sign_of(split(times)[0]))
 
 
 def wide_logistic(x: Argument) -> DoubleWord:
@@ -338,8 +338,7 @@ def tanh(x: Argument) -> Lane:
 def wide_tanh(x: Argument) -> DoubleWord:
     """Return ``tanh(x)`` as a double word."""
     high, low, regular, x = _tanh_words(x)
-    low = (low.bits() ^ x.sign_bits()).as_float()
-    return DoubleWord(select(regular, high.with_sign_of(x), x), select(regular, low, 0.0))
+    return DoubleWord(select(regular, high.with_sign_of(x), x), select(regular, low.times_sign_of(x), 0.0))
 
 
 def _tanh_words(x: Argument) -> tuple[Lane, Lane, Lane, Lane]:
@@ -358,7 +357,7 @@ def _tanh_words(x: Argument) -> tuple[Lane, Lane, Lane, Lane]:
     upper = form.bit_pattern(TANH_IS_ONE)
     a = (select(regular & magnitude.below(upper), magnitude, upper) | form.sign_bit).as_float()
     if x_low is not None:
-        x_low = _flip_sign_if_positive(select(magnitude.below(upper), x_low, 0.0), x)
+        x_low = -select(magnitude.below(upper), x_low, 0.0).times_sign_of(x)
         x_low = x_low + x_low
     z, tail, k = _reduce(a + a, x_low, EXPM1)
     p, p_low = fast_two_sum(z, tail)

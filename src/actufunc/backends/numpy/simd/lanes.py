@@ -183,6 +183,10 @@ class Lane:
         """Return this magnitude with the sign of `other` (``copysign``)."""
         return (self.magnitude_bits() | other.sign_bits()).as_float()
 
+    def times_sign_of(self, other: Lane) -> Lane:
+        """Return this, its sign flipped where `other` has one."""
+        return (self.bits() ^ other.sign_bits()).as_float()
+
     # Quiet comparisons of floats.
 
     def is_nan(self) -> Lane:

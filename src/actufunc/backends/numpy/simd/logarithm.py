@@ -121,7 +121,7 @@ def softplus(x: Argument) -> Lane:
     argument: Argument = -a
     if x_low is not None:
         x_low = select(inside, x_low, 0.0)  # elsewhere it is not needed, and may be NaN
-        argument = DoubleWord(-a, -(x_low.bits() ^ x.sign_bits()).as_float())
+        argument = DoubleWord(-a, -x_low.times_sign_of(x))
     e, e_low, k = exp_parts(argument)
 
     # Deciding by the argument is faster than by E; exp(-0.69314) is above 1/2, so that (E - 1)/2 is exact.

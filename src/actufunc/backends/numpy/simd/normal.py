@@ -129,7 +129,7 @@ def _usable_low(x: Lane, low: Lane, inside: Lane) -> Lane:
     form = x.format
     too_small = x.magnitude_bits().below(form.bit_pattern(_SMALLEST))
     too_small |= low.magnitude_bits().below(form.bit_pattern(_SMALLEST_LOW))
-    return select(inside & ~too_small, (low.bits() ^ x.sign_bits()).as_float(), 0.0)
+    return select(inside & ~too_small, low.times_sign_of(x), 0.0)
 
 
 def _compensated_polynomial(a: Lane, coefficients: tuple[float, ...]) -> tuple[Lane, Lane]:
@@ -182,7 +182,7 @@ def _finish(x: Lane, value: DoubleWord, k: Lane, is_zero: Lane, times: Argument 
     product, product_low = two_product(high, factor)
     product_low = fma(low, factor, product_low)
     if times_low is not None:
-        product_low = fma(high, (times_low.bits() ^ times.sign_bits()).as_float() * raise_by, product_low)
+        product_low = fma(high, times_low.times_sign_of(times) * raise_by, product_low)
     result = scale(product + product_low, k - select(is_small, k.constant(shift), 0))
     result = select(times.is_finite(), result, math.inf)
     result = select(is_zero, high.constant(0.0), result).with_sign_of(times)
