@@ -9,7 +9,8 @@ wrong or a test fails.
 
 It needs CuPy and array-api-compat; mpmath for the errors of float64, pytest and what the tests import for the tests,
 matplotlib for the chart. What is missing is said and left out. ``--minutes`` bounds the time; cells that it does not
-suffice for are left out, and counted.
+suffice for are left out, and counted. Errors are measured by several processes: most of their time goes into compiling,
+which CuPy keeps on disk for the timings, and into mpmath.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import argparse
 import contextlib
 import functools
 import importlib.util
+import multiprocessing
 import os
 import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +54,8 @@ EXHAUSTIVE = ("sigmoid", "tanh", "softplus", "silu", "gelu", "gelu_tanh", "relu"
 
 _CALLS = 2000  # of which the mean is told as the overhead of one
 _LARGE = (1 << 31) + 5000  # elements
+
+_OF_A_PROCESS = 6 << 30  # bytes of the device that one which measures errors may come to hold
 
 _STRIDE = 257  # every how many float32 numbers other functions are tried on
 _ROTATED = 512 << 20  # bytes of inputs that are used in turns
@@ -124,6 +129,7 @@ def main(arguments: Sequence[str] | None = None, device: Device | None = None) -
     names = sorted({cell.name for cell in cells()})
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help="functions to measure")
     parser.add_argument("--stride", type=_count, metavar="N", help="try every Nth float32 only")
+    parser.add_argument("--jobs", type=_count, metavar="N", help="processes (default: one for each processor)")
     parser.add_argument("--no-tests", action="store_true", help="leave the test suite out")
     chosen = parser.parse_args(arguments)
     if any(size % length for size in chosen.sizes for length in chosen.rows):
@@ -137,7 +143,7 @@ def main(arguments: Sequence[str] | None = None, device: Device | None = None) -
     end = time.monotonic() + 60 * chosen.minutes
     measured = Measured(device.name())
     if not chosen.no_tests:
-        measured.tests = _run_tests(end - time.monotonic())
+        measured.tests = _run_tests(end - time.monotonic(), chosen.jobs or os.cpu_count() or 1)
         if measured.tests.startswith("failed"):
             measured.wrong.append(f"tests: {measured.tests}")
     wanted = [cell for cell in cells() if not chosen.only or cell.name in chosen.only]
@@ -149,7 +155,7 @@ def main(arguments: Sequence[str] | None = None, device: Device | None = None) -
             continue
         with _recorded(measured, what):
             step(measured, device)
-    _measure_errors(wanted, measured, chosen, time.monotonic() + (end - time.monotonic()) / 2)
+    _measure_errors(wanted, measured, chosen, device, time.monotonic() + (end - time.monotonic()) / 2)
     write(measured, chosen.markdown, chosen.json, chosen.png)  # what comes now is long
     _measure_speed(wanted, measured, chosen, device, end)
     print(as_markdown(measured))
@@ -189,14 +195,15 @@ def _without_gpu() -> str:
         return f"CuPy finds no GPU: {error}"
 
 
-def _run_tests(seconds: float) -> str:
+def _run_tests(seconds: float, jobs: int) -> str:
     if missing := _missing(_FOR_TESTS):
         return f"not run, for {' and '.join(missing)} are missing"
     folder = SOURCE.parent / "tests"
     files = [str(folder / name) for name, needed in _TESTS.items() if not _missing(needed)]
     if not files:
         return f"not run, for {' and '.join(_missing(sorted({*sum(_TESTS.values(), ())})))} are missing"
-    command = [sys.executable, "-m", "pytest", *files, "-q", "-k", "cupy"]
+    command = [sys.executable, "-m", "pytest", *files, "-q", "-k", "cupy", "-n", str(jobs), "--maxprocesses", str(jobs)]
+    command += ["-o", "filterwarnings=default"]  # what libraries of other versions warn about is not asked here
     paths = os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH", "")]))
     environment = os.environ | {"PYTHONPATH": paths}
     try:
@@ -222,21 +229,52 @@ def _missing(modules: Sequence[str]) -> list[str]:
     return [name for name in modules if importlib.util.find_spec(name) is None]
 
 
-def _measure_errors(wanted: list[Cell], measured: Measured, chosen: argparse.Namespace, end: float) -> None:
-    for cell in sorted(wanted, key=lambda cell: WHATS.index(cell.what)):
-        for dtype in DTYPES:
+def _measure_errors(
+    wanted: list[Cell], measured: Measured, chosen: argparse.Namespace, device: Device, end: float
+) -> None:
+    tasks = [
+        (cell, dtype, chosen.stride or _stride(cell), tuple(chosen.rows))
+        for cell in sorted(wanted, key=lambda cell: WHATS.index(cell.what))
+        for dtype in DTYPES
+    ]
+    jobs = min(chosen.jobs or os.cpu_count() or 1, max(1, device.free() // _OF_A_PROCESS))
+    with contextlib.ExitStack() as stack:
+        waiting: list[Callable[[], gpu_ulp.Error | None]]
+        if jobs == 1:
+            waiting = [functools.partial(_largest_error, *task) for task in tasks]
+        else:
+            pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+            stack.callback(pool.shutdown, cancel_futures=True)
+            futures = [pool.submit(_error_of, str(cell), dtype, stride, rows) for cell, dtype, stride, rows in tasks]
+            waiting = [
+                functools.partial(lambda future: future.result(max(0, end - time.monotonic())), future)
+                for future in futures
+            ]
+        for (cell, dtype, *_), result in zip(tasks, waiting, strict=True):
+            what = f"error of {cell} in {dtype}"
             if time.monotonic() > end:
-                measured.left_out.append(f"error of {cell} in {dtype}: no time")
+                measured.left_out.append(f"{what}: no time")
                 continue
-            every = chosen.stride or (1 if cell.name in EXHAUSTIVE and cell.what == "value" else _STRIDE)
             found = None
-            with _recorded(measured, f"error of {cell} in {dtype}"):
-                found = _largest_error(cell, dtype, every, chosen.rows)
+            with _recorded(measured, what):
+                try:
+                    found = result()
+                except TimeoutError:
+                    measured.left_out.append(f"{what}: no time")
             if found is None:
                 continue
             measured.errors.append({"function": str(cell), "dtype": dtype, **found._asdict()})
             if found.ulp > gpu_ulp.WRONG[dtype]:
                 measured.wrong.append(f"{cell} in {dtype} is off by {found.ulp:.3g} ulp at {found.at!r}")
+
+
+def _stride(cell: Cell) -> int:
+    return 1 if cell.name in EXHAUSTIVE and cell.what == "value" else _STRIDE
+
+
+def _error_of(name: str, dtype: str, stride: int, rows: Sequence[int]) -> gpu_ulp.Error | None:
+    """Measure an error in a process of its own, which is told the cell by its name."""
+    return _largest_error(next(cell for cell in cells() if str(cell) == name), dtype, stride, rows)
 
 
 def _largest_error(cell: Cell, dtype: str, stride: int, rows: Sequence[int]) -> gpu_ulp.Error | None:
