@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 
 from actufunc.backends.writer import PRIMITIVES
 
-from .simd import double_word, elementary, exponential, half, logarithm, normal, single
+from .simd import double_word, elementary, exponential, half, logarithm, normal, single, sums
 from .simd.lanes import FLOAT32, FLOAT64, DoubleWord, Lane
 from .vectors import prefer_wide
 
@@ -83,6 +83,11 @@ def _times(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda factor, x: function(x, factor)
 
 
+def _data(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """Return where the elements of an array begin."""
+    return context.make_array(kind)(context, builder, value).data
+
+
 # Elements of a C-contiguous array by their flat index. An index of Numba's own may be negative and is corrected if so,
 # which keeps LLVM from vectorising the loop.
 
@@ -90,7 +95,7 @@ def _times(function: Callable[..., Any]) -> Callable[..., Any]:
 @intrinsic  # type: ignore[untyped-decorator]
 def _load(_context: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, values[0]).data
+        data = _data(context, builder, signature.args[0], values[0])
         return builder.load(builder.gep(data, [values[1]]))
 
     return array.dtype(array, types.intp), generate
@@ -99,7 +104,7 @@ def _load(_context: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
 @intrinsic  # type: ignore[untyped-decorator]
 def _store(_context: Any, array: Any, index: Any, value: Any) -> Any:  # noqa: ARG001
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, values[0]).data
+        data = _data(context, builder, signature.args[0], values[0])
         builder.store(values[2], builder.gep(data, [values[1]]))
         return context.get_dummy_value()
 
@@ -115,11 +120,40 @@ def _look_up(_context: Any, table: Any, bits: Any) -> Any:
     """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, values[0]).data
+        data = _data(context, builder, signature.args[0], values[0])
         place = builder.gep(data, [builder.zext(values[1], context.get_value_type(types.intp))])
         return builder.load_atomic(place, "monotonic", signature.return_type.bitwidth // 8)
 
     return table.dtype(table, bits), generate
+
+
+def _add_up(words: int) -> Any:
+    """Add the first terms of an array to the lanes of a sum of so many words."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def add_up(_context: Any, terms: Any, count: Any, lanes: Any) -> Any:  # noqa: ARG001
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            data = [_data(context, builder, signature.args[place], values[place]) for place in (0, 2)]
+            sums.add_up(builder, data[0], values[1], data[1], words)
+            return context.get_dummy_value()
+
+        return types.void(terms, types.intp, lanes), generate
+
+    return add_up
+
+
+def _folded(words: int) -> Any:
+    """Add up the lanes of a sum of so many words."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def folded(_context: Any, lanes: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            found = sums.folded(builder, _data(context, builder, signature.args[0], values[0]), words)
+            return found[0] if words == 1 else context.make_tuple(builder, signature.return_type, found)
+
+        return (types.float64 if words == 1 else types.UniTuple(types.float64, words))(lanes), generate
+
+    return folded
 
 
 _VANISHING = (exponential.exp, exponential.logistic, normal.normal_cdf, normal.normal_pdf)
@@ -149,6 +183,10 @@ NAMES: dict[str, Any] = {
     **{function.__name__: _intrinsic(function) for function in (half.from_float16, half.from_bfloat16)},
     **{function.__name__: _intrinsic(function, "half") for function in (half.to_float16, half.to_bfloat16)},
     "order_key": _intrinsic(elementary.order_key, "integer"),
+    "add_up": _add_up(1),
+    "add_up_words": _add_up(2),
+    "folded": _folded(1),
+    "folded_words": _folded(2),
     "load": _load,
     "look_up": _look_up,
     "store": _store,

@@ -14,6 +14,7 @@ from .compiling import compiled, function, once
 from .lower import source
 from .lower_axis import axis_source
 from .lower_half import HALVES_IN, LOOK_UP, half_source
+from .simd.sums import LANES
 
 if TYPE_CHECKING:
     from actufunc.formula.expression import Expression
@@ -212,20 +213,19 @@ class OverAxis:
         from .vectors import wide_loops  # noqa: PLC0415
 
         name = f"{name}_{dtype.name}_{layout.value}"
-        text, count, keeps = axis_source(name, expression, arguments, dtype, layout, keep=keep)
+        text, self._scratch = axis_source(name, expression, arguments, dtype, layout, keep=keep)
         written = function(name, text)
         number = getattr(numba.types, dtype.name)
         array, scratch = numba.types.Array(number, layout.ndim, "C"), numba.types.Array(numba.types.float64, 1, "C")
         inputs = [array.copy(readonly=True)] * (len(arguments) - layout.in_place)
         bounds = [numba.types.intp] * 2
-        signature = numba.void(*inputs, *[scratch] * (count + keeps), array, *bounds)
+        signature = numba.void(*inputs, *[scratch] * len(self._scratch), array, *bounds)
 
         def build(*, cache: bool) -> Any:
             return numba.njit([signature], cache=cache, nogil=True, error_model="numpy")(written)
 
         with wide_loops():
             self._compiled = compiled(build, written)
-        self._cells, self._keeps = (count, layout.cells), keeps
         self.layout = layout
 
     def __call__(self, *operands: Array, begin: int, end: int) -> None:
@@ -233,8 +233,9 @@ class OverAxis:
 
         Operands and, last, the output are C-contiguous and of one shape.
         """
-        kept = [np.empty(operands[-1].shape[1])] if self._keeps else []
-        self._compiled(*operands[:-1], *np.empty(self._cells), *kept, operands[-1], begin, end)
+        of_row = -(-operands[-1].shape[1] // LANES) * LANES
+        scratch = [np.empty(of_row if length is None else length) for length in self._scratch]
+        self._compiled(*operands[:-1], *scratch, operands[-1], begin, end)
 
 
 def axis(

@@ -3,8 +3,9 @@
 The loops are those of :mod:`~actufunc.backends.passes`. What is dear to compute is kept in between, with all its
 bits, in memory for one row; where that would leave the cache, and where loops run across rows, it is computed again.
 
-All is computed in float64. Sums keep their rounding errors in a second word (Neumaier 1974), so that a row of any
-length is summed to half an ulp, and hence to the same bits whatever its layout.
+All is computed in float64. There sums keep their rounding errors in a second word (Neumaier 1974), so that a row of any
+length is summed to half an ulp, and hence to the same bits whatever its layout. For float32 one word is enough, and
+both layouts add in one order, that of :mod:`~actufunc.backends.numpy.simd.sums`, for the same bits.
 """
 
 from __future__ import annotations
@@ -18,10 +19,16 @@ import numpy as np
 from actufunc.backends.passes import Passes, threshold_step
 from actufunc.backends.writer import ARITHMETIC, SingleWriter, Writer, identifier
 
+from .simd.sums import LANES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actufunc.formula.expression import Expression
+
+
+_COLUMNS = 128  # that are worked on at a time, so that their lanes stay in the cache
+_BLOCK = 2048  # terms of a row that are computed before they are added up, a multiple of LANES
 
 
 class Layout(enum.Enum):
@@ -42,18 +49,13 @@ class Layout(enum.Enum):
         return self is Layout.COLUMNS
 
     @property
-    def cells(self) -> int:
-        """Sums that are taken side by side: over columns, or over lanes of a row (a power of two, some vectors)."""
-        return 256 if self.columns else 32
-
-    @property
     def ndim(self) -> int:
         """Dimensions of every operand."""
         return 3 if self.columns else 2
 
     def tasks(self, shape: tuple[int, ...]) -> int:
         """Count what a kernel can do independently: rows, or in each block some columns at a time."""
-        return shape[0] * -(-shape[2] // self.cells) if self.columns else shape[0]
+        return shape[0] * -(-shape[2] // _COLUMNS) if self.columns else shape[0]
 
 
 class _RowWriter(Writer):
@@ -63,10 +65,10 @@ class _RowWriter(Writer):
 
 
 class _AxisWriter:
-    """Writes the loops of one kernel.
+    """Writes the loops of one kernel, in arrays that the caller provides.
 
-    Sums have one cell per column, or per lane of a row: there a lane adds up every 32nd element, and at the end of the
-    row the lanes are folded pairwise. The cells lie in arrays that the caller provides.
+    Along rows, the terms of a sum are written to an array, and added up from there; numbers per row are variables.
+    Across rows everything has a cell per column; sums for float32 have `LANES` times as many.
     """
 
     def __init__(
@@ -77,7 +79,9 @@ class _AxisWriter:
         self.arguments, self.dtype, self.layout = list(map(identifier, arguments)), dtype, layout
         self.single = dtype.name == "float32"
         self.of_row: dict[Expression, str] = {}  # text of what is constant along the row
-        self.cells: list[str] = []
+        self.scratch: dict[str, int | None] = {}  # arrays that the caller provides, and their lengths
+        if self.passes.kept is not None:
+            self.scratch["kept"] = None
         self.lines: list[str] = []
         self.depth = 0  # of the loops around
 
@@ -102,48 +106,42 @@ class _AxisWriter:
         """Name of an operand of the shape of x."""
         return self.arguments[0] if self.passes.reduces else "out"
 
-    # Cells.
+    # Cells of columns.
 
-    def place(self, name: str, cell: str = "c") -> str:
+    def place(self, name: str, cell: str = "c", lanes: int = 1) -> str:
         """Text of the place of a cell."""
-        if name not in self.cells:
-            self.cells.append(name)
+        self.scratch.setdefault(name, lanes * _COLUMNS)
         return f"{name}, {cell}"
 
     def cell(self, name: str, cell: str = "c") -> str:
         """Text of the value of a cell."""
         return f"load({self.place(name, cell)})"
 
+    def number(self, name: str) -> str:
+        """Text of a number per row."""
+        return self.cell(name) if self.layout.columns else name
+
+    def set(self, name: str, value: str) -> str:
+        """Text that sets a number per row."""
+        return f"store({self.place(name)}, {value})" if self.layout.columns else f"{name} = {value}"
+
     # Loops.
 
-    def per_element(self, lines: list[str], *, in_lanes: bool = False) -> None:
-        """Do something for each element, in the lanes of a row where there are sums to take."""
+    def per_element(self, lines: list[str]) -> None:
+        """Do something for each element."""
         if self.layout.columns:
             self.put(2, "for i in range(n):")
             self.put(3, "at = (block * n + i) * columns + first", "for c in range(width):")
             self.put(4, *lines)
-        elif in_lanes:
-            # Most of a row in loops whose length is known, so that LLVM need not provide for remainders.
-            self.put(2, "at = row * n", "first = 0")
-            self.put(2, f"while first + {self.layout.cells} <= n:", f"    for c in range({self.layout.cells}):")
-            self.put(4, *lines)
-            self.put(3, f"at += {self.layout.cells}", f"first += {self.layout.cells}")
-            self.put(2, "for c in range(n - first):")
-            self.put(3, *lines)
         else:
             self.put(2, "at = row * n", "for c in range(n):")
             self.put(3, *lines)
 
-    def per_cell(self, depth: int, count: str, lines: list[str]) -> None:
-        """Do something for some cells."""
-        if lines:
-            self.put(depth, f"for c in range({count}):")
-            self.put(depth + 1, *lines)
-
     def per_row(self, lines: list[str]) -> None:
         """Do something once per row or column."""
-        if self.layout.columns:
-            self.per_cell(2, "width", lines)
+        if self.layout.columns and lines:
+            self.put(2, "for c in range(width):")
+            self.put(3, *lines)
         else:
             self.put(2, *lines)
 
@@ -156,10 +154,9 @@ class _AxisWriter:
         """
         writer = self.writer()
         for node, name in self.of_row.items():
-            text = self.cell if self.layout.columns else str
-            writer.know(node, text(name))
+            writer.know(node, self.number(name))
             if node.operation == "axis_sum":
-                writer.know_divisor(node, *map(text, (name, f"{name}_low", f"{name}_inverse")))
+                writer.know_divisor(node, *map(self.number, self.divisor(name)))
         kept = self.passes.kept
         nodes = self.passes.per_element(number)
         if kept is not None and kept in nodes and kept_at:
@@ -187,95 +184,130 @@ class _AxisWriter:
                 self.write_threshold(number, node)
 
     def reduce(self, number: int, nodes: Sequence[Expression]) -> None:
-        """Write a loop that takes some reductions."""
-        start_row: list[str] = []
-        start: list[str] = []
-        sums: list[str] = []
-        in_lanes = not self.layout.columns and any(node.operation != "axis_max" for node in nodes)
-        writer = self.element_writer(number, kept_at="first + c" if in_lanes else "c")
-        for node in nodes:
-            name, operand = self.names[node], writer.value(node.operands[0])
-            if node.operation == "axis_max" and not self.layout.columns:
-                # A maximum of elements as they are needs no wider numbers.
-                kind = self.dtype.name if node.operands[0].operation == "argument" else "float64"
-                operand = f"{kind}({operand})"
-                start_row.append(f"{name} = order_key({kind}({writer.literal(-math.inf)}))")
-                writer.lines.append(f"{name} = max({name}, order_key({operand}))")
-            elif node.operation == "axis_max":
-                start.append(f"store({self.place(name)}, {writer.literal(-math.inf)})")
-                writer.lines.append(f"store({self.place(name)}, maximum({self.cell(name)}, {operand}))")
-            else:
-                start += [f"store({self.place(each)}, {writer.literal(0.0)})" for each in self.words(name)]
-                writer.lines += self._add(name, operand)
-                sums.append(name)
-        self.put(2, *start_row)
-        self.per_cell(2, "width" if self.layout.columns else str(self.layout.cells), start)
-        self.per_element(writer.lines, in_lanes=in_lanes)
-        if in_lanes:
-            self.fold(sums)
+        """Write what takes some reductions."""
+        if self.layout.columns:
+            self.reduce_columns(number, nodes)
+        else:
+            self.reduce_row(number, nodes)
 
-    def fold(self, sums: Sequence[str]) -> None:
-        """Add up the lanes of sums, one half to the other, each time in a loop whose length LLVM knows."""
-        half = self.layout.cells // 2
-        while half:
-            other = f"{half} + c"
-            lines = [self._add(name, *(self.cell(each, other) for each in self.words(name))) for name in sums]
-            self.per_cell(2, str(half), [line for of_sum in lines for line in of_sum])
+    def reduce_row(self, number: int, nodes: Sequence[Expression]) -> None:
+        """Write a loop along a row: maxima and counts are taken in it, terms of sums written down and then added up."""
+        kept = self.passes.kept
+        in_blocks = any(_is_sum(node) and node.operands[0] is not kept for node in nodes)
+        writer = self.element_writer(number, kept_at="first + c" if in_blocks else "c")
+        body: list[str] = []
+        adding: list[str] = []
+        folding: list[str] = []
+        for node in nodes:
+            name, operand = self.names[node], node.operands[0]
+            if node.operation == "axis_max":
+                # A maximum of elements as they are needs no wider numbers.
+                kind = self.dtype.name if operand.operation == "argument" else "float64"
+                self.put(2, f"{name} = order_key({kind}({writer.literal(-math.inf)}))")
+                body.append(f"{name} = max({name}, order_key({kind}({writer.value(operand)})))")
+            elif _is_count(node):
+                self.put(2, f"{name} = 0")
+                body.append(f"{name} += {writer.value(operand.operands[0])}")
+            else:
+                terms = "kept"
+                if operand is not kept:
+                    terms = f"terms_{name}"
+                    self.scratch[terms] = _BLOCK
+                    body.append(f"store({terms}, c, {writer.value(operand)})")
+                words, lanes = self.words(node), f"lanes_{name}"
+                self.scratch[lanes] = LANES * len(words)
+                self.put(2, f"for c in range({LANES * len(words)}):", f"    store({lanes}, c, 0.0)")
+                suffix = "_words" if len(words) > 1 else ""
+                adding.append(f"add_up{suffix}({terms}, {'width' if in_blocks else 'n'}, {lanes})")
+                folding.append(f"{', '.join(words)} = folded{suffix}({lanes})")
+        if in_blocks:
+            self.put(2, f"for first in range(0, n, {_BLOCK}):")
+            self.put(3, f"width = min({_BLOCK}, n - first)", "at = row * n + first", "for c in range(width):")
+            self.put(4, *writer.lines, *body)
+            self.put(3, *adding)
+        else:
+            if body:
+                self.per_element([*writer.lines, *body])
+            self.put(2, *adding)
+        self.put(2, *folding)
+
+    def reduce_columns(self, number: int, nodes: Sequence[Expression]) -> None:
+        """Write a loop across rows."""
+        writer = self.element_writer(number)
+        start: list[str] = []
+        body: list[str] = []
+        in_lanes = [self.names[node] for node in nodes if self.single and _is_sum(node)]
+        for node in nodes:
+            name, term = self.names[node], writer.value(node.operands[0])
+            start += [
+                self.set(each, writer.literal(-math.inf if node.operation == "axis_max" else 0.0))
+                for each in self.words(node)
+                if each not in in_lanes
+            ]
+            if node.operation == "axis_max":
+                body.append(self.set(name, f"maximum({self.cell(name)}, {term})"))
+            elif name in in_lanes:
+                place = self.place(name, f"i % {LANES} * {_COLUMNS} + c", LANES)
+                body.append(f"store({place}, load({place}) + {term})")
+            elif _is_count(node):
+                body.append(self.set(name, f"{self.cell(name)} + {term}"))
+            else:
+                _, low = self.words(node)
+                body.append(f"total, error = two_sum({self.cell(name)}, {term})")
+                body += [self.set(low, f"{self.cell(low)} + error"), self.set(name, "total")]
+        self.per_row(start)
+        if in_lanes:
+            self.put(2, f"for c in range({LANES * _COLUMNS}):", *[f"    store({name}, c, 0.0)" for name in in_lanes])
+        self.per_element([*writer.lines, *body])
+        half = LANES // 2
+        while half and in_lanes:
+            self.put(2, f"for lane in range(min({half}, n - {half})):", "    for c in range(width):")
+            for name in in_lanes:
+                here, there = (f"load({name}, {lane} * {_COLUMNS} + c)" for lane in ("lane", f"({half} + lane)"))
+                self.put(4, f"store({name}, lane * {_COLUMNS} + c, {here} + {there})")
             half //= 2
 
     def write_threshold(self, number: int, node: Expression) -> None:
         """Write the loops that find a threshold, as `threshold_step` says: until it rises no more."""
         name = self.of_row[node] = self.names[node]
-        total, count = (self.names.setdefault(each, f"{name}_{i}") for i, each in enumerate(threshold_step(node)))
-        cell = "c" if self.layout.columns else "0"
-        above, parts = (f"({self._sum(each, cell)})" for each in (total, count))
-        higher = f"higher = ({above} - 1.0) / {parts}"
-        if self.layout.columns:
-            self.per_cell(2, "width", [f"store({self.place(name)}, -1.0)"])
-        else:
-            self.put(2, f"{name} = -1.0")
+        parts = threshold_step(node)
+        for i, each in enumerate(parts):
+            self.names.setdefault(each, f"{name}_{i}")
+        self.per_row([self.set(name, "-1.0")])
         self.put(2, "rises = True", "while rises:")
         self.depth += 1
-        self.reduce(number, threshold_step(node))
+        self.reduce(number, parts)
+        above, count = map(self.total, parts)
         self.put(2, "rises = False")
         # Nothing is above -1 where nothing is zero: in a row with infinity or NaN.
-        there, set_to = (
-            (f"{name}", f"{name} = {{}}")
-            if not self.layout.columns
-            else (self.cell(name), f"store({self.place(name)}, {{}})")
-        )
-        step = [higher, f"if higher > {there}:", f"    {set_to.format('higher')}", "    rises = True"]
-        step += [f"elif {parts} == 0.0:", f"    {set_to.format('np.nan')}"]
+        step = [f"higher = ({above} - 1.0) / {count}", f"if higher > {self.number(name)}:"]
+        step += [f"    {self.set(name, 'higher')}", "    rises = True"]
+        step += [f"elif {count} == 0.0:", f"    {self.set(name, 'np.nan')}"]
         self.per_row(step)
         self.depth -= 1
 
-    def words(self, name: str) -> list[str]:
-        """Names of the cells of both words of a sum."""
-        return [name, f"low_{name}"]
+    def words(self, node: Expression) -> list[str]:
+        """Names of the words of a reduction."""
+        name = self.names[node]
+        return [name, f"low_{name}"] if _is_sum(node) and not self.single else [name]
 
-    def _sum(self, name: str, cell: str) -> str:
+    def divisor(self, name: str) -> list[str]:
+        """Names of the words of a sum that is divided by, and of one over it."""
+        return [name, f"{name}_inverse"] if self.single else [name, f"{name}_low", f"{name}_inverse"]
+
+    def total(self, node: Expression) -> str:
         """Text of a sum, rounded."""
-        high, low = (self.cell(each, cell) for each in self.words(name))
-        return f"{high} + low_word({high}, {low})"
-
-    def _add(self, name: str, term: str, low_term: str = "") -> list[str]:
-        """Add a term to the sum in a cell, and its rounding error to the cell beside it."""
-        low = f"low_{name}"
-        return [
-            f"total, error = two_sum({self.cell(name)}, {term})",
-            f"store({self.place(low)}, {self.cell(low)} + error{low_term and f' + {low_term}'})",
-            f"store({self.place(name)}, total)",
-        ]
+        high, *low = map(self.number, self.words(node))
+        return f"({high} + low_word({high}, {low[0]}))" if low else f"float64({high})"
 
     def write_row_values(self, number: int) -> None:
         """Write what a loop needs that is computed once per row, in float64, from the reductions so far."""
         columns = self.layout.columns
-        cell = "c" if self.layout.columns else "0"
         writer = self.writer()
         for node in (node for stage in self.passes.stages[:number] for node in stage):
             name = self.names[node]
             if node.operation == "axis_sum":
-                writer.know(node, f"({self._sum(name, cell)})")
+                writer.know(node, self.total(node))
             elif columns:
                 writer.know(node, self.cell(name))
             else:
@@ -284,27 +316,29 @@ class _AxisWriter:
         for node in self.passes.per_row(number):
             if node not in self.of_row:
                 name = self.of_row[node] = f"s{len(self.of_row)}"
+                values = [writer.value(node)]
+                lines += writer.lines
+                writer.lines.clear()
+                names = [name]
                 if node.operation == "axis_sum":
-                    high, low = (self.cell(each, cell) for each in self.words(self.names[node]))
-                    lines.append(f"total, error = two_sum({high}, low_word({high}, {low}))")
-                    values = {name: "total", f"{name}_low": "error", f"{name}_inverse": "1.0 / total"}
-                else:
-                    values = {name: writer.value(node)}
-                    lines += writer.lines
-                    writer.lines.clear()
-                for each, value in values.items():
-                    lines.append(f"store({self.place(each)}, {value})" if columns else f"{each} = {value}")
+                    names = self.divisor(name)
+                    high, *low = map(self.number, self.words(node))
+                    if low:
+                        lines.append(f"total, error = two_sum({high}, low_word({high}, {low[0]}))")
+                        values = ["total", "error"]
+                    values.append(f"1.0 / {values[0]}")
+                lines += [self.set(each, value) for each, value in zip(names, values, strict=True)]
         self.per_row(lines)
 
     def write(self, name: str) -> str:
         """Write the whole kernel."""
         if self.layout.columns:
             self.put(1, f"columns = {self.like}.shape[2]")
-            self.put(1, f"tiles = (columns + {self.layout.cells - 1}) // {self.layout.cells}")
+            self.put(1, f"tiles = (columns + {_COLUMNS - 1}) // {_COLUMNS}")
             self.put(1, "for task in range(begin, end):")
             self.put(2, "block = task // tiles")
-            self.put(2, f"first = task % tiles * {self.layout.cells}")
-            self.put(2, f"width = min({self.layout.cells}, columns - first)")
+            self.put(2, f"first = task % tiles * {_COLUMNS}")
+            self.put(2, f"width = min({_COLUMNS}, columns - first)")
         else:
             self.put(1, "for row in range(begin, end):")
         for number in range(len(self.passes.stages)):
@@ -313,21 +347,31 @@ class _AxisWriter:
         self.write_row_values(len(self.passes.stages))
         result = self.passes.loops[-1][0]
         if self.passes.reduces:
-            text = self.of_row[result]
-            place, value = ("block * columns + first + c", self.cell(text)) if self.layout.columns else ("row", text)
-            self.per_row([self.stored(place, value)])
+            place = "block * columns + first + c" if self.layout.columns else "row"
+            self.per_row([self.stored(place, self.number(self.of_row[result]))])
         else:
             writer = self.element_writer(len(self.passes.stages))
             value = writer.value(result)
             self.per_element([*writer.lines, self.stored("at + c", value)])
-        kept = [] if self.passes.kept is None else ["kept"]
-        parameters = ", ".join([*self.arguments[self.layout.in_place :], *self.cells, *kept, "out", "begin", "end"])
+        parameters = ", ".join([*self.arguments[self.layout.in_place :], *self.scratch, "out", "begin", "end"])
         return "\n".join([f"def {name}({parameters}):", f"    n = {self.like}.shape[1]", *self.lines]) + "\n"
+
+
+def _is_count(node: Expression) -> bool:
+    """Tell whether a sum counts elements: it is an integer, and nothing is rounded."""
+    if node.operation != "axis_sum" or node.operands[0].operation != "where":
+        return False
+    return [each.operation == "constant" and each.value for each in node.operands[0].operands[1:]] == [1, 0]
+
+
+def _is_sum(node: Expression) -> bool:
+    """Tell whether a reduction is a sum of terms that are no integers."""
+    return node.operation == "axis_sum" and not _is_count(node)
 
 
 def axis_source(
     name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any], layout: Layout, *, keep: bool
-) -> tuple[str, int, bool]:
+) -> tuple[str, list[int | None]]:
     """Write the function that applies an expression along an axis.
 
     Parameters
@@ -348,12 +392,10 @@ def axis_source(
     Returns
     -------
     source : str
-        Python source of one function of the arrays, some arrays of ``layout.cells`` float64 numbers, if something is
-        kept one as long as the rows, the output, and the first task and the last (exclusive) to do.
-    cells : int
-        Number of the arrays of cells.
-    keeps : bool
-        Whether something is kept.
+        Python source of one function of the arrays, some arrays of float64 numbers to work in, the output, and the
+        first task and the last (exclusive) to do.
+    scratch : list of int or None
+        Lengths of the arrays to work in; None stands for the length of a row, rounded up to a multiple of `LANES`.
     """
     writer = _AxisWriter(expression, arguments, dtype, layout, keep=keep and not layout.columns)
-    return writer.write(name), len(writer.cells), writer.passes.kept is not None
+    return writer.write(name), list(writer.scratch.values())

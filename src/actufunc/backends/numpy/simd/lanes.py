@@ -87,8 +87,9 @@ class Lane:
 
     @property
     def is_float(self) -> bool:
-        """Whether this is a floating-point value (else an integer or a truth value)."""
-        return isinstance(self.value.type, ir.FloatType | ir.DoubleType)
+        """Whether this is a floating-point value, or a vector of them (else an integer or a truth value)."""
+        kind = self.value.type
+        return isinstance(kind.element if isinstance(kind, ir.VectorType) else kind, ir.FloatType | ir.DoubleType)
 
     def constant(self, value: float) -> Lane:
         """Return `value` with the type of this lane."""
