@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import math
 
-from actufunc.formula import Expression, absolute, axis_max, axis_sum, axis_threshold, exp, log1p, maximum, where
+from actufunc.formula import (
+    Expression,
+    absolute,
+    axis_max,
+    axis_sum,
+    axis_threshold,
+    exp,
+    log1p,
+    maximum,
+    rounded_once,
+    where,
+)
 from actufunc.ufunc import activation
 
 __all__ = ["log_softmax", "logsumexp", "softmax", "softmin", "sparsemax"]
@@ -103,7 +114,7 @@ def log_softmax(x: Expression) -> Expression:
     below = x - axis_max(x)
     others = axis_sum(where(below == 0, 0, exp(below)))
     ties = axis_sum(where(below == 0, 1, 0)) - 1
-    return below - log1p(others + ties)
+    return rounded_once(below - log1p(others + ties))
 
 
 @log_softmax.cotangent

@@ -122,7 +122,7 @@ class Writer:
         if node.operation == "constant":
             return self.literal(node.value)
         if node.operation == "divide" and (divisor := self._divisors.get(node.operands[1])) is not None:
-            return self._assign(node, f"divided({self.value(node.operands[0])}, {divisor})", wide=False)
+            return self._assign(node, f"divided({self.wide(node.operands[0])}, {divisor})", wide=False)
         if node.operation in INFIX:
             left, right = map(self.value, node.operands)
             return self._assign(node, f"{left} {INFIX[node.operation]} {right}", wide=False)
@@ -148,10 +148,10 @@ class Writer:
 
     def wide(self, node: Expression) -> str:
         """Write what computes `node` as a double word where one word would round it."""
-        if self._is_exact(node):
-            return self.value(node)
         if (node, True) in self._texts:
             return self._texts[node, True]
+        if self._is_exact(node):
+            return self.value(node)
         if node.operation == "constant":
             return self._wide_literal(node.value)
         if node.operation == "rounded_once":

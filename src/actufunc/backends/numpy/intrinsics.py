@@ -128,18 +128,30 @@ def _look_up(_context: Any, table: Any, bits: Any) -> Any:
 
 
 def _add_up(words: int) -> Any:
-    """Add the first terms of an array to the lanes of a sum of so many words."""
+    """Add the first terms of an array, of one word, to the lanes of a sum of so many words."""
 
     @intrinsic  # type: ignore[untyped-decorator]
     def add_up(_context: Any, terms: Any, count: Any, lanes: Any) -> Any:  # noqa: ARG001
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            data = [_data(context, builder, signature.args[place], values[place]) for place in (0, 2)]
-            sums.add_up(builder, data[0], values[1], data[1], words)
+            first, last = (_data(context, builder, signature.args[place], values[place]) for place in (0, 2))
+            sums.add_up(builder, [first], values[1], last, words)
             return context.get_dummy_value()
 
         return types.void(terms, types.intp, lanes), generate
 
     return add_up
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _add_up_words(_context: Any, terms: Any, low_terms: Any, count: Any, lanes: Any) -> Any:  # noqa: ARG001
+    """Add the first terms of two arrays, of two words, to the lanes of a sum of two words."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        high, low, last = (_data(context, builder, signature.args[place], values[place]) for place in (0, 1, 3))
+        sums.add_up(builder, [high, low], values[2], last, 2)
+        return context.get_dummy_value()
+
+    return types.void(terms, low_terms, types.intp, lanes), generate
 
 
 def _folded(words: int) -> Any:
@@ -184,7 +196,8 @@ NAMES: dict[str, Any] = {
     **{function.__name__: _intrinsic(function, "half") for function in (half.to_float16, half.to_bfloat16)},
     "order_key": _intrinsic(elementary.order_key, "integer"),
     "add_up": _add_up(1),
-    "add_up_words": _add_up(2),
+    "add_up_in_words": _add_up(2),
+    "add_up_words": _add_up_words,
     "folded": _folded(1),
     "folded_words": _folded(2),
     "load": _load,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from actufunc.formula.expression import Expression
 
 
+_ADD_UP = {(1, 1): "add_up", (2, 1): "add_up_in_words", (2, 2): "add_up_words"}  # by words of a sum and of its terms
 _COLUMNS = 128  # that are worked on at a time, so that their lanes stay in the cache
 _BLOCK = 2048  # terms of a row that are computed before they are added up, a multiple of LANES
 
@@ -59,9 +60,23 @@ class Layout(enum.Enum):
 
 
 class _RowWriter(Writer):
-    """Computes primitives to one word, as much as is kept of them, so that it makes no difference whether they are."""
+    """Computes exponentials to two words, which sums, quotients and what is kept of them take, others to one."""
 
-    wide_operations = ARITHMETIC
+    wide_operations = ARITHMETIC | {"where", "exp"}
+
+    def value(self, node: Expression) -> str:
+        """Write what computes `node`, and return its name or literal."""
+        if node.operation == "exp" and (node, False) not in self._texts:
+            return self._assign(node, f"rounded({self.wide(node)})", wide=False)
+        return super().value(node)
+
+    def declare_words(self, node: Expression, text: str) -> None:
+        """Load both words of `node` from where they are stored."""
+        self._assign(node, text, wide=True)
+
+    def know_words(self, node: Expression, text: str) -> None:
+        """Use two words wherever more than one of `node` is asked for."""
+        self._texts[node, True] = text
 
 
 class _AxisWriter:
@@ -81,7 +96,7 @@ class _AxisWriter:
         self.of_row: dict[Expression, str] = {}  # text of what is constant along the row
         self.scratch: dict[str, int | None] = {}  # arrays that the caller provides, and their lengths
         if self.passes.kept is not None:
-            self.scratch["kept"] = None
+            self.scratch |= dict.fromkeys(self.kept, None)
         self.lines: list[str] = []
         self.depth = 0  # of the loops around
 
@@ -160,7 +175,11 @@ class _AxisWriter:
         kept = self.passes.kept
         nodes = self.passes.per_element(number)
         if kept is not None and kept in nodes and kept_at:
-            writer.declare(kept, f"load(kept, {kept_at})")
+            loaded = [f"load({name}, {kept_at})" for name in self.kept]
+            if isinstance(writer, _RowWriter):
+                writer.declare_words(kept, f"({', '.join(loaded)})")
+            else:
+                writer.declare(kept, *loaded)
             nodes = self.passes.per_element(number, without=kept)
         for node in nodes:
             if node.operation == "argument":
@@ -173,8 +192,8 @@ class _AxisWriter:
         """Write one loop, which takes all reductions of a depth."""
         if self.passes.kept is not None and number == self.passes.kept_by:
             writer = self.element_writer(number, kept_at="")
-            value = writer.value(self.passes.kept)
-            self.per_element([*writer.lines, f"store(kept, c, {value})"])
+            stores = self.store_words(writer, self.kept, self.passes.kept)
+            self.per_element([*writer.lines, *stores])
         nodes = self.passes.stages[number]
         at_once = [node for node in nodes if node.operation != "axis_threshold"]
         if at_once:
@@ -209,17 +228,18 @@ class _AxisWriter:
                 self.put(2, f"{name} = 0")
                 body.append(f"{name} += {writer.value(operand.operands[0])}")
             else:
-                terms = "kept"
+                terms = self.kept
                 if operand is not kept:
-                    terms = f"terms_{name}"
-                    self.scratch[terms] = _BLOCK
-                    body.append(f"store({terms}, c, {writer.value(operand)})")
+                    terms = [f"terms_{word}" for word in self.words(node)[: 1 + _is_wide(operand)]]
+                    self.scratch |= dict.fromkeys(terms, _BLOCK)
+                    body += self.store_words(writer, terms, operand)
                 words, lanes = self.words(node), f"lanes_{name}"
                 self.scratch[lanes] = LANES * len(words)
                 self.put(2, f"for c in range({LANES * len(words)}):", f"    store({lanes}, c, 0.0)")
-                suffix = "_words" if len(words) > 1 else ""
-                adding.append(f"add_up{suffix}({terms}, {'width' if in_blocks else 'n'}, {lanes})")
-                folding.append(f"{', '.join(words)} = folded{suffix}({lanes})")
+                adding.append(
+                    f"{_ADD_UP[len(words), len(terms)]}({', '.join(terms)}, {'width' if in_blocks else 'n'}, {lanes})"
+                )
+                folding.append(f"{', '.join(words)} = {'folded_words' if len(words) > 1 else 'folded'}({lanes})")
         if in_blocks:
             self.put(2, f"for first in range(0, n, {_BLOCK}):")
             self.put(3, f"width = min({_BLOCK}, n - first)", "at = row * n + first", "for c in range(width):")
@@ -238,23 +258,28 @@ class _AxisWriter:
         body: list[str] = []
         in_lanes = [self.names[node] for node in nodes if self.single and _is_sum(node)]
         for node in nodes:
-            name, term = self.names[node], writer.value(node.operands[0])
+            name, operand = self.names[node], node.operands[0]
             start += [
                 self.set(each, writer.literal(-math.inf if node.operation == "axis_max" else 0.0))
                 for each in self.words(node)
                 if each not in in_lanes
             ]
             if node.operation == "axis_max":
-                body.append(self.set(name, f"maximum({self.cell(name)}, {term})"))
+                body.append(self.set(name, f"maximum({self.cell(name)}, {writer.value(operand)})"))
             elif name in in_lanes:
                 place = self.place(name, f"i % {LANES} * {_COLUMNS} + c", LANES)
-                body.append(f"store({place}, load({place}) + {term})")
+                body.append(f"store({place}, load({place}) + {writer.value(operand)})")
             elif _is_count(node):
-                body.append(self.set(name, f"{self.cell(name)} + {term}"))
+                body.append(self.set(name, f"{self.cell(name)} + {writer.value(operand)}"))
             else:
                 _, low = self.words(node)
+                if _is_wide(operand):
+                    body.append(f"term, low_term = {writer.wide(operand)}")
+                    term, error = "term", "(error + low_term)"
+                else:
+                    term, error = writer.value(operand), "error"
                 body.append(f"total, error = two_sum({self.cell(name)}, {term})")
-                body += [self.set(low, f"{self.cell(low)} + error"), self.set(name, "total")]
+                body += [self.set(low, f"{self.cell(low)} + {error}"), self.set(name, "total")]
         self.per_row(start)
         if in_lanes:
             self.put(2, f"for c in range({LANES * _COLUMNS}):", *[f"    store({name}, c, 0.0)" for name in in_lanes])
@@ -286,6 +311,20 @@ class _AxisWriter:
         self.per_row(step)
         self.depth -= 1
 
+    @property
+    def kept(self) -> list[str]:
+        """Names of the arrays of what is kept, one for each word."""
+        return ["kept"] if self.single else ["kept", "low_kept"]
+
+    def store_words(self, writer: Writer, arrays: Sequence[str], node: Expression) -> list[str]:
+        """Lines that store one word of a node or both, each in an array, for each element."""
+        if len(arrays) == 1:
+            return [f"store({arrays[0]}, c, {writer.value(node)})"]
+        return [
+            f"term, low_term = {writer.wide(node)}",
+            *[f"store({a}, c, {t})" for a, t in zip(arrays, ("term", "low_term"), strict=True)],
+        ]
+
     def words(self, node: Expression) -> list[str]:
         """Names of the words of a reduction."""
         name = self.names[node]
@@ -308,6 +347,9 @@ class _AxisWriter:
             name = self.names[node]
             if node.operation == "axis_sum":
                 writer.know(node, self.total(node))
+                high, *low = map(self.number, self.words(node))
+                if low and isinstance(writer, _RowWriter):
+                    writer.know_words(node, f"two_sum({high}, low_word({high}, {low[0]}))")
             elif columns:
                 writer.know(node, self.cell(name))
             else:
@@ -355,6 +397,11 @@ class _AxisWriter:
             self.per_element([*writer.lines, self.stored("at + c", value)])
         parameters = ", ".join([*self.arguments[self.layout.in_place :], *self.scratch, "out", "begin", "end"])
         return "\n".join([f"def {name}({parameters}):", f"    n = {self.like}.shape[1]", *self.lines]) + "\n"
+
+
+def _is_wide(node: Expression) -> bool:
+    """Tell whether a term of a sum is an exponential, or one of two."""
+    return any(each.operation == "exp" for each in (node, *node.operands))
 
 
 def _is_count(node: Expression) -> bool:

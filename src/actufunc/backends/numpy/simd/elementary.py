@@ -6,7 +6,7 @@ import math
 
 from llvmlite import ir
 
-from .lanes import Lane, fma, select
+from .lanes import Argument, Lane, fma, select, split
 
 
 def _order(x: Lane) -> Lane:
@@ -124,14 +124,17 @@ def damped(x: Lane, factor: Lane) -> Lane:
     return select(factor.equals(0.0) & ~x.is_nan(), zero, x) * factor
 
 
-def divided(x: Lane, divisor: Lane, divisor_low: Lane, inverse: Lane) -> Lane:
-    """Quotient of `x` by a sum of two words, whose inverse is known, to little more than half an ulp.
+def divided(x: Argument, divisor: Lane, divisor_low: Lane, inverse: Lane) -> Lane:
+    """Quotient of one or two words by a sum of two, whose inverse is known, to little more than half an ulp.
 
     The product with the inverse is off by 1.5 ulp; its remainder, which one fused multiply-add gives exactly, corrects
     it.
     """
+    x, x_low = split(x)
     quotient = x * inverse
     remainder = fma(-quotient, divisor_low, fma(-quotient, divisor, x))
+    if x_low is not None:
+        remainder = remainder + x_low
     return fma(remainder, inverse, quotient)
 
 

@@ -24,15 +24,16 @@ _INDEX, _VECTOR = ir.IntType(64), ir.VectorType(ir.DoubleType(), _WIDTH)
 _ALIGNED = 8  # as a double is
 
 
-def add_up(builder: ir.IRBuilder, terms: ir.Value, count: ir.Value, lanes: ir.Value, words: int) -> None:
+def add_up(builder: ir.IRBuilder, terms: Sequence[ir.Value], count: ir.Value, lanes: ir.Value, words: int) -> None:
     """Add terms to lanes.
 
     Parameters
     ----------
     builder : llvmlite.ir.IRBuilder
         Where instructions go.
-    terms : pointer to double
-        What to add, from lane 0 on. Up to a multiple of `LANES` what lies behind is read as well, and left out.
+    terms : sequence of pointer to double
+        What to add, from lane 0 on, in one word or two, if lanes have two. Up to a multiple of `LANES` what lies behind
+        is read as well, and left out.
     count : 64-bit integer
         How many terms there are.
     lanes : pointer to double
@@ -46,13 +47,13 @@ def add_up(builder: ir.IRBuilder, terms: ir.Value, count: ir.Value, lanes: ir.Va
 
     def add(first: ir.Value, below: ir.Value | None = None) -> None:
         for part in range(_PARTS):
-            term = _vector(builder, builder.gep(terms, [first]), part)
+            term = [_vector(builder, builder.gep(word, [first]), part) for word in terms]
             if below is not None:
                 numbers = ir.Constant(ir.VectorType(_INDEX, _WIDTH), [part * _WIDTH + i for i in range(_WIDTH)])
                 is_term = builder.icmp_signed("<", numbers, _splat(builder, below))
-                term = builder.select(is_term, term, ir.Constant(_VECTOR, [0.0] * _WIDTH))
+                term = [builder.select(is_term, word, ir.Constant(_VECTOR, [0.0] * _WIDTH)) for word in term]
             of_part = places[part::_PARTS]
-            for place, value in zip(of_part, _add(builder, [builder.load(p) for p in of_part], [term]), strict=True):
+            for place, value in zip(of_part, _add(builder, [builder.load(p) for p in of_part], term), strict=True):
                 builder.store(value, place)
 
     rest = builder.and_(count, ir.Constant(_INDEX, LANES - 1))
@@ -79,7 +80,7 @@ def folded(builder: ir.IRBuilder, lanes: ir.Value, words: int) -> list[ir.Value]
 
 
 def _add(builder: ir.IRBuilder, words: Sequence[ir.Value], term: Sequence[ir.Value]) -> list[ir.Value]:
-    """Add numbers to numbers of one or two words."""
+    """Add numbers of one or two words to numbers of one or two words."""
     high, *low = (Lane(builder, value, FLOAT64) for value in words)
     other, *other_low = (Lane(builder, value, FLOAT64) for value in term)
     if not low:
