@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 _ALL = "all"  # blocks
-_LARGEST, _LARGEST_OF_ROWS = 1.0, 2.0  # ulp; the sum and the quotient over an axis add half an ulp each
+_LARGEST = 1.0  # ulp
 
 
 @dataclass(frozen=True)
@@ -283,9 +283,8 @@ class Results:
 def problems(task: Task, results: Results) -> list[str]:
     """Return what does not hold of a task, each in a few words."""
     found = results.records[task].findings
-    largest = _LARGEST if task.is_elementwise else _LARGEST_OF_ROWS
     told = []
-    if task.dtype in {"float32", "float64"} and not found.ulp < largest:
+    if task.dtype in {"float32", "float64"} and not found.ulp < _LARGEST:
         told.append(f"error of {found.ulp:.3g} ulp at {task.written(found.at)}")
     for what, (count, examples) in found.violations.items():
         places = ", ".join([*map(task.written, examples), *["..."] * (count > len(examples))])

@@ -188,7 +188,7 @@ NAMES: dict[str, Any] = {
     },
     **{
         name: _intrinsic(function, "wide")
-        for module in (double_word, exponential, normal)
+        for module in (double_word, exponential, logarithm, normal)
         for name, function in vars(module).items()
         if name.startswith("wide_")
     },

@@ -60,15 +60,19 @@ class Layout(enum.Enum):
 
 
 class _RowWriter(Writer):
-    """Computes exponentials to two words, which sums, quotients and what is kept of them take, others to one."""
+    """Computes to two words what is kept or is the same for a whole row, and terms of sums that are exponentials."""
 
-    wide_operations = ARITHMETIC | {"where", "exp"}
+    wide_operations = ARITHMETIC | {"where", "exp", "log1p"}
 
     def value(self, node: Expression) -> str:
         """Write what computes `node`, and return its name or literal."""
         if node.operation == "exp" and (node, False) not in self._texts:
             return self._assign(node, f"rounded({self.wide(node)})", wide=False)
         return super().value(node)
+
+    def rounds(self, node: Expression) -> bool:
+        """Tell whether a second word of `node` is more than zero."""
+        return node.operation in self.wide_operations - {"where", "negative"}
 
     def declare_words(self, node: Expression, text: str) -> None:
         """Load both words of `node` from where they are stored."""
@@ -93,7 +97,7 @@ class _AxisWriter:
         self.names = {node: f"r{number}" for number, node in enumerate(self.passes.reductions)}
         self.arguments, self.dtype, self.layout = list(map(identifier, arguments)), dtype, layout
         self.single = dtype.name == "float32"
-        self.of_row: dict[Expression, str] = {}  # text of what is constant along the row
+        self.of_row: dict[Expression, list[str]] = {}  # names of the words of what is constant along the row
         self.scratch: dict[str, int | None] = {}  # arrays that the caller provides, and their lengths
         if self.passes.kept is not None:
             self.scratch |= dict.fromkeys(self.kept, None)
@@ -168,10 +172,13 @@ class _AxisWriter:
         `kept_at` is where it finds what is kept; "" in the loop that computes it.
         """
         writer = self.writer()
-        for node, name in self.of_row.items():
-            writer.know(node, self.number(name))
+        for node, names in self.of_row.items():
+            words = list(map(self.number, names))
+            writer.know(node, words[0])
             if node.operation == "axis_sum":
-                writer.know_divisor(node, *map(self.number, self.divisor(name)))
+                writer.know_divisor(node, *words, self.number(f"{names[0]}_inverse"))
+            elif len(words) > 1 and isinstance(writer, _RowWriter):
+                writer.know_words(node, f"({', '.join(words)})")
         kept = self.passes.kept
         nodes = self.passes.per_element(number)
         if kept is not None and kept in nodes and kept_at:
@@ -294,7 +301,8 @@ class _AxisWriter:
 
     def write_threshold(self, number: int, node: Expression) -> None:
         """Write the loops that find a threshold, as `threshold_step` says: until it rises no more."""
-        name = self.of_row[node] = self.names[node]
+        name = self.names[node]
+        self.of_row[node] = [name]
         parts = threshold_step(node)
         for i, each in enumerate(parts):
             self.names.setdefault(each, f"{name}_{i}")
@@ -330,10 +338,6 @@ class _AxisWriter:
         name = self.names[node]
         return [name, f"low_{name}"] if _is_sum(node) and not self.single else [name]
 
-    def divisor(self, name: str) -> list[str]:
-        """Names of the words of a sum that is divided by, and of one over it."""
-        return [name, f"{name}_inverse"] if self.single else [name, f"{name}_low", f"{name}_inverse"]
-
     def total(self, node: Expression) -> str:
         """Text of a sum, rounded."""
         high, *low = map(self.number, self.words(node))
@@ -347,29 +351,31 @@ class _AxisWriter:
             name = self.names[node]
             if node.operation == "axis_sum":
                 writer.know(node, self.total(node))
-                high, *low = map(self.number, self.words(node))
-                if low and isinstance(writer, _RowWriter):
-                    writer.know_words(node, f"two_sum({high}, low_word({high}, {low[0]}))")
+                if isinstance(writer, _RowWriter):
+                    high, low = [*map(self.number, self.words(node)), "0.0"][:2]
+                    writer.know_words(node, f"two_sum(float64({high}), low_word(float64({high}), {low}))")
             elif columns:
                 writer.know(node, self.cell(name))
             else:
                 writer.know(node, f"float64(from_order_key({name}))" if node.operation == "axis_max" else name)
         lines: list[str] = []
         for node in self.passes.per_row(number):
-            if node not in self.of_row:
-                name = self.of_row[node] = f"s{len(self.of_row)}"
-                values = [writer.value(node)]
+            if node in self.of_row:
+                continue
+            name = f"s{len(self.of_row)}"
+            if isinstance(writer, _RowWriter) and (node.operation == "axis_sum" or writer.rounds(node)):
+                names, values = [name, f"{name}_low"], ["total", "error"]
+                text = writer.wide(node)
+                words = [f"high, low = {text}", "total, error = two_sum(high, low_word(high, low))"]
+                lines += [*writer.lines, *words]
+            else:
+                names, values = [name], [writer.value(node)]
                 lines += writer.lines
-                writer.lines.clear()
-                names = [name]
-                if node.operation == "axis_sum":
-                    names = self.divisor(name)
-                    high, *low = map(self.number, self.words(node))
-                    if low:
-                        lines.append(f"total, error = two_sum({high}, low_word({high}, {low[0]}))")
-                        values = ["total", "error"]
-                    values.append(f"1.0 / {values[0]}")
-                lines += [self.set(each, value) for each, value in zip(names, values, strict=True)]
+            writer.lines.clear()
+            self.of_row[node] = names
+            lines += [self.set(each, value) for each, value in zip(names, values, strict=True)]
+            if node.operation == "axis_sum":
+                lines.append(self.set(f"{name}_inverse", f"1.0 / {values[0]}"))
         self.per_row(lines)
 
     def write(self, name: str) -> str:
@@ -390,7 +396,7 @@ class _AxisWriter:
         result = self.passes.loops[-1][0]
         if self.passes.reduces:
             place = "block * columns + first + c" if self.layout.columns else "row"
-            self.per_row([self.stored(place, self.number(self.of_row[result]))])
+            self.per_row([self.stored(place, self.number(self.of_row[result][0]))])
         else:
             writer = self.element_writer(len(self.passes.stages))
             value = writer.value(result)

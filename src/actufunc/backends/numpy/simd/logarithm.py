@@ -64,7 +64,8 @@ def log(x: Argument) -> Lane:
             x + select(x.equals(0.0), x.constant(1.0), 0.0)
         )
     k = k - select(is_subnormal, k.constant(shift), 0)
-    result = _log_of_reduced(f, f_low, f, _as_float(k))
+    high, low = _log_of_reduced(f, f_low, f, _as_float(k))
+    result = high + low
     result = select(x.is_negative(), x.constant(math.nan), result)
     result = select(x.equals(0.0), x.constant(-math.inf), result)
     return select(x.is_nan() | x.equals(math.inf), x, result)
@@ -72,6 +73,20 @@ def log(x: Argument) -> Lane:
 
 def log1p(x: Argument) -> Lane:
     """``log(1 + x)``, accurate for small `x`; -inf for -1 and NaN below it."""
+    high, low, special, is_regular = _log1p_words(x)
+    return select(is_regular, (high + low).with_sign_of(split(x)[0]), special)
+
+
+def wide_log1p(x: Argument) -> DoubleWord:
+    """``log(1 + x)`` as a double word."""
+    words = _log1p_words(x)
+    high, low = fast_two_sum(*words[:2])
+    _, _, special, is_regular = words
+    return DoubleWord(select(is_regular, high.with_sign_of(split(x)[0]), special), select(is_regular, low, 0.0))
+
+
+def _log1p_words(x: Argument) -> tuple[Lane, Lane, Lane, Lane]:
+    """Return ``log(1 + x)`` in two words, what it is where `x` is not regular, and whether it is."""
     # 1 + x, computed in two words, is 2**k * (1 + f + f_low). For k = 0, f is x itself, which keeps the accuracy of
     # small x; otherwise the result is at least log(4/3) in magnitude, so that f_low matters only to first order.
     x, x_low = split(x)
@@ -92,10 +107,9 @@ def log1p(x: Argument) -> Lane:
         f_low = f_low + select(is_regular, x_low, 0.0) / total
     f = select(plain, regular, f)
     negligible = f.magnitude_bits().below(form.bit_pattern(_NEGLIGIBLE))
-    result = _log_of_reduced(f, f_low, select(negligible, x.constant(0.0), f), k_float).with_sign_of(x)
+    high, low = _log_of_reduced(f, f_low, select(negligible, x.constant(0.0), f), k_float)
     special = select(x.is_nan() | x.equals(math.inf), x, math.nan)
-    special = select(x.equals(-1.0), x.constant(-math.inf), special)
-    return select(is_regular, result, special)
+    return high, low, select(x.equals(-1.0), x.constant(-math.inf), special), is_regular
 
 
 def softplus(x: Argument) -> Lane:
@@ -170,18 +184,18 @@ def _as_float(k: Lane) -> Lane:
     return (k + form.bit_pattern(shifter)).as_float() - shifter
 
 
-def _log_of_reduced(f: Lane, f_low: Lane | None, squared: Lane, k: Lane) -> Lane:
-    """``k*log(2) + log1p(f) + f_low``, where `squared` stands for f in the terms of second and higher order.
+def _log_of_reduced(f: Lane, f_low: Lane | None, squared: Lane, k: Lane) -> tuple[Lane, Lane]:
+    """Return ``k*log(2) + log1p(f) + f_low`` in two words; in terms of higher than first order `squared` stands for f.
 
     The leading part k*log(2) + f has two words; f*f*p(f) is at most a third of the result (at f = 1/2 and k = -1), so
-    that its rounding errors add less than 0.5 ulp to the 0.5 of the last addition.
+    that its rounding errors add less than 0.5 ulp to the 0.5 of adding both words.
     """
     ln2_high, ln2_low = _LN2
     high, low = fast_two_sum(k * ln2_high, f)
     low = fma(k, ln2_low, low)
     if f_low is not None:
         low = low + f_low
-    return high + fma(squared * squared, _second_order(squared), low)
+    return high, fma(squared * squared, _second_order(squared), low)
 
 
 def _second_order(f: Lane) -> Lane:
