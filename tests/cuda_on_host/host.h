@@ -26,6 +26,7 @@ static inline float flushed(float x) { return fabsf(x) < 1.17549435e-38f ? copys
 static inline float expf(float x) { return flushed(::expf(flushed(x))); }
 static inline float expm1f(float x) { return flushed(::expm1f(flushed(x))); }
 static inline float logf(float x) { return flushed(::logf(flushed(x))); }
+static inline double log(double x) { return -ldexp(1.0, -1069) < x && x < 0 ? -1.0 / 0.0 : ::log(x); }
 static inline float log1pf(float x) { return flushed(::log1pf(flushed(x))); }
 static inline float tanhf(float x) { return flushed(::tanhf(flushed(x))); }
 }

@@ -3,7 +3,8 @@
 CuPy compiles all kernels with ``-ftz=true``, after any options of ours: subnormal floats count as zero wherever they
 are an argument or a result, of comparisons too. Only instructions that are written out are exempt. So floats are
 computed as numbers of a type whose operators are such instructions, and CUDA's functions are given no argument, and
-asked for no result, that is subnormal. Nothing of the kind happens to double, or where numbers are only moved.
+asked for no result, that is subnormal. Nothing of the kind happens to double but in one of CUDA's functions, or where
+numbers are only moved.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ __device__ inline gradual expf(gradual x) {
     const gradual y = ::expf((small ? x + $exp_shift : x).value);
     return small ? y * $exp_factor : y;
 }
-__device__ inline gradual logf(gradual x) {
+__device__ inline gradual logarithm(gradual x) {
     const bool small = x < $tiny;
     const gradual y = ::logf((small ? x * $log_factor : x).value);
     return small ? y - $log_shift : y;
@@ -85,9 +86,17 @@ __device__ inline gradual __shfl_xor_sync(unsigned mask, gradual x, int lane_mas
 }
 """
 
+_OF_DOUBLE = """\
+// CUDA's function looks at the high word as a float, and takes the least negative numbers for zero.
+__device__ inline double logarithm(double x) { return x < 0.0 ? nan("") : ::log(x); }
+"""
+
 _CONVERTED = """\
-// A static_cast, but between float and double subnormal numbers count.
-template <typename T, typename From> __device__ inline T converted(From x) { return static_cast<T>(x); }
+// A static_cast, but subnormal numbers count. Half types become float first.
+template <typename T, typename From> __device__ inline T converted(From x) {
+    if (__is_class(From)) return converted<T>(static_cast<float>(x));
+    return static_cast<T>(x);
+}
 template <> __device__ inline double converted(float x) {
 #ifdef __CUDA_ARCH__
     double y;
@@ -112,7 +121,7 @@ template <> __device__ inline float converted(double x) {
 def definitions(kind: str) -> str:
     """Write the type and what takes it, as far as a kind of kernel may need it."""
     if kind == "float64":
-        return _CONVERTED
+        return _OF_DOUBLE + _CONVERTED
     number = np.float32
     values = {
         "exp_shift": number(_EXP_SHIFT),

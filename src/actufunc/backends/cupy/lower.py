@@ -29,7 +29,8 @@ VECTOR = 16
 """Bytes of the widest access to memory."""
 
 _COMPARISONS = {"less": "{} < {}", "less_equal": "{} <= {}", "equal": "{} == {}", "not_equal": "{} != {}"}
-_ON_FLOATS = {name: f"{name}$f({{}})" for name in ("log", "log1p", "sqrt", "tanh")} | {"absolute": "fabs$f({})"}
+_ON_FLOATS = {name: f"{name}$f({{}})" for name in ("log1p", "sqrt", "tanh")}
+_ON_FLOATS |= {"absolute": "fabs$f({})", "log": "logarithm({})"}
 _ON_INTEGERS = {
     "maximum": "{0} > {1} ? {0} : {1}",
     "minimum": "{0} < {1} ? {0} : {1}",
@@ -84,7 +85,8 @@ def source(
     Returns
     -------
     str
-        CUDA C.
+        CUDA C. Instead of float the function takes and returns `gradual`, which a float becomes by itself; back it goes
+        by a static_cast.
 
     Raises
     ------
