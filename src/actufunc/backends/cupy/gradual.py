@@ -23,7 +23,11 @@ struct gradual {
     template <typename T> __device__ explicit gradual(T x) : value(static_cast<float>(x)) {}
     template <typename T> __device__ explicit operator T() const { return static_cast<T>(value); }
 #ifdef __CUDA_ARCH__
-$device#else
+$device    friend __device__ gradual operator/(float a, gradual b) {  // a literal
+        if (a != 1.0f) return gradual(a) / b;
+        float y; asm("rcp.rn.f32 %0, %1;" : "=f"(y) : "f"(b.value)); return y;
+    }
+#else
 $host#endif
 };
 """)
