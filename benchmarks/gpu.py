@@ -278,7 +278,7 @@ def _error_of(name: str, dtype: str, stride: int, rows: Sequence[int]) -> gpu_ul
 
 
 def _largest_error(cell: Cell, dtype: str, stride: int, rows: Sequence[int]) -> gpu_ulp.Error | None:
-    if cell.over_axis and (dtype != "float64" or cell.what == "vjp"):
+    if cell.over_axis and dtype != "float64":
         return max(gpu_ulp.rows_error(cell, dtype, length) for length in rows)
     return gpu_ulp.largest_error(cell, dtype, stride=stride)
 

@@ -1,7 +1,8 @@
 """How far results on the device are from exact ones, measured on the device.
 
 The reference for float32 and the half types is the same formula in float64, which itself is compared with mpmath on a
-sample. All inputs of the half types are tried, and of float32 all or every so many.
+sample. All inputs of the half types are tried, and of float32 all or every so many. CuPy has the device take subnormal
+floats for zero: what is measured must not, and what measures reads them by their bits.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def largest_error(cell: Cell, dtype: str, *, stride: int = 1) -> Error | None:
     Parameters
     ----------
     cell : Cell
-        What to measure. A vjp is measured with cotangents between 1/2 and 2. In derivatives, next to the roots, the
-        error counts beside terms of 1.
+        What to measure. A vjp is measured with cotangents between 1/2 and 2; it may be infinite where the derivative
+        is. In derivatives, next to the roots, the error counts beside terms of 1.
     dtype : str
         Of the arrays.
     stride : int
@@ -66,9 +67,10 @@ def largest_error(cell: Cell, dtype: str, *, stride: int = 1) -> Error | None:
         g = cupy.empty_like(x)
         _cotangents()(x, g)
         inputs = [x, g][: cell.arrays]
-        exact = cell(*(_as_float64(each) for each in inputs))
+        wide = [_as_float64(each) for each in inputs]
         errors = cupy.empty(x.shape, np.float64)
-        _error(dtype, of_terms=cell.what != "value")(x, cell(*inputs), exact, 0.0, errors)
+        last_factor = wide[1] if cell.arrays > 1 else 1.0
+        _error(dtype, of_terms=cell.what != "value")(x, cell(*inputs), cell(*wide), 0.0, last_factor, errors)
         at = int(errors.argmax())
         worst = max(worst, (float(errors[at]), float(x[at])))
         count += x.size
@@ -99,22 +101,36 @@ def _as_float64(x: Any) -> Any:
     return _widened()(x, cupy.empty(x.shape, np.float64))
 
 
+# Of a subnormal float the magnitude is an integer number of the least.
+_WIDENED = """
+__device__ inline double widened(double x) { return x; }
+__device__ inline double widened(float x) {
+    unsigned bits;
+    memcpy(&bits, &x, sizeof bits);
+    const unsigned magnitude = bits & 0x7fffffffu;
+    const double y = magnitude < 0x00800000u ? ldexp(static_cast<double>(magnitude), -149) : static_cast<double>(x);
+    return bits > 0x7fffffffu ? -fabs(y) : fabs(y);
+}
+template <typename T> __device__ double widened(T x) { return widened(static_cast<float>(x)); }
+"""
+
+
 @functools.cache
 def _widened() -> Any:
-    text = "y = static_cast<double>(static_cast<float>(x))"
-    return cupy.ElementwiseKernel("X x", "float64 y", text, "actufunc_widened")
+    return cupy.ElementwiseKernel("X x", "float64 y", "y = widened(x)", "actufunc_widened", preamble=_WIDENED)
 
 
 _ERROR = """
-const double computed = static_cast<double>(static_cast<float>(y));
+const double computed = widened(y);
 const double right = exact > $largest ? $largest : exact < -$largest ? -$largest : exact;
 const double got = computed > $largest ? $largest : computed < -$largest ? -$largest : computed;
-const double near_root = $of_terms && fabs(static_cast<double>(static_cast<float>(x))) < 4 ? 1.0 : 0.0;
+const double near_root = $of_terms && fabs(widened(x)) < 4 ? 1.0 : 0.0;
 const double scale = fmax(fabs(right), fmax(near_root, terms));
 int exponent = $lowest;
 if (scale > 0) frexp(scale, &exponent), exponent -= 1;
 if (exponent < $lowest) exponent = $lowest;
 error = fabs(got - right) / ldexp(1.0, exponent - $bits + 1);
+if (fabs(computed) > $largest && computed * exact > 0 && fabs(exact) > $largest * last_factor) error = 0.0;
 if (computed != computed || exact != exact) error = (computed != computed && exact != exact) ? 0.0 : 1e300;
 """
 
@@ -127,7 +143,8 @@ def _error(dtype: str, *, of_terms: bool) -> Any:
         largest=largest, lowest=form.lowest, bits=form.precision, of_terms=str(of_terms).lower()
     )
     name = f"actufunc_error_{dtype}_{of_terms}"
-    return cupy.ElementwiseKernel("X x, Y y, float64 exact, float64 terms", "float64 error", text, name)
+    inputs = "X x, Y y, float64 exact, float64 terms, float64 last_factor"
+    return cupy.ElementwiseKernel(inputs, "float64 error", text, name, preamble=_WIDENED)
 
 
 def _beside_mpmath(cell: Cell) -> Error | None:
@@ -143,13 +160,13 @@ def _beside_mpmath(cell: Cell) -> Error | None:
         arrays.append(cupy.asarray(arguments["g"]))
     values = cell(*arrays).get()
     exact = accuracy.reference(cell.function, points, **arguments)
-    errors = accuracy.ulp_error(values, exact)
-    if cell.what != "value":  # next to a root, beside the terms that cancel
-        small = np.abs(points) < 4  # noqa: PLR2004
-        beside = np.array([abs(float(e - v)) for v, e in zip(values.flat, exact.flat, strict=True)]).reshape(
-            points.shape
-        )
-        errors[small] = np.fmin(errors, beside / np.finfo(np.float64).eps)[small]
+    errors = accuracy.ulp_error(values, exact, beside=accuracy.beside(cell.function))
+    if cell.what != "value":  # beside the terms that cancel: of 1 next to a root, and those of a row
+        with np.errstate(invalid="ignore", over="ignore"):
+            terms = np.abs(_terms(cell)(points, arguments["g"])) if cell.over_axis else np.float64(np.abs(points) < 4)  # noqa: PLR2004
+            off = [abs(float(e - v)) for v, e in zip(values.flat, exact.flat, strict=True)]
+            beside = np.reshape(off, points.shape) / np.spacing(terms)
+        errors = np.where(terms > 0, np.fmin(errors, beside), errors)
     worst = int(np.argmax(errors))
     return Error(float(errors.flat[worst]), float(points.flat[worst]), points.size)
 
@@ -157,18 +174,24 @@ def _beside_mpmath(cell: Cell) -> Error | None:
 def rows_error(cell: Cell, dtype: str, length: int) -> Error:
     """Measure the largest error of a function over rows of some length, beside the same in float64.
 
-    Cotangents are positive, and the error of a vjp counts beside the terms of the differences that it is made of.
+    Cotangents are positive, and the error of a vjp counts beside the terms of the differences that it is made of; that
+    of sparsemax, a share that is a difference, beside the total.
     """
     x = cupy.asarray(accuracy.sample_rows(dtype_of(dtype), 64, length))
     g = cupy.empty_like(x)
     _cotangents()(x, g)
     inputs = [x, g][: cell.arrays]
     wide = [_as_float64(each) for each in inputs]
-    terms: Any = Activation(_with_sums(cell.function.definition))(*wide) if cell.what == "vjp" else 0.0
+    terms: Any = _terms(cell)(*wide) if cell.what == "vjp" else accuracy.beside(cell.function)
     errors = cupy.empty(x.shape, np.float64)
-    _error(dtype, of_terms=False)(x, cell(*inputs), cell(*wide), terms, errors)
+    _error(dtype, of_terms=False)(x, cell(*inputs), cell(*wide), terms, 1.0, errors)
     at = int(errors.argmax())
     return Error(float(errors.reshape(-1)[at]), float(x.reshape(-1)[at]), x.size)
+
+
+def _terms(cell: Cell) -> Activation:
+    """Return the vjp of a function over an axis with the largest terms of its differences as values."""
+    return Activation(_with_sums(cell.function.definition))
 
 
 @functools.cache

@@ -81,7 +81,7 @@ def loop(kernel: Kernel) -> str:
     return (
         f"namespace {kernel.symbol} {{\n{kernel.source()}}}\n"
         f'extern "C" void loop_{kernel.symbol}({pointers}, {real} *out, long size) {{\n'
-        f"    for (long k = 0; k < size; k++) out[k] = {kernel.symbol}::{name}({elements});\n}}\n"
+        f"    for (long k = 0; k < size; k++) out[k] = static_cast<{real}>({kernel.symbol}::{name}({elements}));\n}}\n"
     )
 
 

@@ -292,6 +292,7 @@ def test_text(kernel: Kernel) -> None:
     assert ("double" in text) is (kernel.dtype == "float64")
     assert not re.search(r"\b__(?:exp|log|tan|fdivide)|\$", text), "fast-math, or a placeholder left"
     helpers = re.findall(r"^(?:struct|__device__ inline \w+) (\w+)", text, re.MULTILINE)[:-1]
+    assert ("gradual" in helpers) is (kernel.dtype == "float32")
     for helper in helpers:
         assert len(re.findall(rf"\b{helper}\b", text)) > 1, f"{helper} is not used"
         first = re.search(rf"\b{helper}\b", text)

@@ -106,6 +106,20 @@ def test_measures_over_an_axis(gpu: Any, name: str, capsys: pytest.CaptureFixtur
     assert 0 < float(table[f"{name}.vjp"]) <= 4
 
 
+def test_subnormal_numbers_are_measured(gpu: Any) -> None:
+    x = np.array([0, -0.0, 1e-45, -1e-45, 1.1754942e-38, -1.1754944e-38, 1, -3e38, np.inf, -np.inf, np.nan], np.float32)
+    for array in (x, x.astype("bfloat16"), x.astype(np.float64)):
+        result = host_view(gpu.gpu_ulp._as_float64(to_device(array)))
+        np.testing.assert_array_equal(result, array.astype(np.float64))
+        np.testing.assert_array_equal(np.signbit(result[:-1]), np.signbit(x[:-1]))
+
+
+@pytest.mark.parametrize("name", ["relu_squared", "logit"])
+def test_products_of_infinite_derivatives_may_be_infinite(gpu: Any, name: str) -> None:
+    cell = next(cell for cell in gpu.cells() if str(cell) == f"{name}.vjp")
+    assert gpu.gpu_ulp.largest_error(cell, "float32", stride=1 << 15).ulp < 4
+
+
 def test_wrong_values_fail(gpu: Any, capsys: pytest.CaptureFixture[str]) -> None:
     from actufunc.backends.cupy import kernels  # noqa: PLC0415
 

@@ -20,7 +20,17 @@
 #define __forceinline__ inline
 #define __launch_bounds__(threads)
 
-static inline float __fmul_rn(float a, float b) { return a * b; }
+// CuPy has CUDA's functions of float take subnormal numbers for zero, and give zero for them.
+namespace flushing {
+static inline float flushed(float x) { return fabsf(x) < 1.17549435e-38f ? copysignf(0.0f, x) : x; }
+static inline float expf(float x) { return flushed(::expf(flushed(x))); }
+static inline float expm1f(float x) { return flushed(::expm1f(flushed(x))); }
+static inline float logf(float x) { return flushed(::logf(flushed(x))); }
+static inline double log(double x) { return -ldexp(1.0, -1069) < x && x < 0 ? -1.0 / 0.0 : ::log(x); }
+static inline float log1pf(float x) { return flushed(::log1pf(flushed(x))); }
+static inline float tanhf(float x) { return flushed(::tanhf(flushed(x))); }
+}
+
 static inline double __dmul_rn(double a, double b) { return a * b; }
 static inline int __popc(unsigned x) { return __builtin_popcount(x); }
 static inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }

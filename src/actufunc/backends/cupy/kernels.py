@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from actufunc.backends.rules import working_dtype
 from actufunc.backends.writer import identifier
 
-from .lower import VECTOR, c_type, source, symbol
+from .lower import VECTOR, c_type, source, stored_type, symbol
+from .mathematics import functions_called
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,19 +46,20 @@ def elementwise(formula: Formula, *, masked: bool = False) -> Any:
         Takes the arguments and the output.
     """
     name, arrays, scalars, dtype = formula.name, formula.arrays, formula.scalars, formula.dtype
-    real, work = c_type(dtype), working_dtype(dtype)
+    stored, work = stored_type(dtype), working_dtype(dtype)
     if len(arrays) > len(_LETTERS):
         raise TypeError(f"{name} takes at most {len(_LETTERS)} arrays on a GPU, not {len(arrays)}")
     parameters = [f"{letter} {identifier(key)}" for letter, key in zip(_LETTERS, arrays, strict=False)]
     parameters += [f"{work} {identifier(key)}" for key in scalars] + ["bool where_"] * masked
-    values = ", ".join(f"static_cast<{real}>({identifier(key)})" for key in (*arrays, *scalars))
-    operation = f"y = static_cast<T>({symbol(name)}({values}));"
+    converted = "static_cast" if dtype.kind in "iu" else "converted"
+    values = ", ".join(f"{converted}<{stored}>({identifier(key)})" for key in (*arrays, *scalars))
+    operation = f"y = {converted}<T>(static_cast<{stored}>({symbol(name)}({values})));"
     return _kernel(
         ", ".join(parameters),
         "T y",
         f"if (where_) {operation}" if masked else operation,
         f"{symbol(name)}_elementwise",
-        source(name, formula.expression, (*arrays, *scalars), dtype),
+        source(name, formula.expression, (*arrays, *scalars), dtype, caller=operation),
     )
 
 
@@ -150,4 +152,5 @@ def _kernel(inputs: str, output: str, operation: str, name: str, preamble: str) 
 @functools.cache
 def copy() -> Any:
     """Make the kernel that copies an array to another, of any dtype and strides."""
-    return _kernel("X x", "T y", "y = static_cast<T>(x);", "actufunc_copy", "")
+    operation = "y = converted<T>(x);"
+    return _kernel("X x", "T y", operation, "actufunc_copy", functions_called(operation, "float64"))

@@ -29,7 +29,8 @@ VECTOR = 16
 """Bytes of the widest access to memory."""
 
 _COMPARISONS = {"less": "{} < {}", "less_equal": "{} <= {}", "equal": "{} == {}", "not_equal": "{} != {}"}
-_ON_FLOATS = {name: f"{name}$f({{}})" for name in ("log", "log1p", "sqrt", "tanh")} | {"absolute": "fabs$f({})"}
+_ON_FLOATS = {name: f"{name}$f({{}})" for name in ("log1p", "sqrt", "tanh")}
+_ON_FLOATS |= {"absolute": "fabs$f({})", "log": "logarithm({})"}
 _ON_INTEGERS = {
     "maximum": "{0} > {1} ? {0} : {1}",
     "minimum": "{0} < {1} ? {0} : {1}",
@@ -37,7 +38,7 @@ _ON_INTEGERS = {
 
 # NumPy's characters for C's types. CuPy, too, has int64 as long long; half types have no constructor from long.
 _INTEGERS = {"b": "char", "h": "short", "i": "int", "l": "long long", "q": "long long"}
-_SPECIAL = {"inf": "(1.0$f / 0.0$f)", "-inf": "(-1.0$f / 0.0$f)", "nan": "(0.0$f / 0.0$f)"}
+_SPECIAL = {"inf": "(1.0$f / 0.0$f)", "-inf": "(-1.0$f / 0.0$f)", "nan": 'nan$f("")'}
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ class Formula:
     dtype: np.dtype[Any]
 
 
-def source(name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any]) -> str:
+def source(
+    name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any], *, caller: str = ""
+) -> str:
     """Write a function that computes an expression, and those it calls.
 
     Parameters
@@ -76,11 +79,14 @@ def source(name: str, expression: Expression, arguments: Sequence[str], dtype: n
         Its parameters, in order.
     dtype : numpy.dtype
         Of the result; half types are computed in float.
+    caller : str
+        Text that calls the function, and perhaps others.
 
     Returns
     -------
     str
-        CUDA C.
+        CUDA C. Instead of float the function takes and returns `gradual`, which a float becomes by itself; back it goes
+        by a static_cast.
 
     Raises
     ------
@@ -97,7 +103,7 @@ def source(name: str, expression: Expression, arguments: Sequence[str], dtype: n
     parameters = ", ".join(f"{real} {identifier(each)}" for each in arguments)
     text = "".join(f"    {line}\n" for line in [*writer.lines, f"return {result};"])
     function = f"__device__ inline {real} {symbol(name)}({parameters}) {{\n{text}}}\n"
-    return functions_of(function, dtype) + function
+    return functions_of(function + caller, dtype) + function
 
 
 def no_integers(dtype: np.dtype[Any]) -> TypeError:
@@ -127,9 +133,15 @@ def c_type(dtype: np.dtype[Any]) -> str:
     if work is None or work.kind == "b":
         raise TypeError(f"CUDA kernels are for integers, float16, bfloat16, float32 and float64, not for {dtype.name}")
     if work.kind == "f":
-        return "float" if work.itemsize == np.dtype(np.float32).itemsize else "double"
+        return "gradual" if work.itemsize == np.dtype(np.float32).itemsize else "double"
     sign = "unsigned " if work.kind == "u" else "signed " if work.char == "b" else ""
     return sign + _INTEGERS[work.char.lower()]
+
+
+def stored_type(dtype: np.dtype[Any]) -> str:
+    """Return the type that what is computed has in arrays, those of half types left aside."""
+    real = c_type(dtype)
+    return "float" if real == "gradual" else real
 
 
 class CudaWriter(Writer):

@@ -16,7 +16,7 @@ from actufunc.backends.passes import Passes, threshold_step
 from actufunc.backends.writer import identifier
 from actufunc.formula.expression import argument
 
-from .lower import VECTOR, CudaWriter, Formula, c_type, functions_of, no_integers, symbol
+from .lower import VECTOR, CudaWriter, Formula, c_type, functions_of, no_integers, stored_type, symbol
 from .plan import WARP, plan
 
 if TYPE_CHECKING:
@@ -332,7 +332,7 @@ class _AxisWriter:
         body = "".join(f"{line}\n" for line in self.lines)
         return _KERNEL.substitute(
             headers=_HEADERS.get(self.dtype.name, ""),
-            storage=_HALF_TYPES.get(self.dtype.name, real),
+            storage=_HALF_TYPES.get(self.dtype.name, stored_type(self.dtype)),
             functions=functions_of(body, self.dtype),
             launch_bounds=plan.block,
             name=name,

@@ -2,7 +2,7 @@
 
 float32 and float64 compute the arguments of exponentials in double words. Half types are computed in float, whose 13 or
 16 bits more than the result has make second words needless; their functions have the same names and take one word.
-Everything is IEEE arithmetic and CUDA's full-precision functions: no fast-math.
+Everything is IEEE arithmetic and CUDA's full-precision functions: no fast-math. What is called float is `gradual`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ import numpy as np
 
 from actufunc.backends.coefficients import NORMAL_P, NORMAL_S
 
+from .gradual import definitions
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # What differs between the kinds of kernel. `f` ends literals and the names of CUDA's functions. From `limit` on
 # exponentials have saturated, and a low word, which there is up to 1/16, could soon make 1 + low negative. Exponentials
 # of arguments within `normal` are normal numbers.
-_FLOAT = {"real": "float", "f": "f", "mul": "__fmul_rn", "limit": "1e6f", "normal": "80.0f", "largest": "3.4e38f"}
+_FLOAT = {"real": "gradual", "f": "f", "mul": "operator*", "limit": "1e6f", "normal": "80.0f", "largest": "3.4e38f"}
 _DOUBLE = {"real": "double", "f": "", "mul": "__dmul_rn", "limit": "1e15", "normal": "700.0", "largest": "1.79e308"}
 _POWER = {"float32": 90, "float64": 900}  # of two, in `times_exp`
 _TWO_WORDS = {"argument": "wide", "x": "x.high"}
-_ONE_WORD = {"argument": "float", "x": "x"}
+_ONE_WORD = {"argument": "gradual", "x": "x"}
 KINDS = {"half": _FLOAT | _ONE_WORD, "float32": _FLOAT | _TWO_WORDS, "float64": _DOUBLE | _TWO_WORDS}
 """Substitutions by kind of kernel: one for both half types, and one for each of float32 and float64."""
 
@@ -47,7 +49,7 @@ _IN_TWO_WORDS = """\
 // A number and what its rounding left out.
 struct wide {
     $real high, low;
-    __device__ wide($real value) : high(value), low(0.0$f) {}
+    template <typename T> __device__ wide(T value) : high(value), low(0.0$f) {}  // of a literal, too
     __device__ wide($real value, $real rest) : high(value), low(fabs$f(value) < $limit ? rest : 0.0$f) {}
 };
 __device__ inline wide wide_negative(wide a) { return wide(-a.high, -a.low); }
@@ -56,7 +58,8 @@ __device__ inline wide wide_add(wide a, wide b) {
     return wide(sum, (a.high - (sum - part)) + (b.high - part) + (a.low + b.low));
 }
 __device__ inline wide wide_subtract(wide a, wide b) { return wide_add(a, wide_negative(b)); }
-// The compiler could fuse a product written with * into a later sum, and then the low word would not fit.
+// The compiler could fuse a product of double that is written with * into a later sum, and then the low word would not
+// fit.
 __device__ inline wide wide_multiply(wide a, wide b) {
     const $real product = $mul(a.high, b.high);
     return wide(product, fma$f(a.high, b.high, -product) + (a.high * b.low + a.low * b.high));
@@ -120,7 +123,7 @@ __device__ inline $real times_normal_cdf($real times, wide x) {
 // not finite.
 __device__ inline void accumulate($real &high, $real &low, $real term, $real term_low) {
     const $real sum = high + term, part = sum - high;
-    low += (high - (sum - part)) + (term - part) + term_low;
+    low = low + ((high - (sum - part)) + (term - part) + term_low);
     high = sum;
 }
 __device__ inline void settle($real &high, $real &low) {
@@ -138,30 +141,30 @@ __device__ inline $real divided($real x, $real high, $real low, $real inverse) {
 
 _IN_ONE_WORD = """\
 // Where exp(x) may be subnormal exp(x/2) is normal, and scales twice.
-__device__ inline float times_exp(float times, float x) {
+__device__ inline gradual times_exp(gradual times, gradual x) {
     const bool twice = !(fabsf(x) < $normal);
-    const float e = expf(twice ? 0.5f * x : x), y = damped(times, e);
+    const gradual e = expf(twice ? 0.5f * x : x), y = damped(times, e);
     return twice ? damped(y, e) : y;
 }
 // With exp(-x) the left tail would end where that overflows.
-__device__ inline float logistic(float x) {
-    const float e = expf(-fabsf(x));
+__device__ inline gradual logistic(gradual x) {
+    const gradual e = expf(-fabsf(x));
     return (x < 0.0f ? e : 1.0f) / (1.0f + e);
 }
-__device__ inline float softplus(float x) { return (x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(x))); }
-__device__ inline float times_normal_pdf(float times, float x) {
+__device__ inline gradual softplus(gradual x) { return (x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(x))); }
+__device__ inline gradual times_normal_pdf(gradual times, gradual x) {
     return times_exp(times / $sqrt_2pi, -0.5f * x * x);
 }
-__device__ inline float times_normal_cdf(float times, float x) {
+__device__ inline gradual times_normal_cdf(gradual times, gradual x) {
     const bool left = x < 0.0f;
-    const float a = fabsf(x), b = a < 100.0f ? a : 100.0f;
-    const float s = fmaf($s_slope, b, $s_0), p = fmaf($p_slope, b, $p_0);
-    const float tail = times_exp((left ? times : 1.0f) * (s / fmaf($sqrt_2pi * b, s, p)), -0.5f * a * a);
+    const gradual a = fabsf(x), b = a < 100.0f ? a : 100.0f;
+    const gradual s = fmaf($s_slope, b, $s_0), p = fmaf($p_slope, b, $p_0);
+    const gradual tail = times_exp((left ? times : 1.0f) * (s / fmaf($sqrt_2pi * b, s, p)), -0.5f * a * a);
     return left ? tail : times * (1.0f - tail);
 }
-__device__ inline void accumulate(float &high, float &, float term, float) { high += term; }
-__device__ inline void settle(float &, float &) {}
-__device__ inline float divided(float x, float, float, float inverse) { return x * inverse; }
+__device__ inline void accumulate(gradual &high, gradual &, gradual term, gradual) { high = high + term; }
+__device__ inline void settle(gradual &, gradual &) {}
+__device__ inline gradual divided(gradual x, gradual, gradual, gradual inverse) { return x * inverse; }
 """
 
 _DERIVED = """\
@@ -204,10 +207,12 @@ def _functions(kind: str) -> dict[str, str]:
     high, low = _two_words(power * _LOG_2, number)
     values |= {"shift": f"{high}{real}", "shift_low": f"{number(low / high)}{real}"}
     values |= {"small": f"{number(2.0**-power)}{real}", "large": f"{number(2.0**power)}{real}"}
-    text = Template(_BASIC + (_IN_ONE_WORD if kind == "half" else _IN_TWO_WORDS) + _DERIVED).substitute(values)
-    definitions = re.split(r"(?<=[};])\n(?=//|__device__)", text.rstrip())
-    names = (re.findall(r"^(?:struct|__device__ inline \S+) (\w+)", each, re.MULTILINE)[0] for each in definitions)
-    return {name: f"{each}\n" for name, each in zip(names, definitions, strict=True)}
+    text = _BASIC + (_IN_ONE_WORD if kind == "half" else _IN_TWO_WORDS) + _DERIVED
+    text = definitions(kind) + Template(text).substitute(values)
+    found = re.split(r"(?<=[};])\n(?=//|__device__)", text.rstrip())
+    start = re.compile(r"^(?:struct|(?:template .*)?__device__ inline \S+) (\w+)", re.MULTILINE)
+    names = (start.findall(each)[0] for each in found)
+    return {name: f"{each}\n" for name, each in zip(names, found, strict=True)}
 
 
 def _two_words(value: Decimal, number: Any) -> tuple[Any, Any]:
