@@ -8,6 +8,7 @@ CUDA's own errors take the place of the library's.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -202,8 +203,20 @@ class CudaWriter(Writer):
                 text = f"{node.operation}$f({x})"
             else:
                 text = f"times_exp(1.0$f, {x})" if node.operation == "exp" else f"wide_expm1({x})"
+        elif node.operation == "divide" and (inverse := self._inverse(node.operands[1])) is not None:
+            text = f"{self.value(node.operands[0])} * {self.literal(inverse)}"
         elif node.operation in texts:
             text = texts[node.operation].format(*map(self.value, node.operands))
         else:
             return super().value(node)
         return self._assign(node, self.fill(text), wide=False)
+
+    def _inverse(self, node: Expression) -> float | None:
+        """Return one over a constant by which a multiplication is as good as the division, which takes much longer.
+
+        It is the same for powers of two. For half types a float has bits to spare.
+        """
+        if node.operation != "constant" or self.dtype.kind != "f" or not 2.0**-60 < abs(node.value) < 2.0**60:
+            return None
+        exact = abs(math.frexp(node.value)[0]) == 0.5  # noqa: PLR2004
+        return 1 / float(node.value) if exact or self._one_word else None
