@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .backends.rules import check_cast, check_fits, is_scalar, result_dtype, unsupported, working_dtype
+from .memory import empty_like
 from .protocol import Call, may_overlap, normalise_axis, owner
 
 if TYPE_CHECKING:
@@ -87,8 +88,10 @@ def _into_halves(call: Call, x: Any, axis: int, given: dict[str, Any]) -> Any:
     arrays = {key: np.asarray(value) if is_scalar(value) else value for key, value in given.items()}
     dtype = result_dtype(of_half, {key: value for key, value in arrays.items() if hasattr(value, "dtype")})
     if out is None:
-        xp = np if isinstance(x, np.ndarray) else _namespace(x)
-        result = xp.empty_like(x, dtype=dtype)
+        if type(x) is np.ndarray:
+            result = empty_like(x, dtype)
+        else:
+            result = (np if isinstance(x, np.ndarray) else _namespace(x)).empty_like(x, dtype=dtype)
     else:
         if type(out) is not type(x) and not isinstance(out, np.ndarray):
             raise TypeError(f"{call.definition.name} can write its output to an array of the library of x only")

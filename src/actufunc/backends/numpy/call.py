@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from actufunc.backends.rules import is_half, rounded, scalars_of, settle, unsupported, working_dtype
+from actufunc.memory import empty_like
 
 from . import parallel
 from .kernels import elementwise, to_bits
@@ -168,12 +169,13 @@ class _Elementwise:
         return [o.reshape(-1, n) for o in operands]
 
     def _allocate(self) -> np.ndarray[Any, Any]:
-        make = np.empty_like if self.mask is None else np.zeros_like
         x = self.operands[0]
         order = self.settled.order
         if x.shape != self.shape:
             order = "C" if order in {"K", "A"} else order
-        return make(x, dtype=self.dtype, order=order, subok=False, shape=self.shape)
+        if self.mask is None:
+            return empty_like(x, self.dtype, order, self.shape)
+        return np.zeros_like(x, self.dtype, order, subok=False, shape=self.shape)
 
     def _chunk_by_chunk(self, out: np.ndarray[Any, Any], *, aside: bool) -> None:
         """Run the kernel over chunks in which every operand is contiguous."""
@@ -217,7 +219,7 @@ def _large(kernel: Elementwise | Halves) -> Any:
     """Return what serves large contiguous arrays of the kernel's dtype."""
 
     def compute(x: np.ndarray[Any, Any], out: np.ndarray[Any, Any] | None = None) -> np.ndarray[Any, Any]:
-        result = np.empty_like(x) if out is None else out
+        result = empty_like(x) if out is None else out
         parallel.elementwise(kernel, (x, result))
         return result
 
@@ -229,7 +231,7 @@ def _of_halves(kernel: Elementwise | Halves) -> Any:
 
     def compute(x: np.ndarray[Any, Any], out: np.ndarray[Any, Any] | None = None) -> Any:
         x = x if x.flags.forc else x.copy("K")
-        result = np.empty_like(x) if out is None else out
+        result = empty_like(x) if out is None else out
         parallel.elementwise(kernel, (x.view(_BITS), result.view(_BITS)))
         return result if x.ndim or out is not None else result[()]
 

@@ -23,6 +23,7 @@ from actufunc.backends.rules import (
     shapes_of,
     working_dtype,
 )
+from actufunc.memory import empty_like
 from actufunc.protocol import Call
 
 from . import parallel
@@ -71,7 +72,7 @@ def evaluate_axis(call: Call) -> Any:
         inputs = [np.array(i) if _overlaps(i, out) else i for i in inputs]
         result = np.asarray(out)
     else:
-        result = np.empty_like(inputs[0], dtype, subok=False, shape=shapes.kept if reduces else shapes.of_x)
+        result = empty_like(inputs[0], dtype, shape=shapes.kept if reduces else shapes.of_x)
     target = result if result.ndim == len(shapes.of_x) else np.expand_dims(result, shapes.axes)
 
     def kernel(layout: Layout) -> OverAxis:
@@ -114,7 +115,7 @@ def _along_last_axis(kernel: OverAxis, call: Call) -> Callable[..., Any]:
         straight = x.ndim > 0 and x.size and x.flags.c_contiguous and _pays_along_rows(x.shape[-1], x.size)
         # NumPy resolves overlap for its ufuncs and checks that it may write, but this is none.
         if straight and (out is None or (out.flags.writeable and not np.may_share_memory(x, out))):
-            result = np.empty_like(x) if out is None else out
+            result = empty_like(x) if out is None else out
             rows = (-1, x.shape[-1])
             parallel.over_axis(kernel, (x.reshape(rows), result.reshape(rows)))
             return result
