@@ -24,7 +24,6 @@ from actufunc.backends.rules import (
     working_dtype,
 )
 from actufunc.memory import empty_like
-from actufunc.protocol import Call
 
 from . import parallel
 from .call import (
@@ -40,6 +39,9 @@ from .lower_axis import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from actufunc.protocol import Call
+    from actufunc.straight import Straight
 
     from .kernels import OverAxis
 
@@ -75,9 +77,13 @@ def evaluate_axis(call: Call) -> Any:
         result = empty_like(inputs[0], dtype, shape=shapes.kept if reduces else shapes.of_x)
     target = result if result.ndim == len(shapes.of_x) else np.expand_dims(result, shapes.axes)
 
-    def kernel(layout: Layout) -> OverAxis:
-        keep = not layout.columns and math.prod(shapes.of_x[axis] for axis in shapes.axes) <= _LONGEST_KEPT
-        return axis_kernel(call.definition.identifier, expression, tuple(given), work, layout, keep=keep)
+    identifier, names = call.definition.identifier, tuple(given)
+
+    def kernel_of(layout: Layout, n: int) -> OverAxis:
+        keep = not layout.columns and n <= _LONGEST_KEPT
+        return axis_kernel(identifier, expression, names, work, layout, keep=keep)
+
+    kernel = partial(kernel_of, n=math.prod(shapes.of_x[axis] for axis in shapes.axes))
 
     if target.size and not inputs[0].size:
         of_nothing = np.empty((1, 1), work)
@@ -91,10 +97,12 @@ def evaluate_axis(call: Call) -> Any:
         else:
             layout = Layout.COLUMNS if views[0].ndim == Layout.COLUMNS.ndim else Layout.ROWS
             parallel.over_axis(kernel(layout), views)
-            alone = len(inputs) == 1 and type(call.operands["x"]) is np.ndarray and not reduces
-            if layout is Layout.ROWS and alone and call.keywords.get("axis", -1) == -1:
-                along = _along_last_axis(kernel(layout), call)
-                call.kernels = along, along
+            exact = all(type(call.operands[key]) is np.ndarray for key in call.definition.arrays)
+            plain = call.keywords.keys() <= {"axis", "keepdims", "out"} and not call.definition.of_rows
+            if exact and plain and tuple(given) == call.definition.arrays:
+                call.straight = _straight(
+                    kernel_of, call.keywords.get("axis", -1), keepdims=shapes.keepdims, reduces=reduces
+                )
     if out is not None:
         return out
     if not reduces:
@@ -105,21 +113,50 @@ def evaluate_axis(call: Call) -> Any:
     return values[()] if values.ndim == 0 and call.out is not Ellipsis else values
 
 
-def _along_last_axis(kernel: OverAxis, call: Call) -> Callable[..., Any]:
-    """Return what serves contiguous arrays of this dtype without looking at all else."""
-    function, options = call.function, call.options
-    hyperparameters = {key: value for key, value in call.operands.items() if key != "x"}
-    keywords = {key: value for key, value in call.keywords.items() if key == "axis"}
+def _straight(kernel_of: Callable[..., OverAxis], axis: Any, *, keepdims: bool, reduces: bool) -> Straight:
+    """Return what serves contiguous arrays of this dtype over one axis, and looks at little else."""
+    kernels: dict[tuple[Layout, bool], OverAxis] = {}
 
-    def compute(x: Array, out: Array | None = None) -> Any:
-        straight = x.ndim > 0 and x.size and x.flags.c_contiguous and _pays_along_rows(x.shape[-1], x.size)
-        # NumPy resolves overlap for its ufuncs and checks that it may write, but this is none.
-        if straight and (out is None or (out.flags.writeable and not np.may_share_memory(x, out))):
-            result = empty_like(x) if out is None else out
-            rows = (-1, x.shape[-1])
-            parallel.over_axis(kernel, (x.reshape(rows), result.reshape(rows)))
-            return result
-        return evaluate_axis(Call(function, {"x": x, **hyperparameters}, options, keywords | {"out": out}))
+    def compute(arrays: tuple[Any, ...], out: Any) -> Any:
+        # Every attribute looked up here shows.
+        x = arrays[0]
+        dtype, shape, size = x.dtype, x.shape, x.size
+        ndim = len(shape)
+        for each in arrays:
+            if type(each) is not np.ndarray or each.dtype is not dtype or each.shape != shape:
+                return NotImplemented
+            flags = each.flags
+            if not (flags.c_contiguous and flags.aligned):
+                return NotImplemented
+        if not size or type(axis) is not int or not -ndim <= axis < ndim:
+            return NotImplemented
+        place = axis % ndim
+        before, n, after = shape[:place], shape[place], shape[place + 1 :]
+        columns = math.prod(after) if after else 1
+        if not (_pays_along_rows(n, size) if columns == 1 else columns >= _FEW_COLUMNS):
+            return NotImplemented
+        of_result = (*before, *((1,) if keepdims else ()), *after) if reduces else shape
+        if out is None:
+            result = empty_like(x, dtype, shape=of_result)
+        elif type(out) is np.ndarray and out.dtype is dtype and out.shape == of_result:
+            result, flags = out, out.flags
+            if not (flags.c_contiguous and flags.aligned and flags.writeable):
+                return NotImplemented
+            # NumPy resolves overlap for its ufuncs, but this is none.
+            if any(np.may_share_memory(each, out) for each in arrays):
+                return NotImplemented
+        else:
+            return NotImplemented
+        kind = (Layout.ROWS, n <= _LONGEST_KEPT) if columns == 1 else (Layout.COLUMNS, False)
+        kernel = kernels.get(kind)
+        if kernel is None:
+            kernel = kernels[kind] = kernel_of(kind[0], n)
+        rest = () if columns == 1 else (columns,)
+        seen = -1, n, *rest
+        views = [each.reshape(seen) for each in arrays]
+        views.append(result.reshape(-1, 1, *rest) if reduces else result.reshape(seen))
+        parallel.over_axis(kernel, views)
+        return result if of_result or out is not None else result[()]
 
     return compute
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,8 +46,9 @@ class Elementwise:
     Attributes
     ----------
     serial : numpy.ufunc
-        Target ``cpu``. It is safe only where all its operands are contiguous or the output is its own: Numba's loop
-        looks at the strides of the inputs and ignores those of the output.
+        Target ``cpu``.
+    is_safe : bool
+        Whether it may write to an output that is not contiguous; see `vectors`.
     is_costly : bool
         Whether computing takes longer than moving the data.
     """
@@ -56,6 +58,14 @@ class Elementwise:
         self._function = function(self._name, source(self._name, expression, arguments, dtype))
         self.is_costly = any(node.operation in PRIMITIVES for node in expression.nodes())
         self.serial: np.ufunc = self._compile("cpu").ufunc
+        self.is_safe = self._looks_at_strides_of_output()
+
+    def _looks_at_strides_of_output(self) -> bool:
+        gaps = np.full(4 * self._dtype.itemsize, 0xA5, np.uint8).view(self._dtype)  # wide enough for the wrong loop
+        before = gaps.copy()
+        with np.errstate(all="ignore"):
+            self.serial(*[np.ones(2, self._dtype)] * self._arity, gaps[::2])
+        return gaps[1::2].tobytes() == before[1::2].tobytes()
 
     @property
     def parallel(self) -> np.ufunc:
@@ -178,6 +188,9 @@ def elementwise(
     return once(_elementwise, key, lambda: make(name, expression, arguments, dtype))
 
 
+_SCRATCHES = 16  # kept for the threads that use a kernel at once
+
+
 class OverAxis:
     """The kernel of an expression that reduces over an axis.
 
@@ -226,6 +239,7 @@ class OverAxis:
         with wide_loops():
             self._compiled = compiled(build, written)
         self._cells, self._keeps = (count, layout.cells), keeps
+        self._scratch: deque[list[Array]] = deque(maxlen=_SCRATCHES)  # that no call uses now
         self.layout = layout
 
     def __call__(self, *operands: Array, begin: int, end: int) -> None:
@@ -233,8 +247,14 @@ class OverAxis:
 
         Operands and, last, the output are C-contiguous and of one shape.
         """
-        kept = [np.empty(operands[-1].shape[1])] if self._keeps else []
-        self._compiled(*operands[:-1], *np.empty(self._cells), *kept, operands[-1], begin, end)
+        *inputs, out = operands
+        try:
+            scratch = self._scratch.pop()
+        except IndexError:
+            scratch = list(np.empty(self._cells))
+        kept = [np.empty(out.shape[1])] if self._keeps else []
+        self._compiled(*inputs, *scratch, *kept, out, begin, end)
+        self._scratch.append(scratch)
 
 
 def axis(

@@ -130,7 +130,7 @@ def over_axis(kernel: OverAxis, operands: Sequence[Array]) -> None:
     """
     out = operands[-1]
     tasks = kernel.layout.tasks(out.shape)
-    threads = min(tasks, _threads("pool", "costly", max(o.nbytes for o in operands)))
+    threads = min(tasks, _threads("pool", "costly", operands[0].nbytes))
     if threads < 2:  # noqa: PLR2004
         kernel(*operands, begin=0, end=tasks)
         return
