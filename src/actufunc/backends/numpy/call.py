@@ -172,6 +172,10 @@ class _Elementwise:
         order = self.settled.order
         if x.shape != self.shape:
             order = "C" if order in {"K", "A"} else order
+        if order == "K" and self.mask is None and 0 in x.strides:  # as a ufunc does: NumPy's empty_like differs
+            flags = [["readonly"], ["writeonly", "allocate"]]
+            iterator = np.nditer([x, None], ["zerosize_ok"], flags, [x.dtype, self.dtype])  # type: ignore[arg-type]
+            return iterator.operands[1]
         if self.mask is None:
             return empty_like(x, self.dtype, order, self.shape)
         return np.zeros_like(x, self.dtype, order, subok=False, shape=self.shape)

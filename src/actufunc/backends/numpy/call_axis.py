@@ -24,6 +24,7 @@ from actufunc.backends.rules import (
     working_dtype,
 )
 from actufunc.memory import empty_like
+from actufunc.straight import LARGE
 
 from . import parallel
 from .call import (
@@ -36,6 +37,7 @@ from .call import (
 )
 from .kernels import axis as axis_kernel
 from .lower_axis import Layout
+from .straight import are_alike
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -98,11 +100,10 @@ def evaluate_axis(call: Call) -> Any:
             layout = Layout.COLUMNS if views[0].ndim == Layout.COLUMNS.ndim else Layout.ROWS
             parallel.over_axis(kernel(layout), views)
             exact = all(type(call.operands[key]) is np.ndarray for key in call.definition.arrays)
-            plain = call.keywords.keys() <= {"axis", "keepdims", "out"} and not call.definition.of_rows
-            if exact and plain and tuple(given) == call.definition.arrays:
-                call.straight = _straight(
-                    kernel_of, call.keywords.get("axis", -1), keepdims=shapes.keepdims, reduces=reduces
-                )
+            axis = call.keywords.get("axis", -1)
+            plain = call.keywords.keys() <= {"axis", "keepdims", "out"} and type(axis) is int
+            if exact and plain and tuple(given) == call.definition.arrays and not call.definition.of_rows:
+                call.straight = _straight(kernel_of, axis, keepdims=shapes.keepdims, reduces=reduces)
     if out is not None:
         return out
     if not reduces:
@@ -113,22 +114,16 @@ def evaluate_axis(call: Call) -> Any:
     return values[()] if values.ndim == 0 and call.out is not Ellipsis else values
 
 
-def _straight(kernel_of: Callable[..., OverAxis], axis: Any, *, keepdims: bool, reduces: bool) -> Straight:
+def _straight(kernel_of: Callable[..., OverAxis], axis: int, *, keepdims: bool, reduces: bool) -> Straight:
     """Return what serves contiguous arrays of this dtype over one axis, and looks at little else."""
-    kernels: dict[tuple[Layout, bool], OverAxis] = {}
+    kernels: dict[tuple[bool, bool], OverAxis] = {}
 
     def compute(arrays: tuple[Any, ...], out: Any) -> Any:
         # Every attribute looked up here shows.
         x = arrays[0]
         dtype, shape, size = x.dtype, x.shape, x.size
         ndim = len(shape)
-        for each in arrays:
-            if type(each) is not np.ndarray or each.dtype is not dtype or each.shape != shape:
-                return NotImplemented
-            flags = each.flags
-            if not (flags.c_contiguous and flags.aligned):
-                return NotImplemented
-        if not size or type(axis) is not int or not -ndim <= axis < ndim:
+        if not (size and are_alike(arrays) and -ndim <= axis < ndim):
             return NotImplemented
         place = axis % ndim
         before, n, after = shape[:place], shape[place], shape[place + 1 :]
@@ -137,25 +132,29 @@ def _straight(kernel_of: Callable[..., OverAxis], axis: Any, *, keepdims: bool, 
             return NotImplemented
         of_result = (*before, *((1,) if keepdims else ()), *after) if reduces else shape
         if out is None:
-            result = empty_like(x, dtype, shape=of_result)
-        elif type(out) is np.ndarray and out.dtype is dtype and out.shape == of_result:
-            result, flags = out, out.flags
-            if not (flags.c_contiguous and flags.aligned and flags.writeable):
-                return NotImplemented
+            given = arrays
+        elif type(out) is np.ndarray and out.dtype is dtype and out.shape == of_result and out.flags.writeable:
+            given = (*arrays, out)
             # NumPy resolves overlap for its ufuncs, but this is none.
             if any(np.may_share_memory(each, out) for each in arrays):
                 return NotImplemented
         else:
             return NotImplemented
-        kind = (Layout.ROWS, n <= _LONGEST_KEPT) if columns == 1 else (Layout.COLUMNS, False)
+        for each in given:
+            flags = each.flags
+            if not (flags.c_contiguous and flags.aligned):
+                return NotImplemented
+        result = out
+        if out is None:
+            result = np.empty(of_result, dtype) if size < LARGE else empty_like(x, dtype, "C", of_result)
+        kind = columns == 1, n <= _LONGEST_KEPT
         kernel = kernels.get(kind)
         if kernel is None:
-            kernel = kernels[kind] = kernel_of(kind[0], n)
-        rest = () if columns == 1 else (columns,)
-        seen = -1, n, *rest
-        views = [each.reshape(seen) for each in arrays]
-        views.append(result.reshape(-1, 1, *rest) if reduces else result.reshape(seen))
-        parallel.over_axis(kernel, views)
+            kernel = kernels[kind] = kernel_of(Layout.ROWS if columns == 1 else Layout.COLUMNS, n)
+        seen = (size // n, n) if columns == 1 else (size // (n * columns), n, columns)
+        inputs = arrays if shape == seen else [each.reshape(seen) for each in arrays]
+        target = result.reshape(seen[0], 1, *seen[2:]) if reduces else result.reshape(seen)
+        parallel.over_axis(kernel, (*inputs, target))
         return result if of_result or out is not None else result[()]
 
     return compute

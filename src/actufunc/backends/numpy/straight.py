@@ -29,7 +29,7 @@ def elementwise(kernel: Elementwise) -> Straight:
     def compute(arrays: tuple[Any, ...], out: Any) -> Any:
         # Every attribute looked up here shows.
         x = arrays[0]
-        if len(arrays) > 1 and not _are_alike(arrays):
+        if len(arrays) > 1 and not are_alike(arrays):
             return NotImplemented
         if out is None:
             size = x.size
@@ -56,7 +56,7 @@ def contiguous(kernel: Elementwise | Halves) -> Straight:
 
     def compute(arrays: tuple[Any, ...], out: Any) -> Any:
         given = arrays if out is None else (*arrays, out)
-        if not (_are_alike(given) and _are_contiguous(given)):
+        if not (are_alike(given) and _are_contiguous(given)):
             return NotImplemented
         if out is not None and any(np.may_share_memory(each, out) for each in arrays):
             return NotImplemented
@@ -68,7 +68,8 @@ def contiguous(kernel: Elementwise | Halves) -> Straight:
     return compute
 
 
-def _are_alike(arrays: tuple[Any, ...]) -> bool:
+def are_alike(arrays: tuple[Any, ...]) -> bool:
+    """Tell whether arrays are of NumPy's own type, one dtype and one shape, as the first is."""
     x = arrays[0]
     dtype, shape = x.dtype, x.shape
     for each in arrays[1:]:
