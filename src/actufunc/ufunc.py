@@ -1,4 +1,4 @@
-"""The object a user holds: call protocol, derivatives, attributes, pickling."""
+"""The object a user holds: calls, derivatives, pickling."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
+from .described import Described
 from .dispatch import evaluate
 from .dynamo import Derived, has_tensor, is_read, unread
 from .formula.definition import Definition, define, gradient, read, vector_jacobian_product, with_derivative
-from .formula.expression import Expression, constant, to_text
+from .formula.expression import Expression, constant
 from .protocol import Call, may_overlap
 from .straight import LARGE, SMALL, TINY, key_of, remember
 
@@ -22,25 +23,13 @@ if TYPE_CHECKING:
 
     from .straight import Straight
 
-_KEYWORDS = {
-    "out": None,
-    "where": True,
-    "dtype": None,
-    "casting": "same_kind",
-    "order": "K",
-    "subok": True,
-}
-_AXIS_KEYWORDS = {"axis": -1, "out": None, "where": True, "dtype": None}
-_REDUCING_KEYWORDS = {**_AXIS_KEYWORDS, "keepdims": False}
-_GATED_KEYWORDS = {"axis": -1, "out": None, "dtype": None}
-
 _ndarray = np.ndarray
 _FLOAT64 = np.dtype(np.float64)
 
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 
 
-class Activation:
+class Activation(Described):
     """An activation function for every kind of array.
 
     Call it as a NumPy ufunc: ``f(x, *hyperparameters, out=None, where=True, dtype=None, casting="same_kind",
@@ -72,10 +61,6 @@ class Activation:
         "_more",
         "definition",
     )
-
-    nout = 1
-    identity = None
-    signature = None
 
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
@@ -189,16 +174,6 @@ class Activation:
                 raise TypeError(f"{self.__name__} takes {name}= as a string or the like, not {values[name]!r}")
         operands = {name: values[name] for name in definition.arguments}
         return Call(self, operands, {name: values[name] for name in definition.options}, protocol)
-
-    @functools.cached_property
-    def _keywords(self) -> dict[str, Any]:
-        """Keywords of the call protocol, with their defaults."""
-        definition = self.definition
-        if definition.gated:
-            return _GATED_KEYWORDS
-        if definition.reduces or definition.of_rows:
-            return _REDUCING_KEYWORDS
-        return _AXIS_KEYWORDS if definition.over_axis else _KEYWORDS
 
     def _by_several(self, names: tuple[Any, ...], /, *args: Any, out: Any = None, **keywords: Any) -> tuple[Any, ...]:
         """Differentiate by several arguments."""
@@ -315,97 +290,6 @@ class Activation:
         for derived in (Activation.grad, Activation.vjp):
             derived.forget(self)
 
-    # What a NumPy ufunc tells about itself.
-
-    @property
-    def nin(self) -> int:
-        """Number of arrays it can take: x and the numeric hyperparameters."""
-        return len(self.definition.arguments)
-
-    @property
-    def nargs(self) -> int:
-        """Number of inputs and outputs."""
-        return self.nin + self.nout
-
-    @property
-    def types(self) -> list[str]:
-        """Signatures by dtype character, as of a `numpy.ufunc`."""
-        return [f"{character * self.nin}->{character}" for character in "efd"]
-
-    @property
-    def ntypes(self) -> int:
-        """Number of signatures."""
-        return len(self.types)
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        kinds = inspect.Parameter
-        definition = self.definition
-        parameters = [kinds(name, kinds.POSITIONAL_ONLY) for name in definition.arrays]
-        for name, default in {**definition.hyperparameters, **definition.options}.items():
-            parameters.append(kinds(name, kinds.POSITIONAL_OR_KEYWORD, default=default))
-        for name, default in self._keywords.items():
-            parameters.append(kinds(name, kinds.KEYWORD_ONLY, default=default))
-        return inspect.Signature(parameters)
-
-    @property
-    def formula(self) -> str:
-        """The formula that all backends compute, for the default options."""
-        return to_text(self.definition.formula(self.definition.options))
-
-    def source(self, target: str = "numba", dtype: Any = "float32", **options: Any) -> str:
-        """Return the text that is compiled.
-
-        Parameters
-        ----------
-        target : {"numba", "cuda"}
-            Python for Numba, or CUDA C. Over an axis the kernel is that for contiguous rows, in CUDA of 1024 elements.
-        dtype : dtype_like, default "float32"
-            Of the arrays.
-        **options
-            Values of options, such as ``approximate="tanh"``, and of scalar hyperparameters, which are compiled in.
-
-        Returns
-        -------
-        str
-            Source text.
-
-        Raises
-        ------
-        ValueError
-            If the target is unknown.
-
-        Examples
-        --------
-        >>> from actufunc import relu
-        >>> print(relu.source("numba"))
-        def relu(x):
-            t0 = maximum(x, float32(0.0))
-            return t0
-        <BLANKLINE>
-        """
-        definition = self.definition
-        chosen = {name: options.pop(name, default) for name, default in definition.options.items()}
-        unknown = options.keys() - definition.hyperparameters.keys()
-        if unknown:
-            raise TypeError(f"{self.__name__} has no {' and '.join(map(repr, sorted(unknown)))}")
-        values = {name: constant(value) for name, value in options.items()}
-        expression = definition.expression(chosen).substitute(values)
-        arguments = [name for name in definition.arguments if name not in values]
-        name = definition.identifier
-        if target == "numba":
-            from .backends.numpy.lower import source as numba_source  # noqa: PLC0415
-            from .backends.numpy.lower_axis import Layout  # noqa: PLC0415
-
-            layout = Layout.ROWS if definition.over_axis else None
-            return numba_source(name, expression, arguments, np.dtype(dtype), layout)
-        if target == "cuda":
-            from .backends.cupy.lower import source as cuda_source  # noqa: PLC0415
-            from .backends.cupy.lower_axis import example  # noqa: PLC0415
-
-            return (example if definition.over_axis else cuda_source)(name, expression, arguments, np.dtype(dtype))
-        raise ValueError(f"target must be 'numba' or 'cuda', not {target!r}")
-
     @property
     def _numba_type_(self) -> Any:
         """What Numba asks for where a function that it compiles mentions this one."""
@@ -413,9 +297,7 @@ class Activation:
 
         return numba_type(self)
 
-    def __repr__(self) -> str:
-        hyperparameters = ", ".join(self.definition.arguments)
-        return f"<activation {self.__name__}({hyperparameters}) = {self.formula}>"
+    # Copying.
 
     def __reduce__(self) -> Any:
         if self._parent is not None:
