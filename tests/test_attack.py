@@ -30,7 +30,7 @@ from memory import Array, Memory, owned
 
 import actufunc
 from actufunc import ufunc
-from actufunc.backends.numpy import call_axis, layer, parallel
+from actufunc.backends.numpy import call_axis, layer, parallel, straight
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="mprotect")
 
@@ -303,9 +303,9 @@ def lowered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "_LINE", 2)
     monkeypatch.setattr(parallel, "CHUNK", 8)
     monkeypatch.setattr(call_axis, "_BLOCK", 16)
-    monkeypatch.setattr(ufunc, "_LARGE", 4)
-    monkeypatch.setattr(ufunc, "_SMALL", 4)
-    monkeypatch.setattr(ufunc, "_TINY", 2)
+    for module in (ufunc, straight):
+        for name, elements in (("TINY", 2), ("SMALL", 4), ("LARGE", 4)):
+            monkeypatch.setattr(module, name, elements)
 
 
 @pytest.mark.parametrize("runner", ["TBB", "pool"])

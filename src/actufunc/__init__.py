@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from . import activations as _activations
 from .activations import *
+from .memory import set_kept_memory as set_kept_memory
 from .namespace import array_namespace as array_namespace
 from .threads import get_num_threads as get_num_threads
 from .threads import num_threads as num_threads
@@ -30,6 +31,7 @@ if not TYPE_CHECKING:  # type checkers follow the star import, and could not fol
         "array_namespace",
         "get_num_threads",
         "num_threads",
+        "set_kept_memory",
         "set_num_threads",
         *_activations.__all__,
     ]

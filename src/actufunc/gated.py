@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .backends.rules import check_cast, check_fits, is_scalar, result_dtype, unsupported, working_dtype
+from .memory import empty_like
 from .protocol import Call, may_overlap, normalise_axis, owner
+from .straight import TINY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from .straight import Straight
 
 
 def evaluate_halves(call: Call) -> Any:
@@ -49,12 +53,41 @@ def evaluate_halves(call: Call) -> Any:
     halves = _halves(x, axis)
     given = {"x": halves[0], "gate": halves[1], **operands}
     keywords = {key: value for key, value in call.keywords.items() if key != "axis"}
+    named = {key: value for key, value in operands.items() if key not in call.definition.arrays}
+    if type(x) is np.ndarray and keywords.keys() <= {"out"} and all(map(is_scalar, named.values())):
+        call.straight = _straight(call.function.halves, call.options | named, call.keywords.get("axis", -1))
     if len(call.function.halves) == 1:
         return _apply(call.function.halves[0], given, call.options | keywords)
     if library in {"numpy", "cupy"}:
         return _into_halves(call, x, axis, given)
     parts = [_apply(half, given, call.options | keywords) for half in call.function.halves]
     return _namespace(x).concat(parts, axis=axis)
+
+
+def _straight(halves: tuple[Any, ...], named: dict[str, Any], axis: Any) -> Straight:
+    """Return what serves NumPy arrays of one dtype that need no check but those of the functions of halves."""
+
+    def compute(arrays: tuple[Any, ...], out: Any) -> Any:
+        x, *others = arrays
+        ndim = x.ndim
+        if type(axis) is not int or not -ndim <= axis < ndim or x.shape[axis] % 2:
+            return NotImplemented
+        first, second = _halves(x, axis % ndim)
+        if len(halves) == 1:
+            return halves[0](first, second, out=out, **named)
+        if out is not None or x.dtype.kind in "iub":
+            return NotImplemented
+        if any(type(each) is not np.ndarray or each.dtype != x.dtype or each.shape != first.shape for each in others):
+            return NotImplemented
+        result = empty_like(x)
+        for half, place in zip(halves, _halves(result, axis % ndim), strict=True):
+            if x.size < TINY:
+                place[...] = half(first, second, *others, **named)
+            else:
+                half(first, second, *others, out=place, **named)
+        return result
+
+    return compute
 
 
 def _axis(name: str, axis: Any, shape: tuple[int, ...]) -> int:
@@ -87,8 +120,10 @@ def _into_halves(call: Call, x: Any, axis: int, given: dict[str, Any]) -> Any:
     arrays = {key: np.asarray(value) if is_scalar(value) else value for key, value in given.items()}
     dtype = result_dtype(of_half, {key: value for key, value in arrays.items() if hasattr(value, "dtype")})
     if out is None:
-        xp = np if isinstance(x, np.ndarray) else _namespace(x)
-        result = xp.empty_like(x, dtype=dtype)
+        if type(x) is np.ndarray:
+            result = empty_like(x, dtype)
+        else:
+            result = (np if isinstance(x, np.ndarray) else _namespace(x)).empty_like(x, dtype=dtype)
     else:
         if type(out) is not type(x) and not isinstance(out, np.ndarray):
             raise TypeError(f"{call.definition.name} can write its output to an array of the library of x only")

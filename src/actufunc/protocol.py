@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from .formula.definition import Definition
     from .formula.expression import Expression
+    from .straight import Straight
 
 
 @dataclass(slots=True)
@@ -29,19 +30,18 @@ class Call:
         Values of the definition's options.
     keywords : dict
         Those of `out`, `where`, `dtype`, `casting`, `order`, `subok` and `axis` that were given.
-    kernels : tuple of callable, or None
-        Set by the NumPy backend: what gives the same result for any contiguous `x` of this dtype, small or large.
+    kernel : callable, or None
+        Set by the NumPy backend: a ufunc that gives the same result for any `x`, and output, of this dtype.
     straight : callable, or None
-        Set by other backends: what gives the same result for a tuple of arrays of this dtype and an output, or returns
-        NotImplemented where these are not alike and contiguous.
+        Set by backends: what serves calls like this one; see `actufunc.straight`.
     """
 
     function: Any
     operands: dict[str, Any]
     options: dict[str, Any]
     keywords: Mapping[str, Any]
-    kernels: tuple[Callable[..., Any], Callable[..., Any]] | None = None
-    straight: Callable[..., Any] | None = None
+    kernel: Callable[..., Any] | None = None
+    straight: Straight | None = None
 
     @property
     def definition(self) -> Definition:

@@ -1,4 +1,4 @@
-"""The object a user holds: call protocol, derivatives, attributes, pickling."""
+"""The object a user holds: calls, derivatives, pickling."""
 
 from __future__ import annotations
 
@@ -10,26 +10,18 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
+from .described import Described
 from .dispatch import evaluate
 from .dynamo import Derived, has_tensor, is_read, unread
 from .formula.definition import Definition, define, gradient, read, vector_jacobian_product, with_derivative
-from .formula.expression import Expression, constant, to_text
+from .formula.expression import Expression, constant
 from .protocol import Call, may_overlap
+from .straight import LARGE, SMALL, TINY, key_of, remember
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
-_KEYWORDS = {
-    "out": None,
-    "where": True,
-    "dtype": None,
-    "casting": "same_kind",
-    "order": "K",
-    "subok": True,
-}
-_AXIS_KEYWORDS = {"axis": -1, "out": None, "where": True, "dtype": None}
-_REDUCING_KEYWORDS = {**_AXIS_KEYWORDS, "keepdims": False}
-_GATED_KEYWORDS = {"axis": -1, "out": None, "dtype": None}
+    from .straight import Straight
 
 _ndarray = np.ndarray
 _FLOAT64 = np.dtype(np.float64)
@@ -37,7 +29,7 @@ _FLOAT64 = np.dtype(np.float64)
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 
 
-class Activation:
+class Activation(Described):
     """An activation function for every kind of array.
 
     Call it as a NumPy ufunc: ``f(x, *hyperparameters, out=None, where=True, dtype=None, casting="same_kind",
@@ -64,24 +56,19 @@ class Activation:
     __slots__ = (
         "__dict__",
         "__weakref__",
-        "_elsewhere",
-        "_fast",
-        "_large",
+        "_kernels",
+        "_known",
+        "_more",
         "definition",
     )
 
-    nout = 1
-    identity = None
-    signature = None
-
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
-        # Kernels that take a contiguous NumPy array as it is, by its dtype and the other arguments as they were given;
-        # those for large arrays look for threads to share the work.
-        self._fast: dict[Any, Callable[..., Any]] = {}
-        self._large: dict[Any, Callable[..., Any]] = {}
-        # What `Call.straight` is, by the type of the arrays.
-        self._elsewhere: dict[type, dict[Any, Callable[..., Any]]] = {}
+        # Kernels that take a small contiguous NumPy array, by its dtype, where there are no other arguments.
+        self._kernels: dict[Any, Callable[..., Any]] = {}
+        # What serves calls like earlier ones, by the type of the arrays; see `actufunc.straight`.
+        self._known: dict[type, dict[Hashable, Straight]] = {}
+        self._more = len(definition.arrays) - 1
         self.__name__ = self.__qualname__ = definition.name
         self._parent: tuple[Activation, str | int] | None = None
         self._cotangent: Callable[..., Any] | None = None
@@ -89,42 +76,56 @@ class Activation:
 
     # Calling.
 
-    def __call__(self, x: Any, /, *args: Any, **keywords: Any) -> Any:
+    def __call__(self, x: Any, /, *args: Any, out: Any = None, **keywords: Any) -> Any:
         """Compute the activation."""
         # One element costs 0.25 us in the kernel, so that every attribute looked up here shows.
-        if type(x) is _ndarray and not args:
-            kernel = self._fast.get(x.dtype)
-            if kernel is not None and x.size < _LARGE:
-                if not keywords:
-                    if x.size < _TINY or x.flags.forc:
-                        return kernel(x)
-                elif len(keywords) == 1 and "out" in keywords and _goes_straight(x, out := keywords["out"]):
-                    return kernel(x, out)
-        return self._call(x, *args, **keywords)
-
-    def _call(self, x: Any, *args: Any, out: Any = None, **keywords: Any) -> Any:
-        """Compute by a kernel that has served the same arguments before, or bind the arguments and find a backend."""
-        if type(x) is float and not args and not keywords and out is None and not self.definition.over_axis:
-            kernel = self._fast.get(_FLOAT64)
-            if kernel is not None:
-                return kernel(x)
-        if type(x) is _ndarray:
-            key = _key(x.dtype, args, keywords)
-            kernel = None if key is None else (self._fast if x.size < _LARGE else self._large).get(key)
+        if type(x) is _ndarray and not args and not keywords:
+            dtype = x.dtype
+            kernel = self._kernels.get(dtype)
             if kernel is not None:
                 if out is None:
-                    if x.size < _TINY or x.flags.forc:
+                    if (size := x.size) < TINY or (size < LARGE and x.flags.forc):
                         return kernel(x)
-                elif _goes_straight(x, out):
-                    return kernel(x, out)
-        elif is_read() and has_tensor(x, *args, *keywords.values()):
+                elif (
+                    type(out) is _ndarray
+                    and out.dtype is dtype
+                    and (
+                        (size := out.size) < TINY
+                        or (size < (SMALL if out is x else LARGE) and out.flags.c_contiguous and x.flags.c_contiguous)
+                    )
+                ):
+                    try:
+                        return kernel(x, out)
+                    except (TypeError, ValueError):  # said better elsewhere
+                        pass
+        return self._go(x, args, keywords, out)
+
+    def _call(self, x: Any, *args: Any, out: Any = None, **keywords: Any) -> Any:
+        """Do the same without looking for the shortest way."""
+        return self._go(x, args, keywords, out)
+
+    def _go(self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
+        """Go straight where calls like this one do, or bind the arguments and find a backend."""
+        kind = type(x)
+        if kind is float:
+            kernel = self._kernels.get(_FLOAT64)
+            if kernel is not None and not args and not keywords and out is None:
+                return kernel(x)
+        elif kind is not _ndarray and is_read() and has_tensor(x, *args, *keywords.values()):
             self._make_graph_node()
             return self._graph_node(x, *args, **(keywords if out is None else {**keywords, "out": out}))
-        elif (known := self._elsewhere.get(type(x))) is not None:
-            more = len(self.definition.arrays) - 1
-            kernel = known.get(_key(x.dtype, args[more:], keywords)) if len(args) >= more else None
-            if kernel is not None and (result := kernel((x, *args[:more]), out)) is not NotImplemented:
-                return result
+        if (known := self._known.get(kind)) is not None:
+            arrays, others = (x,), args
+            if more := self._more:
+                arrays, others = (x, *args[:more]), args[more:]
+            try:
+                straight = known.get(key_of(x.dtype, others, keywords))
+            except TypeError:  # arguments that cannot be hashed, as arrays
+                straight = None
+            if straight is not None and len(arrays) > more:
+                result = straight(arrays, out)
+                if result is not NotImplemented:
+                    return result
         given = keywords if out is None else {**keywords, "out": out}
         if isinstance(x, Expression):
             return self._inline(x, *args, **given)
@@ -132,7 +133,10 @@ class Activation:
             return self._by_several(tuple(wrt), x, *args, **given)
         call = self._bind(x, *args, **given)
         result = evaluate(call)
-        self._remember(call, x, args, keywords)
+        if call.straight is not None and len(args) >= self._more:
+            if call.kernel is not None and not args and not keywords:
+                self._kernels[x.dtype] = call.kernel
+            remember(self._known.setdefault(kind, {}), call.straight, x.dtype, args[self._more :], keywords)
         return result
 
     @unread
@@ -142,21 +146,6 @@ class Activation:
 
         if self._graph_node is None:
             self._graph_node = graph_node(self._call)
-
-    def _remember(self, call: Call, x: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        """Keep what the backend offers for the same arguments."""
-        if call.kernels is None and call.straight is None:
-            return
-        key = _key(x.dtype, args[len(self.definition.arrays) - 1 :], keywords)
-        if key is None:
-            return
-        if call.kernels is not None:
-            self._fast[key], self._large[key] = call.kernels
-        if call.straight is not None:
-            known = self._elsewhere.setdefault(type(call.operands["x"]), {})
-            if len(known) >= _KNOWN and key not in known:  # a hyperparameter that is trained has ever new values
-                known.clear()
-            known[key] = call.straight
 
     def _bind(self, *args: Any, **keywords: Any) -> Call:
         definition = self.definition
@@ -185,16 +174,6 @@ class Activation:
                 raise TypeError(f"{self.__name__} takes {name}= as a string or the like, not {values[name]!r}")
         operands = {name: values[name] for name in definition.arguments}
         return Call(self, operands, {name: values[name] for name in definition.options}, protocol)
-
-    @functools.cached_property
-    def _keywords(self) -> dict[str, Any]:
-        """Keywords of the call protocol, with their defaults."""
-        definition = self.definition
-        if definition.gated:
-            return _GATED_KEYWORDS
-        if definition.reduces or definition.of_rows:
-            return _REDUCING_KEYWORDS
-        return _AXIS_KEYWORDS if definition.over_axis else _KEYWORDS
 
     def _by_several(self, names: tuple[Any, ...], /, *args: Any, out: Any = None, **keywords: Any) -> tuple[Any, ...]:
         """Differentiate by several arguments."""
@@ -307,100 +286,9 @@ class Activation:
         vjp = vector_jacobian_product(definition, cotangent)
         _ = vjp.expression(vjp.options)  # a mistake is told here, and changes nothing
         self.definition, self._cotangent = definition, cotangent
-        self._elsewhere.clear()
+        self._known.clear()
         for derived in (Activation.grad, Activation.vjp):
             derived.forget(self)
-
-    # What a NumPy ufunc tells about itself.
-
-    @property
-    def nin(self) -> int:
-        """Number of arrays it can take: x and the numeric hyperparameters."""
-        return len(self.definition.arguments)
-
-    @property
-    def nargs(self) -> int:
-        """Number of inputs and outputs."""
-        return self.nin + self.nout
-
-    @property
-    def types(self) -> list[str]:
-        """Signatures by dtype character, as of a `numpy.ufunc`."""
-        return [f"{character * self.nin}->{character}" for character in "efd"]
-
-    @property
-    def ntypes(self) -> int:
-        """Number of signatures."""
-        return len(self.types)
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        kinds = inspect.Parameter
-        definition = self.definition
-        parameters = [kinds(name, kinds.POSITIONAL_ONLY) for name in definition.arrays]
-        for name, default in {**definition.hyperparameters, **definition.options}.items():
-            parameters.append(kinds(name, kinds.POSITIONAL_OR_KEYWORD, default=default))
-        for name, default in self._keywords.items():
-            parameters.append(kinds(name, kinds.KEYWORD_ONLY, default=default))
-        return inspect.Signature(parameters)
-
-    @property
-    def formula(self) -> str:
-        """The formula that all backends compute, for the default options."""
-        return to_text(self.definition.formula(self.definition.options))
-
-    def source(self, target: str = "numba", dtype: Any = "float32", **options: Any) -> str:
-        """Return the text that is compiled.
-
-        Parameters
-        ----------
-        target : {"numba", "cuda"}
-            Python for Numba, or CUDA C. Over an axis the kernel is that for contiguous rows, in CUDA of 1024 elements.
-        dtype : dtype_like, default "float32"
-            Of the arrays.
-        **options
-            Values of options, such as ``approximate="tanh"``, and of scalar hyperparameters, which are compiled in.
-
-        Returns
-        -------
-        str
-            Source text.
-
-        Raises
-        ------
-        ValueError
-            If the target is unknown.
-
-        Examples
-        --------
-        >>> from actufunc import relu
-        >>> print(relu.source("numba"))
-        def relu(x):
-            t0 = maximum(x, float32(0.0))
-            return t0
-        <BLANKLINE>
-        """
-        definition = self.definition
-        chosen = {name: options.pop(name, default) for name, default in definition.options.items()}
-        unknown = options.keys() - definition.hyperparameters.keys()
-        if unknown:
-            raise TypeError(f"{self.__name__} has no {' and '.join(map(repr, sorted(unknown)))}")
-        values = {name: constant(value) for name, value in options.items()}
-        expression = definition.expression(chosen).substitute(values)
-        arguments = [name for name in definition.arguments if name not in values]
-        name = definition.identifier
-        if target == "numba":
-            from .backends.numpy.lower import source as numba_source  # noqa: PLC0415
-            from .backends.numpy.lower_axis import Layout  # noqa: PLC0415
-
-            layout = Layout.ROWS if definition.over_axis else None
-            return numba_source(name, expression, arguments, np.dtype(dtype), layout)
-        if target == "cuda":
-            from .backends.cupy.lower import source as cuda_source  # noqa: PLC0415
-            from .backends.cupy.lower_axis import example  # noqa: PLC0415
-
-            return (example if definition.over_axis else cuda_source)(name, expression, arguments, np.dtype(dtype))
-        raise ValueError(f"target must be 'numba' or 'cuda', not {target!r}")
 
     @property
     def _numba_type_(self) -> Any:
@@ -409,9 +297,7 @@ class Activation:
 
         return numba_type(self)
 
-    def __repr__(self) -> str:
-        hyperparameters = ", ".join(self.definition.arguments)
-        return f"<activation {self.__name__}({hyperparameters}) = {self.formula}>"
+    # Copying.
 
     def __reduce__(self) -> Any:
         if self._parent is not None:
@@ -447,49 +333,9 @@ def _from_formula(named: tuple[Any, ...], hyperparameters: Any, formula: Express
     return made
 
 
-def _key(dtype: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    """Return what tells the arguments of a call apart, scalars and options; None if there are others."""
-    if not args and not keywords:
-        return dtype
-    values = (*args, *keywords.values())
-    for value in values:
-        # Two zeros are equal but not the same to a kernel, and NaN would never be found again.
-        if type(value) not in _SCALARS or value == 0 or value != value:  # noqa: PLR0124
-            return None
-    return (dtype, len(args), *keywords, *values, *map(type, values))  # 1 and 1.0 differ by their types
-
-
-_SCALARS = frozenset({bool, int, float, str})
-
-_KNOWN = 64  # sets of arguments that are remembered for the arrays of another library
-
 _OPTIONS = frozenset({bool, int, str, type(None)})
 
 _EMPTY = inspect.Parameter.empty
-
-# Overlap costs a ufunc only speed (NumPy makes a copy, or LLVM's vectorised loop steps aside), and looking for it costs
-# as much as 1000 elements.
-_SMALL = 4096
-
-# Elements of a strided array that Numba's loop for strides, which is not vectorised, computes before the guard has
-# found contiguous chunks. With an output of its own it is as safe as the other.
-_TINY = 512
-
-# Elements below which no array is worth a second thread; from there on the kernels for large arrays decide.
-_LARGE = 16384
-
-
-def _goes_straight(x: np.ndarray[Any, Any], out: Any) -> bool:
-    """Tell whether a kernel may write to `out` without the guard: both contiguous, alike, and not the same memory."""
-    return (
-        type(out) is _ndarray
-        and out is not x
-        and out.dtype is x.dtype
-        and out.shape == x.shape
-        and out.flags.c_contiguous
-        and x.flags.c_contiguous
-        and (x.size < _SMALL or not np.may_share_memory(x, out))
-    )
 
 
 def activation(function: Callable[..., Any], /) -> Activation:

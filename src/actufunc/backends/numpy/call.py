@@ -1,9 +1,9 @@
 """Calls on NumPy arrays: dtypes, `out`, `where`, `order`, strides.
 
-This is the guard in front of Numba's ufuncs, which write out of bounds when `out` is strided (their loop looks at the
-strides of the inputs only), raise on `where`, and leave the vectorised loop where an input is not contiguous or shares
-memory with the output. A kernel is called directly only on operands that are contiguous and alike. Everything else goes
-through `numpy.nditer`, which hands out contiguous chunks, casting, broadcasting and resolving overlap on the way.
+This is the guard in front of Numba's ufuncs, which raise on `where`, know no other dtypes, and leave the vectorised
+loop where an operand is not contiguous or an input shares memory with the output. Small arrays of the kernel's dtype go
+to it directly, larger ones where they are contiguous and alike. Everything else goes through `numpy.nditer`, which
+hands out contiguous chunks, casting, broadcasting and resolving overlap on the way.
 
 Half types are computed in float64 and rounded once, with scalar hyperparameters of float32 as everywhere: a product
 with one is exact then, so that no tie is missed. Arrays of nothing but one half type are seen as the bits of their
@@ -18,9 +18,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from actufunc.backends.rules import is_half, rounded, scalars_of, settle, unsupported, working_dtype
+from actufunc.memory import empty_like
 
-from . import parallel
-from .kernels import elementwise, to_bits
+from . import parallel, straight
+from .kernels import Elementwise, elementwise, to_bits
 from .lower_half import HALVES_IN
 
 if TYPE_CHECKING:
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
     from actufunc.formula.expression import Expression
     from actufunc.protocol import Call
 
-    from .kernels import Elementwise, Halves
-
-
-_BITS = np.dtype(np.uint16)
 
 # Elements of a row that the vectorised loop is worth entering for.
 _LEAST_ROW = 32
@@ -119,19 +116,22 @@ class _Elementwise:
         self.is_of_halves = is_half(self.dtype) and all(o.dtype == self.dtype for o in given)
         kernel_of = self.dtype if self.is_of_halves else self.work
         self.kernel = elementwise(call.definition.identifier, expression, tuple(arrays), kernel_of)
-        alone = len(arrays) == 1 and type(call.operands["x"]) is np.ndarray and call.keywords.keys() <= {"out"}
-        if alone and arrays["x"].dtype == kernel_of == self.dtype:
-            large = _of_halves(self.kernel) if self.is_of_halves else _large(self.kernel)
-            call.kernels = large if self.is_of_halves else self.kernel.serial, large
+        arrays_of_call = [call.operands[key] for key in call.definition.arrays]
+        exact = all(type(array) is np.ndarray and array.dtype == kernel_of == self.dtype for array in arrays_of_call)
+        if exact and tuple(arrays) == call.definition.arrays and call.keywords.keys() <= {"out"}:
+            if not isinstance(self.kernel, Elementwise):
+                call.straight = straight.contiguous(self.kernel)
+            elif self.kernel.is_safe:
+                call.straight, call.kernel = straight.elementwise(self.kernel), self.kernel.serial
         if self.is_of_halves:
-            self.work = _BITS
-            self.operands = [o.view(_BITS) for o in self.operands]
+            self.work = straight.BITS
+            self.operands = [o.view(straight.BITS) for o in self.operands]
 
     def result(self) -> Any:
         """Compute."""
         result = self._allocate() if self.out is None else self.out
         target = np.asarray(result)  # matrices and masked arrays have ideas of their own about assignment
-        target = target.view(_BITS) if self.is_of_halves else target
+        target = target.view(straight.BITS) if self.is_of_halves else target
         operands = [*self.operands, target]
         sharing = [o for o in self.operands if np.may_share_memory(o, target)]
         contiguous = self._are_contiguous(operands)
@@ -168,18 +168,23 @@ class _Elementwise:
         return [o.reshape(-1, n) for o in operands]
 
     def _allocate(self) -> np.ndarray[Any, Any]:
-        make = np.empty_like if self.mask is None else np.zeros_like
         x = self.operands[0]
         order = self.settled.order
         if x.shape != self.shape:
             order = "C" if order in {"K", "A"} else order
-        return make(x, dtype=self.dtype, order=order, subok=False, shape=self.shape)
+        if order == "K" and self.mask is None and 0 in x.strides:  # as a ufunc does: NumPy's empty_like differs
+            flags = [["readonly"], ["writeonly", "allocate"]]
+            iterator = np.nditer([x, None], ["zerosize_ok"], flags, [x.dtype, self.dtype])  # type: ignore[arg-type]
+            return iterator.operands[1]
+        if self.mask is None:
+            return empty_like(x, self.dtype, order, self.shape)
+        return np.zeros_like(x, self.dtype, order, subok=False, shape=self.shape)
 
     def _chunk_by_chunk(self, out: np.ndarray[Any, Any], *, aside: bool) -> None:
         """Run the kernel over chunks in which every operand is contiguous."""
         rounds_to = to_bits(out.dtype) if is_half(out.dtype) and out.dtype.isnative else None
         if rounds_to is not None:
-            out, aside = out.view(_BITS), True
+            out, aside = out.view(straight.BITS), True
         operands: list[Any] = [*self.operands, out]
         access = "writeonly" if self.mask is None else "readwrite"
         contiguous = ["contig", "aligned", "nbo", "overlap_assume_elementwise"]
@@ -211,29 +216,6 @@ class _Elementwise:
                     np.copyto(output, values, where=selected, casting="unsafe")
                 else:
                     self.kernel.serial(*inputs, output)
-
-
-def _large(kernel: Elementwise | Halves) -> Any:
-    """Return what serves large contiguous arrays of the kernel's dtype."""
-
-    def compute(x: np.ndarray[Any, Any], out: np.ndarray[Any, Any] | None = None) -> np.ndarray[Any, Any]:
-        result = np.empty_like(x) if out is None else out
-        parallel.elementwise(kernel, (x, result))
-        return result
-
-    return compute
-
-
-def _of_halves(kernel: Elementwise | Halves) -> Any:
-    """Return what serves contiguous and small arrays of a half type."""
-
-    def compute(x: np.ndarray[Any, Any], out: np.ndarray[Any, Any] | None = None) -> Any:
-        x = x if x.flags.forc else x.copy("K")
-        result = np.empty_like(x) if out is None else out
-        parallel.elementwise(kernel, (x.view(_BITS), result.view(_BITS)))
-        return result if x.ndim or out is not None else result[()]
-
-    return compute
 
 
 def same_memory(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:

@@ -23,7 +23,8 @@ from actufunc.backends.rules import (
     shapes_of,
     working_dtype,
 )
-from actufunc.protocol import Call
+from actufunc.memory import empty_like
+from actufunc.straight import LARGE
 
 from . import parallel
 from .call import (
@@ -36,9 +37,13 @@ from .call import (
 )
 from .kernels import axis as axis_kernel
 from .lower_axis import Layout
+from .straight import are_alike
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from actufunc.protocol import Call
+    from actufunc.straight import Straight
 
     from .kernels import OverAxis
 
@@ -71,12 +76,16 @@ def evaluate_axis(call: Call) -> Any:
         inputs = [np.array(i) if _overlaps(i, out) else i for i in inputs]
         result = np.asarray(out)
     else:
-        result = np.empty_like(inputs[0], dtype, subok=False, shape=shapes.kept if reduces else shapes.of_x)
+        result = empty_like(inputs[0], dtype, shape=shapes.kept if reduces else shapes.of_x)
     target = result if result.ndim == len(shapes.of_x) else np.expand_dims(result, shapes.axes)
 
-    def kernel(layout: Layout) -> OverAxis:
-        keep = not layout.columns and math.prod(shapes.of_x[axis] for axis in shapes.axes) <= _LONGEST_KEPT
-        return axis_kernel(call.definition.identifier, expression, tuple(given), work, layout, keep=keep)
+    identifier, names = call.definition.identifier, tuple(given)
+
+    def kernel_of(layout: Layout, n: int) -> OverAxis:
+        keep = not layout.columns and n <= _LONGEST_KEPT
+        return axis_kernel(identifier, expression, names, work, layout, keep=keep)
+
+    kernel = partial(kernel_of, n=math.prod(shapes.of_x[axis] for axis in shapes.axes))
 
     if target.size and not inputs[0].size:
         of_nothing = np.empty((1, 1), work)
@@ -90,10 +99,11 @@ def evaluate_axis(call: Call) -> Any:
         else:
             layout = Layout.COLUMNS if views[0].ndim == Layout.COLUMNS.ndim else Layout.ROWS
             parallel.over_axis(kernel(layout), views)
-            alone = len(inputs) == 1 and type(call.operands["x"]) is np.ndarray and not reduces
-            if layout is Layout.ROWS and alone and call.keywords.get("axis", -1) == -1:
-                along = _along_last_axis(kernel(layout), call)
-                call.kernels = along, along
+            exact = all(type(call.operands[key]) is np.ndarray for key in call.definition.arrays)
+            axis = call.keywords.get("axis", -1)
+            plain = call.keywords.keys() <= {"axis", "keepdims", "out"} and type(axis) is int
+            if exact and plain and tuple(given) == call.definition.arrays and not call.definition.of_rows:
+                call.straight = _straight(kernel_of, axis, keepdims=shapes.keepdims, reduces=reduces)
     if out is not None:
         return out
     if not reduces:
@@ -104,21 +114,48 @@ def evaluate_axis(call: Call) -> Any:
     return values[()] if values.ndim == 0 and call.out is not Ellipsis else values
 
 
-def _along_last_axis(kernel: OverAxis, call: Call) -> Callable[..., Any]:
-    """Return what serves contiguous arrays of this dtype without looking at all else."""
-    function, options = call.function, call.options
-    hyperparameters = {key: value for key, value in call.operands.items() if key != "x"}
-    keywords = {key: value for key, value in call.keywords.items() if key == "axis"}
+def _straight(kernel_of: Callable[..., OverAxis], axis: int, *, keepdims: bool, reduces: bool) -> Straight:
+    """Return what serves contiguous arrays of this dtype over one axis, and looks at little else."""
+    kernels: dict[tuple[bool, bool], OverAxis] = {}
 
-    def compute(x: Array, out: Array | None = None) -> Any:
-        straight = x.ndim > 0 and x.size and x.flags.c_contiguous and _pays_along_rows(x.shape[-1], x.size)
-        # NumPy resolves overlap for its ufuncs and checks that it may write, but this is none.
-        if straight and (out is None or (out.flags.writeable and not np.may_share_memory(x, out))):
-            result = np.empty_like(x) if out is None else out
-            rows = (-1, x.shape[-1])
-            parallel.over_axis(kernel, (x.reshape(rows), result.reshape(rows)))
-            return result
-        return evaluate_axis(Call(function, {"x": x, **hyperparameters}, options, keywords | {"out": out}))
+    def compute(arrays: tuple[Any, ...], out: Any) -> Any:
+        # Every attribute looked up here shows.
+        x = arrays[0]
+        dtype, shape, size = x.dtype, x.shape, x.size
+        ndim = len(shape)
+        if not (size and are_alike(arrays) and -ndim <= axis < ndim):
+            return NotImplemented
+        place = axis % ndim
+        before, n, after = shape[:place], shape[place], shape[place + 1 :]
+        columns = math.prod(after) if after else 1
+        if not (_pays_along_rows(n, size) if columns == 1 else columns >= _FEW_COLUMNS):
+            return NotImplemented
+        of_result = (*before, *((1,) if keepdims else ()), *after) if reduces else shape
+        if out is None:
+            given = arrays
+        elif type(out) is np.ndarray and out.dtype is dtype and out.shape == of_result and out.flags.writeable:
+            given = (*arrays, out)
+            # NumPy resolves overlap for its ufuncs, but this is none.
+            if any(np.may_share_memory(each, out) for each in arrays):
+                return NotImplemented
+        else:
+            return NotImplemented
+        for each in given:
+            flags = each.flags
+            if not (flags.c_contiguous and flags.aligned):
+                return NotImplemented
+        result = out
+        if out is None:
+            result = np.empty(of_result, dtype) if size < LARGE else empty_like(x, dtype, "C", of_result)
+        kind = columns == 1, n <= _LONGEST_KEPT
+        kernel = kernels.get(kind)
+        if kernel is None:
+            kernel = kernels[kind] = kernel_of(Layout.ROWS if columns == 1 else Layout.COLUMNS, n)
+        seen = (size // n, n) if columns == 1 else (size // (n * columns), n, columns)
+        inputs = arrays if shape == seen else [each.reshape(seen) for each in arrays]
+        target = result.reshape(seen[0], 1, *seen[2:]) if reduces else result.reshape(seen)
+        parallel.over_axis(kernel, (*inputs, target))
+        return result if of_result or out is not None else result[()]
 
     return compute
 

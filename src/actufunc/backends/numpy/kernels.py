@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,8 +47,9 @@ class Elementwise:
     Attributes
     ----------
     serial : numpy.ufunc
-        Target ``cpu``. It is safe only where all its operands are contiguous or the output is its own: Numba's loop
-        looks at the strides of the inputs and ignores those of the output.
+        Target ``cpu``.
+    is_safe : bool
+        Whether it may write to an output that is not contiguous; see `vectors`.
     is_costly : bool
         Whether computing takes longer than moving the data.
     """
@@ -57,6 +59,14 @@ class Elementwise:
         self._function = function(self._name, source(self._name, expression, arguments, dtype))
         self.is_costly = any(node.operation in PRIMITIVES for node in expression.nodes())
         self.serial: np.ufunc = self._compile("cpu").ufunc
+        self.is_safe = self._looks_at_strides_of_output()
+
+    def _looks_at_strides_of_output(self) -> bool:
+        gaps = np.full(4 * self._dtype.itemsize, 0xA5, np.uint8).view(self._dtype)  # wide enough for the wrong loop
+        before = gaps.copy()
+        with np.errstate(all="ignore"):
+            self.serial(*[np.ones(2, self._dtype)] * self._arity, gaps[::2])
+        return gaps[1::2].tobytes() == before[1::2].tobytes()
 
     @property
     def parallel(self) -> np.ufunc:
@@ -179,6 +189,9 @@ def elementwise(
     return once(_elementwise, key, lambda: make(name, expression, arguments, dtype))
 
 
+_SCRATCHES = 16  # kept for the threads that use a kernel at once
+
+
 class OverAxis:
     """The kernel of an expression that reduces over an axis.
 
@@ -213,19 +226,20 @@ class OverAxis:
         from .vectors import wide_loops  # noqa: PLC0415
 
         name = f"{name}_{dtype.name}_{layout.value}"
-        text, self._scratch = axis_source(name, expression, arguments, dtype, layout, keep=keep)
+        text, self._lengths = axis_source(name, expression, arguments, dtype, layout, keep=keep)
         written = function(name, text)
         number = getattr(numba.types, dtype.name)
         array, scratch = numba.types.Array(number, layout.ndim, "C"), numba.types.Array(numba.types.float64, 1, "C")
         inputs = [array.copy(readonly=True)] * (len(arguments) - layout.in_place)
         bounds = [numba.types.intp] * 2
-        signature = numba.void(*inputs, *[scratch] * len(self._scratch), array, *bounds)
+        signature = numba.void(*inputs, *[scratch] * len(self._lengths), array, *bounds)
 
         def build(*, cache: bool) -> Any:
             return numba.njit([signature], cache=cache, nogil=True, error_model="numpy")(written)
 
         with wide_loops():
             self._compiled = compiled(build, written)
+        self._idle: deque[list[Array | None]] = deque(maxlen=_SCRATCHES)  # scratch that no call uses now
         self.layout = layout
 
     def __call__(self, *operands: Array, begin: int, end: int) -> None:
@@ -233,9 +247,14 @@ class OverAxis:
 
         Operands and, last, the output are C-contiguous and of one shape.
         """
+        try:
+            scratch = self._idle.pop()
+        except IndexError:
+            scratch = [None if length is None else np.empty(length) for length in self._lengths]
         of_row = -(-operands[-1].shape[1] // LANES) * LANES
-        scratch = [np.empty(of_row if length is None else length) for length in self._scratch]
-        self._compiled(*operands[:-1], *scratch, operands[-1], begin, end)
+        arrays = [np.empty(of_row) if array is None else array for array in scratch]
+        self._compiled(*operands[:-1], *arrays, operands[-1], begin, end)
+        self._idle.append(scratch)
 
 
 def axis(

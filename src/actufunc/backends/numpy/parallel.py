@@ -128,9 +128,8 @@ def over_axis(kernel: OverAxis, operands: Sequence[Array]) -> None:
     operands : sequence of array
         Inputs and, last, the output, as the kernel's layout demands.
     """
-    out = operands[-1]
-    tasks = kernel.layout.tasks(out.shape)
-    threads = min(tasks, _threads("pool", "costly", max(o.nbytes for o in operands)))
+    tasks = kernel.layout.tasks(operands[-1].shape)
+    threads = min(tasks, _threads("pool", "costly", operands[0].nbytes))
     if threads < 2:  # noqa: PLR2004
         kernel(*operands, begin=0, end=tasks)
         return

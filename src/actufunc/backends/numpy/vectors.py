@@ -10,6 +10,9 @@ for loops of this length. (Eight gain little more, and the longest kernels lose 
 
 Both are asked for in LLVM's terms, at the function and at the loop. The loop around an elementwise kernel is written by
 `numba.vectorize`, hence the detour here.
+
+Of its two loops Numba's ufunc takes that for contiguous operands wherever the inputs are contiguous, and writes out of
+bounds where the output is not. Here it is made to look at the output, too.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from llvmlite import ir
 from numba.core import codegen
 from numba.core.compiler_lock import global_compiler_lock
+from numba.np.ufunc import wrappers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,13 +69,25 @@ def _loop_metadata(module: Any, hint: tuple[str, ir.Constant]) -> Any:
 def wide_loops() -> Iterator[None]:
     """Let all that Numba compiles meanwhile have such loops.
 
-    Where Numba has changed so much that there is nothing to change here, loops are as LLVM likes them.
+    Where Numba has changed so much that there is nothing to change here, loops are as LLVM likes them, and those of
+    ufuncs as Numba writes them; kernels look whether they are safe.
     """
     library: Any = getattr(codegen, "CPUCodeLibrary", None)
     add = getattr(library, "add_ir_module", None)
-    if add is None:
+    argument: Any = getattr(wrappers, "UArrayArg", None)
+    if add is None or argument is None:
         yield
         return
+
+    first: dict[Any, Any] = {}
+
+    class Argument(argument):  # type: ignore[misc]
+        def __init__(self, context: Any, builder: Any, *others: Any) -> None:
+            super().__init__(context, builder, *others)
+            # The wrapper asks only inputs whether they are contiguous; so let the first speak for all.
+            one = first.setdefault(builder, self)
+            if one is not self:
+                one.is_unit_strided = builder.and_(one.is_unit_strided, self.is_unit_strided)
 
     def add_tuned(self: Any, module: Any) -> None:
         for function in module.functions:
@@ -81,8 +97,8 @@ def wide_loops() -> Iterator[None]:
         add(self, module)
 
     with global_compiler_lock:
-        library.add_ir_module = add_tuned
+        library.add_ir_module, wrappers.UArrayArg = add_tuned, Argument
         try:
             yield
         finally:
-            library.add_ir_module = add
+            library.add_ir_module, wrappers.UArrayArg = add, argument
