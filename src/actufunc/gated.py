@@ -54,7 +54,7 @@ def evaluate_halves(call: Call) -> Any:
     given = {"x": halves[0], "gate": halves[1], **operands}
     keywords = {key: value for key, value in call.keywords.items() if key != "axis"}
     named = {key: value for key, value in operands.items() if key not in call.definition.arrays}
-    if type(x) is np.ndarray and keywords.keys() <= {"out"} and all(map(is_scalar, named.values())):
+    if type(call.operands["x"]) is np.ndarray and keywords.keys() <= {"out"} and all(map(is_scalar, named.values())):
         call.straight = _straight(call.function.halves, call.options | named, call.keywords.get("axis", -1))
     if len(call.function.halves) == 1:
         return _apply(call.function.halves[0], given, call.options | keywords)
