@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 COMMAND = "python benchmarks/report.py --cpu"
-REASONS: dict[tuple[str, str, str], str] = {}
-"""What holds a loss that no rule explains: by function, dtype and the peer that is faster."""
-
 UNEXPLAINED = "not explained"
 _OF_COPY = 1.1  # two that differ from a copy by no more than this factor wait for memory
+_EXACTER = 0.25  # ulp: who is that much more exact has computed more
+_PRICE = {
+    "float32": "it is computed in float64, with half as many elements to a vector",
+    "float64": "it is computed in two words where one would round what the result depends on",
+}
 _OUTPUT = {"fresh": "fresh", "out": "preallocated"}
 
 
@@ -48,21 +50,21 @@ class Standing(NamedTuple):
         return cls(len(ratios), ahead, level, mean(ratios))
 
 
-def explanation(row: Row, rows: Iterable[Row]) -> str:
+def explanation(row: Row, measured: Measured) -> str:
     """Say what holds a loss.
 
     Parameters
     ----------
     row : Row
         The cell.
-    rows : iterable of Row
-        All cells, among them those of one element.
+    measured : Measured
+        All cells, among them those of one element, and errors.
     """
     peer = str(row.fastest)
     copy, theirs = row.times.get(COPY, math.nan), row.times[peer]
     if row.ours <= _OF_COPY * copy <= _OF_COPY**2 * theirs:
         return f"memory: a copy takes {figure(copy)} ns"
-    cells = {(one.function, one.dtype, one.size, one.output, one.threads): one for one in rows}
+    cells = {(one.function, one.dtype, one.size, one.output, one.threads): one for one in measured.rows}
     given = cells.get((row.function, row.dtype, row.size, "out", row.threads))
     if row.output == "fresh" and given and given.ours <= CLEAR * theirs:
         return f"new memory from the system: with preallocated output ours takes {figure(given.ours)} ns"
@@ -71,13 +73,19 @@ def explanation(row: Row, rows: Iterable[Row]) -> str:
         extra, lost = one.ours - one.times[BASELINE], (row.ours - theirs) * row.size
         if lost <= extra:
             return f"a call costs {figure(extra)} ns more than one of {BASELINE}; {figure(lost)} ns are lost here"
-    return REASONS.get((row.function, row.dtype, peer), UNEXPLAINED)
+    alone = cells.get((row.function, row.dtype, row.size, row.output, 1))
+    if row.threads > 1 and alone and alone.ratio >= 1 / CLEAR:
+        return f"threads: one takes {figure(alone.ours)} ns, and the fastest peer {figure(alone.ours * alone.ratio)} ns"
+    errors = measured.errors.get(row.function, {}).get(row.dtype, {})
+    if {OURS, peer} <= errors.keys() and errors[peer] >= errors[OURS] + _EXACTER:
+        return f"exactness: {_error(errors[OURS])} ulp instead of {_error(errors[peer])}; {_PRICE[row.dtype]}"
+    return UNEXPLAINED
 
 
 def verdict(measured: Measured) -> str:
     """Say in one sentence where we stand."""
     all_, losses = Standing.of(measured.rows), measured.losses
-    unexplained = sum(explanation(row, measured.rows) == UNEXPLAINED for row in losses)
+    unexplained = sum(explanation(row, measured) == UNEXPLAINED for row in losses)
     return (
         f"At or ahead of the fastest peer in {all_.level} of {all_.cells} cells ({_share(all_.level, all_.cells)}), up"
         f" to {CLEAR - 1:.0%} behind, which a repetition may turn, included; without them in {all_.ahead}"
@@ -176,7 +184,7 @@ def _losses(measured: Measured) -> Iterator[str]:
     yield ""
     yield from _head(*_CELL, "ours, ns", "fastest", "its ns", "ratio", "its error, ulp", "what holds it")
     for row in measured.losses:
-        yield _row(*_cell(row), *_result(row, measured), explanation(row, measured.rows))
+        yield _row(*_cell(row), *_result(row, measured), explanation(row, measured))
 
 
 def _overhead(measured: Measured) -> Iterator[str]:

@@ -54,45 +54,45 @@ def test_counts_and_means(scripts: Any) -> None:
 
 
 def test_losses_say_what_holds_them(scripts: Any) -> None:
-    reasons = {("tanh", "float64", "torch"): "a reason"}
-    with mock.patch.object(scripts.cpu_report, "REASONS", reasons):
-        text = scripts.cpu_report.as_markdown(made_up(scripts))
+    text = scripts.cpu_report.as_markdown(made_up(scripts))
     losses = [line for line in text.partition("## Losses")[2].partition("##")[0].splitlines() if " | **" in line]
+    exact = f"exactness: 0.75 ulp instead of 1e5; {scripts.cpu_report._PRICE['float64']}"
     memory = "new memory from the system: with preallocated output ours takes 1.00 ns"
     assert losses == [
         "| relu | float64 | 10,000 | preallocated | 2 | 1.00 | torch | 0.25 | **0.25** |  | not explained |",
         "| relu | float32 | 1,000,000 | preallocated | 2 | 1.00 | torch | 0.50 | **0.50** |  | not explained |",
         f"| relu | float32 | 1,000,000 | fresh | 2 | 2.00 | NumPy | 1.00 | **0.50** |  | {memory} |",
         "| relu | float64 | 1,000,000 | preallocated | 2 | 1.00 | torch | 0.80 | **0.80** |  | not explained |",
-        "| tanh | float64 | 10,000 | preallocated | 1 | 1.00 | torch | 0.96 | **0.96** | 1e5 | a reason |",
+        f"| tanh | float64 | 10,000 | preallocated | 1 | 1.00 | torch | 0.96 | **0.96** | 1e5 | {exact} |",
     ]
     assert "5 losses, 3 of them not explained" in text
 
 
 @pytest.mark.parametrize(
-    ("peer", "theirs", "copy", "expected"),
+    ("peer", "threads", "theirs", "copy", "expected"),
     [
-        ("torch", 0.9, 0.95, "memory: a copy takes 0.95 ns"),
-        ("torch", 0.9, 0.8, "not explained"),  # ours is slower than memory
-        ("torch", 0.5, 2.0, "not explained"),  # theirs is faster than memory
-        ("NumPy", 0.96, 0.1, "a call costs 500 ns more than one of np.exp; 400 ns are lost here"),
-        ("NumPy", 0.94, 0.1, "not explained"),
+        ("torch", 1, 0.9, 0.95, "memory: a copy takes 0.95 ns"),
+        ("torch", 1, 0.9, 0.8, "not explained"),  # ours is slower than memory
+        ("torch", 1, 0.5, 2.0, "not explained"),  # theirs is faster than memory
+        ("NumPy", 1, 0.96, 0.1, "a call costs 500 ns more than one of np.exp; 400 ns are lost here"),
+        ("NumPy", 1, 0.94, 0.1, "not explained"),
+        ("torch", 2, 0.5, 0.1, "threads: one takes 1.00 ns, and the fastest peer 4.00 ns"),
+        (
+            "JAX",
+            1,
+            0.5,
+            0.1,
+            "exactness: 0.50 ulp instead of 0.75; it is computed in float64, with half as many elements to a vector",
+        ),
+        ("SciPy", 1, 0.5, 0.1, "not explained"),  # hardly less exact
     ],
 )
-def test_explanations(scripts: Any, peer: str, theirs: float, copy: float, expected: str) -> None:
-    rows = made_up(scripts).rows
-    row = scripts.measured.Row("tanh", "float32", 10**4, "out", 2, {"actufunc": 1.0, peer: theirs, "copy": copy})
-    assert scripts.cpu_report.explanation(row, rows) == expected
-
-
-def test_reasons_are_of_functions_that_are_measured(scripts: Any) -> None:
-    from cells import SELECTIONS  # noqa: PLC0415
-
-    cpu = SELECTIONS["cpu"]
-    for function, dtype, peer in scripts.cpu_report.REASONS:
-        assert function in cpu.functions
-        assert dtype in {"float32", "float64"}
-        assert peer in cpu.peers
+def test_explanations(scripts: Any, peer: str, threads: int, theirs: float, copy: float, expected: str) -> None:
+    measured = made_up(scripts)
+    measured.errors["tanh"]["float32"] = {"actufunc": 0.5, "JAX": 0.75, "SciPy": 0.74}
+    times = {"actufunc": 1.0, peer: theirs, "copy": copy}
+    row = scripts.measured.Row("tanh", "float32", 10**4, "out", threads, times)
+    assert scripts.cpu_report.explanation(row, measured) == expected
 
 
 def test_tells_again_what_is_kept(scripts: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
