@@ -41,8 +41,8 @@ def prefer_wide(function: Any) -> None:
 def interleave(function: Any) -> None:
     """Ask for several vectors at a time in the loops of an `llvmlite.ir.Function`.
 
-    The second loop of a ufunc is for operands with gaps, which no kernel of ours is called with: it is left alone, for
-    to vectorise it too takes as long as all the rest.
+    The second loop of a ufunc is for operands with gaps, of which it gets a few hundred elements at most: it is left
+    alone, for to vectorise it too takes as long as all the rest.
     """
     before, loops = set(), 0
     is_ufunc = function.name.startswith("__ufunc__")
