@@ -171,6 +171,36 @@ def test_own_reduction() -> None:
     np.testing.assert_array_equal(same.vjp(X, g), norm.vjp(X, g))
 
 
+@pytest.mark.parametrize("n", [1, 17, 2048, 2049, 16384, 16385])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+def test_own_sums_side_by_side(dtype: Any, n: int) -> None:
+    """Of what is kept and of other terms, counts, and of a primitive that has one word; along rows and across them."""
+
+    @activation
+    def weighted(x):
+        e = formula.exp(x - formula.axis_max(x))
+        return e * formula.axis_sum(e * x) / formula.axis_sum(e)
+
+    @activation
+    def scaled(x):
+        t = formula.tanh(x)
+        above = formula.axis_sum(formula.where(x < 0, 0, 1)) + formula.axis_sum(formula.where(x > 0, 1, 0))
+        return above * t / formula.axis_sum(t * t) + formula.axis_sum(t) * x
+
+    x = np.random.default_rng(n).normal(size=(20, n)).astype(dtype)
+    wide = x.astype(np.longdouble)
+    e, t = np.exp(wide - wide.max(1, keepdims=True)), np.tanh(wide)
+    count = (wide >= 0).sum(1, keepdims=True) + (wide > 0).sum(1, keepdims=True)
+    total = [each.sum(1, keepdims=True) for each in (e, e * wide, t, t * t)]
+    for function, exact in (
+        (weighted, e * total[1] / total[0]),
+        (scaled, count * t / total[3] + total[2] * wide),
+    ):
+        result = function(x)
+        np.testing.assert_allclose(result, exact, atol=2 * np.finfo(dtype).eps * float(abs(exact).max()), rtol=0)
+        np.testing.assert_array_equal(function(np.ascontiguousarray(x.T), axis=0).T, result)
+
+
 # Gated units.
 
 MEANING = {glu: actufunc.sigmoid, reglu: actufunc.relu, geglu: actufunc.gelu, swiglu: actufunc.silu}

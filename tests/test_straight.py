@@ -106,6 +106,12 @@ def test_later_calls_do_what_the_first_does(call: Callable[..., Any], dtype: Any
             assert told(call, x) == told(call, x) == first
 
 
+def locked(y: Any) -> Any:
+    """Forbid to write to an array."""
+    y.flags.writeable = False
+    return y
+
+
 OUTPUTS: dict[str, Callable[[Any], Any]] = {
     "C": lambda y: np.full(y.shape, 7, y.dtype),
     "F": lambda y: np.full(y.shape, 7, y.dtype, order="F"),
@@ -116,6 +122,7 @@ OUTPUTS: dict[str, Callable[[Any], Any]] = {
     "too small": lambda y: np.full(y.shape[1:], 7, y.dtype),
     "of other length": lambda y: np.full((*y.shape[:-1], y.shape[-1] + 1), 7, y.dtype),
     "read-only": lambda y: np.broadcast_to(np.full(1, 7, y.dtype), y.shape),
+    "locked": lambda y: locked(np.full(y.shape, 7, y.dtype)),
     "float32": lambda y: np.full(y.shape, 7, np.float32),
     "bfloat16": lambda y: np.full(y.shape, 7, ml_dtypes.bfloat16),
     "integers": lambda y: np.full(y.shape, 7, np.int64),
@@ -130,7 +137,7 @@ OUTPUTS: dict[str, Callable[[Any], Any]] = {
 def test_outputs(call: Callable[..., Any], dtype: Any) -> None:
     chance = np.random.default_rng(0)
     with np.errstate(all="ignore"):
-        for shape in ((6,), (4, 6), (4, 40), (2, 24, 24), (30, 200)):
+        for shape in ((6,), (4, 6), (4, 40), (2, 24, 24), (30, 200), (200, 100)):
             x = (chance.normal(size=shape) * 4).astype(dtype)
             try:
                 like = np.asarray(call(x))

@@ -20,7 +20,7 @@ import os
 import weakref
 from collections import deque
 from operator import index
-from typing import Any, SupportsIndex
+from typing import Any, NoReturn, SupportsIndex
 
 import numpy as np
 
@@ -54,6 +54,9 @@ class _Lease:
         self.__array_interface__ = {"version": 3, "data": (begin, False), "shape": shape, "typestr": "|u1"}
         self._return = _Return(self, kept.append)
         self._return.memory = memory
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("a lease cannot be copied: the copy would not hold the memory")
 
 
 class _Pool:

@@ -20,8 +20,8 @@ TINY = 512
 found contiguous chunks."""
 
 SMALL = 4096
-"""Elements of an array in place (``out=x``), before whose memory LLVM's vectorised loop steps aside, that are computed
-one by one before the guard has found a detour. NumPy copies what overlaps otherwise, which costs only speed."""
+"""Elements of an array in place (``out=x``) that are computed one by one before the guard has found a detour: LLVM's
+vectorised loop steps aside where input and output are the same memory. What overlaps otherwise NumPy copies."""
 
 LARGE = 16384
 """Elements below which no array is worth a second thread, nor memory that another has left."""

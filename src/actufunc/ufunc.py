@@ -286,7 +286,6 @@ class Activation(Described):
         vjp = vector_jacobian_product(definition, cotangent)
         _ = vjp.expression(vjp.options)  # a mistake is told here, and changes nothing
         self.definition, self._cotangent = definition, cotangent
-        self._known.clear()
         for derived in (Activation.grad, Activation.vjp):
             derived.forget(self)
 

@@ -4,8 +4,9 @@ The loops are those of :mod:`~actufunc.backends.passes`. What is dear to compute
 bits, in memory for one row; where that would leave the cache, and where loops run across rows, it is computed again.
 
 All is computed in float64. There sums keep their rounding errors in a second word (Neumaier 1974), so that a row of any
-length is summed to half an ulp, and hence to the same bits whatever its layout. For float32 one word is enough, and
-both layouts add in one order, that of :mod:`~actufunc.backends.numpy.simd.sums`, for the same bits.
+length is summed to half an ulp, and hence to the same bits whatever its layout, unless its terms cancel almost wholly.
+For float32 one word is enough, and both layouts add in one order, that of
+:mod:`~actufunc.backends.numpy.simd.sums`, for the same bits.
 """
 
 from __future__ import annotations
@@ -183,7 +184,7 @@ class _AxisWriter:
         nodes = self.passes.per_element(number)
         if kept is not None and kept in nodes and kept_at:
             loaded = [f"load({name}, {kept_at})" for name in self.kept]
-            if isinstance(writer, _RowWriter):
+            if isinstance(writer, _RowWriter) and len(loaded) > 1:
                 writer.declare_words(kept, f"({', '.join(loaded)})")
             else:
                 writer.declare(kept, *loaded)
@@ -222,8 +223,8 @@ class _AxisWriter:
         in_blocks = any(_is_sum(node) and node.operands[0] is not kept for node in nodes)
         writer = self.element_writer(number, kept_at="first + c" if in_blocks else "c")
         body: list[str] = []
-        adding: list[str] = []
-        folding: list[str] = []
+        adding: list[str] = []  # in each block
+        folding: list[str] = []  # at the end
         for node in nodes:
             name, operand = self.names[node], node.operands[0]
             if node.operation == "axis_max":
@@ -243,19 +244,17 @@ class _AxisWriter:
                 words, lanes = self.words(node), f"lanes_{name}"
                 self.scratch[lanes] = LANES * len(words)
                 self.put(2, f"for c in range({LANES * len(words)}):", f"    store({lanes}, c, 0.0)")
-                adding.append(
-                    f"{_ADD_UP[len(words), len(terms)]}({', '.join(terms)}, {'width' if in_blocks else 'n'}, {lanes})"
-                )
+                is_there = operand is kept  # the whole row of it
+                add_up, count = _ADD_UP[len(words), len(terms)], "n" if is_there else "width"
+                (folding if is_there else adding).append(f"{add_up}({', '.join(terms)}, {count}, {lanes})")
                 folding.append(f"{', '.join(words)} = {'folded_words' if len(words) > 1 else 'folded'}({lanes})")
         if in_blocks:
             self.put(2, f"for first in range(0, n, {_BLOCK}):")
             self.put(3, f"width = min({_BLOCK}, n - first)", "at = row * n + first", "for c in range(width):")
             self.put(4, *writer.lines, *body)
             self.put(3, *adding)
-        else:
-            if body:
-                self.per_element([*writer.lines, *body])
-            self.put(2, *adding)
+        elif body:
+            self.per_element([*writer.lines, *body])
         self.put(2, *folding)
 
     def reduce_columns(self, number: int, nodes: Sequence[Expression]) -> None:
@@ -322,7 +321,8 @@ class _AxisWriter:
     @property
     def kept(self) -> list[str]:
         """Names of the arrays of what is kept, one for each word."""
-        return ["kept"] if self.single else ["kept", "low_kept"]
+        one_word = self.single or self.passes.kept is None or not _is_wide(self.passes.kept)
+        return ["kept"] if one_word else ["kept", "low_kept"]
 
     def store_words(self, writer: Writer, arrays: Sequence[str], node: Expression) -> list[str]:
         """Lines that store one word of a node or both, each in an array, for each element."""

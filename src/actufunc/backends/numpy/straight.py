@@ -58,7 +58,7 @@ def contiguous(kernel: Elementwise | Halves) -> Straight:
         given = arrays if out is None else (*arrays, out)
         if not (are_alike(given) and _are_contiguous(given)):
             return NotImplemented
-        if out is not None and any(np.may_share_memory(each, out) for each in arrays):
+        if out is not None and (not out.flags.writeable or any(np.may_share_memory(each, out) for each in arrays)):
             return NotImplemented
         result = empty_like(arrays[0]) if out is None else out
         operands = (*arrays, result)
