@@ -70,7 +70,7 @@ def draw(measured: Measured, file: Path) -> None:
     axes.spines[:].set_visible(False)
     won = sum(row.ratio >= 1 / CLEAR for row in rows)
     axes.set_xlabel(
-        f"← a peer is faster      {won} of {len(rows)} at or ahead, to {CLEAR - 1:.0%}      actufunc is faster →"
+        f"← a peer is faster      {won} of {len(rows)} ahead, or level within {CLEAR - 1:.0%}      actufunc is faster →"
     )
     peers = ", ".join(names(row.times for row in rows)[1:])
     figure.suptitle(f"Times as fast as the fastest of\n{peers}", fontsize="large", weight="bold", color=_INK)
