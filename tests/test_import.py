@@ -21,6 +21,12 @@ def test_submodules_are_light() -> None:
     assert not {"numba", "torch", "jax", "cupy"} & set(run(code).split())
 
 
+def test_numba_is_imported_only_where_interrupts_wait() -> None:
+    """Ctrl-C during its import would leave it half imported."""
+    code = "import sys, actufunc.backends.numpy.call; print(*sys.modules)"
+    assert not {"numba", "llvmlite"} & set(run(code).split())
+
+
 @pytest.mark.parametrize("library", ["torch", "jax"])
 def test_numpy_arrays_load_no_other_library(library: str) -> None:
     out = run(f"import sys, numpy, actufunc; actufunc.sigmoid(numpy.ones(3)); print({library!r} in sys.modules)")

@@ -120,6 +120,7 @@ OUTPUTS: dict[str, Callable[[Any], Any]] = {
     "reversed": lambda y: np.full(y.shape, 7, y.dtype)[::-1],
     "larger": lambda y: np.full((2, *y.shape), 7, y.dtype),
     "too small": lambda y: np.full(y.shape[1:], 7, y.dtype),
+    "without ones": lambda y: np.full(y.shape[1:] if y.shape[0] == 1 else y.shape, 7, y.dtype),
     "of other length": lambda y: np.full((*y.shape[:-1], y.shape[-1] + 1), 7, y.dtype),
     "read-only": lambda y: np.broadcast_to(np.full(1, 7, y.dtype), y.shape),
     "locked": lambda y: locked(np.full(y.shape, 7, y.dtype)),
@@ -137,7 +138,7 @@ OUTPUTS: dict[str, Callable[[Any], Any]] = {
 def test_outputs(call: Callable[..., Any], dtype: Any) -> None:
     chance = np.random.default_rng(0)
     with np.errstate(all="ignore"):
-        for shape in ((6,), (4, 6), (4, 40), (2, 24, 24), (30, 200), (200, 100)):
+        for shape in ((6,), (1, 6), (4, 6), (4, 40), (2, 24, 24), (30, 200), (200, 100)):
             x = (chance.normal(size=shape) * 4).astype(dtype)
             try:
                 like = np.asarray(call(x))

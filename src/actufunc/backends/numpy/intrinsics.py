@@ -192,6 +192,7 @@ NAMES: dict[str, Any] = {
         for name, function in vars(module).items()
         if name.startswith("wide_")
     },
+    "exp_words": _intrinsic(exponential.exp_words, "wide"),
     **{function.__name__: _intrinsic(function) for function in (half.from_float16, half.from_bfloat16)},
     **{function.__name__: _intrinsic(function, "half") for function in (half.to_float16, half.to_bfloat16)},
     "order_key": _intrinsic(elementary.order_key, "integer"),

@@ -15,7 +15,7 @@ from .compiling import compiled, function, once
 from .lower import source
 from .lower_axis import axis_source
 from .lower_half import HALVES_IN, LOOK_UP, half_source
-from .simd.sums import LANES
+from .simd import LANES
 
 if TYPE_CHECKING:
     from actufunc.formula.expression import Expression

@@ -20,7 +20,7 @@ import numpy as np
 from actufunc.backends.passes import Passes, threshold_step
 from actufunc.backends.writer import ARITHMETIC, SingleWriter, Writer, identifier
 
-from .simd.sums import LANES
+from .simd import LANES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,6 +74,12 @@ class _RowWriter(Writer):
     def rounds(self, node: Expression) -> bool:
         """Tell whether a second word of `node` is more than zero."""
         return node.operation in self.wide_operations - {"where", "negative"}
+
+    def wide(self, node: Expression) -> str:
+        """Write what computes both words of `node`."""
+        if node.operation == "exp" and (node, True) not in self._texts:
+            return self._assign(node, f"exp_words({self.wide(node.operands[0])})", wide=True)
+        return super().wide(node)
 
     def declare_words(self, node: Expression, text: str) -> None:
         """Load both words of `node` from where they are stored."""

@@ -38,7 +38,7 @@ def elementwise(kernel: Elementwise) -> Straight:
                 return serial(*arrays)
             if size < LARGE and _are_contiguous(arrays):
                 return serial(*arrays)
-        elif type(out) is _ndarray and out.dtype is x.dtype:
+        elif type(out) is _ndarray and out.dtype is x.dtype and out.ndim == x.ndim:
             size = out.size
             if size < TINY or (size < (SMALL if out is x else LARGE) and _are_contiguous((*arrays, out))):
                 try:

@@ -218,6 +218,13 @@ def wide_exp(x: Argument) -> DoubleWord:
     return double_word(*_exp_words(x))
 
 
+def exp_words(x: Argument) -> DoubleWord:
+    """Return the same with low words that may be subnormal, and flag underflow, which no one sees over an axis."""
+    high, low, k, vanishes = _exp_words(x)
+    zero = x.constant(0.0) if isinstance(x, Lane) else x.high.constant(0.0)
+    return DoubleWord(_scale(select(vanishes, zero, high), k), _scale(select(vanishes, zero, low), k))
+
+
 # Where the logistic function is 1 to 2**-57.
 _LOGISTIC_IS_ONE = 40.0
 # On the left of the first, exp(-x) is computed divided by two to the power of the second, and so is the result.

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from llvmlite import ir
 from numba.core import cgutils
 
+from . import LANES
 from .lanes import FLOAT64, Lane, two_sum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LANES = 16
 _WIDTH = 8  # of a vector: LLVM cuts it in pieces where registers are narrower
 _PARTS = LANES // _WIDTH
 _INDEX, _VECTOR = ir.IntType(64), ir.VectorType(ir.DoubleType(), _WIDTH)
