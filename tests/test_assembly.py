@@ -19,7 +19,8 @@ from numba.np.ufunc.wrappers import build_ufunc_wrapper
 
 from actufunc import gelu
 from actufunc.backends.numpy import compiling, lower
-from actufunc.backends.numpy.lower_axis import Layout, axis_source
+from actufunc.backends.numpy.layout import Layout
+from actufunc.backends.numpy.lower_axis import axis_source
 from actufunc.backends.numpy.lower_half import LOOK_UP, half_source
 from actufunc.backends.numpy.vectors import wide_loops
 from actufunc.backends.writer import AMPLIFIERS
@@ -91,7 +92,8 @@ def test_over_axis(case: Case, dtype: np.dtype[Any], layout: Layout) -> None:
         assert len(re.findall(rf"call {VECTORS['float64']} @llvm\.fma", ir)) >= 8, "the exponential is not vectorised"
     assert not re.search(r"@(?:exp|log|tanh|pow|fma)f?\b", assembly), "a call into the C library"
     if None in scratch:  # a row of what is kept
-        assert source.count("exp(") == has_exponential, "the exponential is computed once per element"
+        found = re.findall(r"exp(?:_words)?\(", source)
+        assert len(found) == has_exponential, "the exponential is computed once per element"
 
 
 LIBRARY = re.compile(r"call.*@(?:exp|log|tanh|pow|fma|__\w*hf\w*|__\w*bf\w*)\b")

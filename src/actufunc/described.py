@@ -121,8 +121,8 @@ class Described:
         arguments = [name for name in definition.arguments if name not in values]
         name = definition.identifier
         if target == "numba":
+            from .backends.numpy.layout import Layout  # noqa: PLC0415
             from .backends.numpy.lower import source as numba_source  # noqa: PLC0415
-            from .backends.numpy.lower_axis import Layout  # noqa: PLC0415
 
             layout = Layout.ROWS if definition.over_axis else None
             return numba_source(name, expression, arguments, np.dtype(dtype), layout)

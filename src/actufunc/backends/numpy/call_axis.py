@@ -36,7 +36,7 @@ from .call import (
     wrap,
 )
 from .kernels import axis as axis_kernel
-from .lower_axis import Layout
+from .layout import Layout
 from .straight import are_alike
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from .simd import LANES
 if TYPE_CHECKING:
     from actufunc.formula.expression import Expression
 
-    from .lower_axis import Layout
+    from .layout import Layout
 
     Array = np.ndarray[Any, Any]
 

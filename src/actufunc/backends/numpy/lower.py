@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from actufunc.backends.rules import is_half, working_dtype
 from actufunc.backends.writer import SingleWriter, Writer, identifier, is_rounded_once
 
-from .lower_axis import Layout, axis_source
+from .lower_axis import axis_source
 from .lower_half import HALVES_IN
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from actufunc.formula.expression import Expression
+
+    from .layout import Layout
 
 
 def elementwise_source(name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any]) -> str:

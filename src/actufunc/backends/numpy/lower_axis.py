@@ -11,83 +11,27 @@ For float32 one word is enough, and both layouts add in one order, that of
 
 from __future__ import annotations
 
-import enum
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actufunc.backends.passes import Passes, threshold_step
-from actufunc.backends.writer import ARITHMETIC, SingleWriter, Writer, identifier
+from actufunc.backends.writer import SingleWriter, identifier
 
+from .layout import COLUMNS, Layout
+from .row_writer import RowWriter
 from .simd import LANES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from actufunc.backends.writer import Writer
     from actufunc.formula.expression import Expression
 
 
 _ADD_UP = {(1, 1): "add_up", (2, 1): "add_up_in_words", (2, 2): "add_up_words"}  # by words of a sum and of its terms
-_COLUMNS = 128  # that are worked on at a time, so that their lanes stay in the cache
 _BLOCK = 2048  # terms of a row that are computed before they are added up, a multiple of LANES
-
-
-class Layout(enum.Enum):
-    """How the operands of a kernel lie in memory, all C-contiguous."""
-
-    ROWS = "rows"  # (rows, n): along the last axis
-    ROWS_IN_PLACE = "rows_in_place"  # the first operand is the output
-    COLUMNS = "columns"  # (blocks, n, columns): along the middle axis
-
-    @property
-    def in_place(self) -> bool:
-        """Whether the first operand is overwritten by the result."""
-        return self is Layout.ROWS_IN_PLACE
-
-    @property
-    def columns(self) -> bool:
-        """Whether vectors run across the axis instead of along it."""
-        return self is Layout.COLUMNS
-
-    @property
-    def ndim(self) -> int:
-        """Dimensions of every operand."""
-        return 3 if self.columns else 2
-
-    def tasks(self, shape: tuple[int, ...]) -> int:
-        """Count what a kernel can do independently: rows, or in each block some columns at a time."""
-        return shape[0] * -(-shape[2] // _COLUMNS) if self.columns else shape[0]
-
-
-class _RowWriter(Writer):
-    """Computes to two words what is kept or is the same for a whole row, and terms of sums that are exponentials."""
-
-    wide_operations = ARITHMETIC | {"where", "exp", "log1p"}
-
-    def value(self, node: Expression) -> str:
-        """Write what computes `node`, and return its name or literal."""
-        if node.operation == "exp" and (node, False) not in self._texts:
-            return self._assign(node, f"rounded({self.wide(node)})", wide=False)
-        return super().value(node)
-
-    def rounds(self, node: Expression) -> bool:
-        """Tell whether a second word of `node` is more than zero."""
-        return node.operation in self.wide_operations - {"where", "negative"}
-
-    def wide(self, node: Expression) -> str:
-        """Write what computes both words of `node`."""
-        if node.operation == "exp" and (node, True) not in self._texts:
-            return self._assign(node, f"exp_words({self.wide(node.operands[0])})", wide=True)
-        return super().wide(node)
-
-    def declare_words(self, node: Expression, text: str) -> None:
-        """Load both words of `node` from where they are stored."""
-        self._assign(node, text, wide=True)
-
-    def know_words(self, node: Expression, text: str) -> None:
-        """Use two words wherever more than one of `node` is asked for."""
-        self._texts[node, True] = text
 
 
 class _AxisWriter:
@@ -113,7 +57,7 @@ class _AxisWriter:
 
     def writer(self) -> Writer:
         """Return a writer of formulas in float64, as exact as the dtype asks for."""
-        return SingleWriter({}) if self.single else _RowWriter(np.dtype(np.float64), {})
+        return SingleWriter({}) if self.single else RowWriter(np.dtype(np.float64), {})
 
     def loaded(self, array: str) -> str:
         """Text of an element of an operand, in float64."""
@@ -136,7 +80,7 @@ class _AxisWriter:
 
     def place(self, name: str, cell: str = "c", lanes: int = 1) -> str:
         """Text of the place of a cell."""
-        self.scratch.setdefault(name, lanes * _COLUMNS)
+        self.scratch.setdefault(name, lanes * COLUMNS)
         return f"{name}, {cell}"
 
     def cell(self, name: str, cell: str = "c") -> str:
@@ -184,13 +128,13 @@ class _AxisWriter:
             writer.know(node, words[0])
             if node.operation == "axis_sum":
                 writer.know_divisor(node, *words, self.number(f"{names[0]}_inverse"))
-            elif len(words) > 1 and isinstance(writer, _RowWriter):
+            elif len(words) > 1 and isinstance(writer, RowWriter):
                 writer.know_words(node, f"({', '.join(words)})")
         kept = self.passes.kept
         nodes = self.passes.per_element(number)
         if kept is not None and kept in nodes and kept_at:
             loaded = [f"load({name}, {kept_at})" for name in self.kept]
-            if isinstance(writer, _RowWriter) and len(loaded) > 1:
+            if isinstance(writer, RowWriter) and len(loaded) > 1:
                 writer.declare_words(kept, f"({', '.join(loaded)})")
             else:
                 writer.declare(kept, *loaded)
@@ -279,7 +223,7 @@ class _AxisWriter:
             if node.operation == "axis_max":
                 body.append(self.set(name, f"maximum({self.cell(name)}, {writer.value(operand)})"))
             elif name in in_lanes:
-                place = self.place(name, f"i % {LANES} * {_COLUMNS} + c", LANES)
+                place = self.place(name, f"i % {LANES} * {COLUMNS} + c", LANES)
                 body.append(f"store({place}, load({place}) + {writer.value(operand)})")
             elif _is_count(node):
                 body.append(self.set(name, f"{self.cell(name)} + {writer.value(operand)}"))
@@ -294,14 +238,14 @@ class _AxisWriter:
                 body += [self.set(low, f"{self.cell(low)} + {error}"), self.set(name, "total")]
         self.per_row(start)
         if in_lanes:
-            self.put(2, f"for c in range({LANES * _COLUMNS}):", *[f"    store({name}, c, 0.0)" for name in in_lanes])
+            self.put(2, f"for c in range({LANES * COLUMNS}):", *[f"    store({name}, c, 0.0)" for name in in_lanes])
         self.per_element([*writer.lines, *body])
         half = LANES // 2
         while half and in_lanes:
             self.put(2, f"for lane in range(min({half}, n - {half})):", "    for c in range(width):")
             for name in in_lanes:
-                here, there = (f"load({name}, {lane} * {_COLUMNS} + c)" for lane in ("lane", f"({half} + lane)"))
-                self.put(4, f"store({name}, lane * {_COLUMNS} + c, {here} + {there})")
+                here, there = (f"load({name}, {lane} * {COLUMNS} + c)" for lane in ("lane", f"({half} + lane)"))
+                self.put(4, f"store({name}, lane * {COLUMNS} + c, {here} + {there})")
             half //= 2
 
     def write_threshold(self, number: int, node: Expression) -> None:
@@ -357,7 +301,7 @@ class _AxisWriter:
             name = self.names[node]
             if node.operation == "axis_sum":
                 writer.know(node, self.total(node))
-                if isinstance(writer, _RowWriter):
+                if isinstance(writer, RowWriter):
                     high, low = [*map(self.number, self.words(node)), "0.0"][:2]
                     writer.know_words(node, f"two_sum(float64({high}), low_word(float64({high}), {low}))")
             elif columns:
@@ -369,7 +313,7 @@ class _AxisWriter:
             if node in self.of_row:
                 continue
             name = f"s{len(self.of_row)}"
-            if isinstance(writer, _RowWriter) and (node.operation == "axis_sum" or writer.rounds(node)):
+            if isinstance(writer, RowWriter) and (node.operation == "axis_sum" or writer.rounds(node)):
                 names, values = [name, f"{name}_low"], ["total", "error"]
                 text = writer.wide(node)
                 words = [f"high, low = {text}", "total, error = two_sum(high, low_word(high, low))"]
@@ -388,11 +332,11 @@ class _AxisWriter:
         """Write the whole kernel."""
         if self.layout.columns:
             self.put(1, f"columns = {self.like}.shape[2]")
-            self.put(1, f"tiles = (columns + {_COLUMNS - 1}) // {_COLUMNS}")
+            self.put(1, f"tiles = (columns + {COLUMNS - 1}) // {COLUMNS}")
             self.put(1, "for task in range(begin, end):")
             self.put(2, "block = task // tiles")
-            self.put(2, f"first = task % tiles * {_COLUMNS}")
-            self.put(2, f"width = min({_COLUMNS}, columns - first)")
+            self.put(2, f"first = task % tiles * {COLUMNS}")
+            self.put(2, f"width = min({COLUMNS}, columns - first)")
         else:
             self.put(1, "for row in range(begin, end):")
         for number in range(len(self.passes.stages)):
