@@ -118,6 +118,33 @@ def test_a_broken_cache_is_mended(tmp_path: Path) -> None:
             assert use(tmp_path) == ["0", KERNELS]
 
 
+def test_loops_are_kept(tmp_path: Path) -> None:
+    """Also where what they call is compiled again, which may then have another name."""
+    counted = """
+        import atexit
+        from numba.np.ufunc import ufuncbuilder
+        built = []
+        build = ufuncbuilder.build_ufunc_wrapper
+        def counted(*arguments, **keywords):
+            built.append(arguments)
+            return build(*arguments, **keywords)
+        ufuncbuilder.build_ufunc_wrapper = counted
+        atexit.register(lambda: print(len(built)))
+    """
+
+    def loops(*before: str) -> int:
+        return int(run(counted, *before, USE, NUMBA_CACHE_DIR=str(tmp_path)))
+
+    assert loops() == 2  # of sigmoid and tanh
+    assert loops() == 0
+    for path in (*files(tmp_path, ".nbi"), *files(tmp_path, ".nbc")):
+        if not path.name.startswith("loop-"):
+            path.unlink()
+    other = "import numpy, numba; numba.vectorize(['float64(float64)'])(lambda x: x)"
+    assert loops(other) == 3
+    assert loops() == 0
+
+
 def test_a_full_disk(tmp_path: Path) -> None:
     """Files may not grow: what is compiled stays in memory, and nothing is left behind."""
     full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))"
@@ -167,7 +194,7 @@ def test_kernels_of_another_processor_are_not_used(tmp_path: Path) -> None:
     assert use(tmp_path) == ["0", KERNELS]
     assert use(tmp_path, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == ["0", KERNELS]
     ours = {path.name.partition(".")[0] + path.suffix for path in set(files(tmp_path, ".nbc")) - others}
-    assert len(ours) == 1  # all in files of their own
+    assert ours == {"compiling.nbc", "loop-compiling.nbc"}  # all in files of their own
 
 
 def test_numba_without_jit(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -80,13 +81,15 @@ class Elementwise:
     def _compile(self, target: str) -> Any:
         import numba  # noqa: PLC0415
 
+        from .loops import kept_loops  # noqa: PLC0415
         from .vectors import wide_loops  # noqa: PLC0415
 
         number = getattr(numba.types, self._dtype.name)
         signature = number(*[number] * self._arity)
 
         def build(*, cache: bool) -> Any:
-            return numba.vectorize([signature], target=target, cache=cache)(self._function)
+            with kept_loops(self._function) if cache else contextlib.nullcontext():
+                return numba.vectorize([signature], target=target, cache=cache)(self._function)
 
         with wide_loops():
             return compiled(build, self._function)
