@@ -65,6 +65,9 @@ def test_elementwise(case: Case, dtype: np.dtype[Any]) -> None:
     ir, assembly = loop_of(function, dtype, len(names))
     assert CALLS.findall(assembly) == []
     assert re.search(rf"store {VECTORS[dtype.name]}", ir), "the loop is not vectorised"
+    assert not re.search(r"vmovup[sd].*zmm.*%rsp|vmovup[sd].*%rsp.*zmm", assembly), (
+        "what is spilled straddles cache lines"
+    )
     amplifying = any(node.operation in AMPLIFIERS for node in expression.nodes())
     if amplifying:
         assert len(re.findall(rf"call {VECTORS['float64']} @llvm\.fma", ir)) >= 8  # float32 is computed in float64
