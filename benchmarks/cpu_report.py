@@ -19,6 +19,7 @@ _PRICE = {
     "float32": "it is computed in float64, with half as many elements to a vector",
     "float64": "it is computed in two words where one would round what the result depends on",
 }
+_EXACT_PEERS = (1, 4)  # largest errors in ulp
 _OUTPUT = {"fresh": "fresh", "out": "preallocated"}
 
 
@@ -147,6 +148,10 @@ def _method(peers: list[str]) -> Iterator[str]:
 def _means(measured: Measured) -> Iterator[str]:
     yield from _head("", "cells", "ahead", "ahead or level", "geometric mean")
     yield _row("**all**", *_standing(Standing.of(measured.rows)))
+    for ulp in _EXACT_PEERS:
+        standing = Standing.of(measured.beside(ulp))
+        if standing.cells:
+            yield _row(f"of peers only those within {ulp:g} ulp", *_standing(standing))
     groups: dict[str, Callable[[Row], Any]] = {
         "{}": lambda row: row.function,
         "{} ": lambda row: row.dtype,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -79,6 +79,21 @@ class Measured:
     machine: dict[str, str] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     errors: Errors = field(default_factory=dict)
+
+    def beside(self, ulp: float) -> list[Row]:
+        """Return the cells, of all peers only those whose error in them is less than this."""
+        return [
+            replace(
+                row,
+                times={
+                    name: time for name, time in row.times.items() if name in NO_PEERS or self._is_below(ulp, row, name)
+                },
+            )
+            for row in self.compared
+        ]
+
+    def _is_below(self, ulp: float, row: Row, name: str) -> bool:
+        return self.errors.get(row.function, {}).get(row.dtype, {}).get(name, math.inf) < ulp
 
     @classmethod
     def load(cls, file: Path) -> Measured:

@@ -132,7 +132,7 @@ def _machine(found: dict[str, Any]) -> dict[str, str]:
         "Vectors": found["vectors"],
         "Cores": str(found["cpu"].get("count", os.cpu_count())),
         **({"Caches": ", ".join(f"{level} {size}" for level, size in caches.items())} if caches else {}),
-        "System": f"{found['system']} {found['release']}",
+        "System": f"{found['system']} {found['release'].partition('-')[0]}",
         "Python": found["python_version"],
         "Libraries": ", ".join(f"{name} {version}" for name, version in found["libraries"].items()),
         "Threads of ours": found["threads"],

@@ -53,6 +53,18 @@ def test_counts_and_means(scripts: Any) -> None:
     assert "| tanh | float32 | preallocated | 700 | 200 | 3.50 |" in text
 
 
+def test_beside_exact_peers(scripts: Any) -> None:
+    measured = made_up(scripts)
+    measured.errors["tanh"]["float64"] = {"actufunc": 0.75, "torch": 123450.0, "NumPy": 1.5}
+    standings = {ulp: scripts.cpu_report.Standing.of(measured.beside(ulp)) for ulp in (1, 2, 1e6)}
+    assert standings[1][:3] == (0, 0, 0)
+    assert standings[2][:3] == (1, 1, 1)
+    assert standings[1e6][:3] == (1, 0, 1)
+    assert "| of peers only those within 4 ulp | 1 | 1 | 1 (100.0%) | 1.04 |" in scripts.cpu_report.as_markdown(
+        measured
+    )
+
+
 def test_losses_say_what_holds_them(scripts: Any) -> None:
     text = scripts.cpu_report.as_markdown(made_up(scripts))
     losses = [line for line in text.partition("## Losses")[2].partition("##")[0].splitlines() if " | **" in line]
