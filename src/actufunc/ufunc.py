@@ -127,18 +127,25 @@ class Activation(Described):
                 result = straight(arrays, out)
                 if result is not NotImplemented:
                     return result
-        given = keywords if out is None else {**keywords, "out": out}
-        if isinstance(x, Expression):
-            return self._inline(x, *args, **given)
-        if isinstance(wrt := keywords.get("wrt"), tuple | list):
-            return self._by_several(tuple(wrt), x, *args, **given)
-        call = self._bind(x, *args, **given)
-        result = evaluate(call)
-        if call.straight is not None and len(args) >= self._more:
+        result, call = self._checked(x, *args, **(keywords if out is None else {**keywords, "out": out}))
+        if call is not None and call.straight is not None and len(args) >= self._more:
             if call.kernel is not None and not args and not keywords:
                 self._kernels[x.dtype] = call.kernel
             remember(self._known.setdefault(kind, {}), call.straight, x.dtype, args[self._more :], keywords)
         return result
+
+    def _checked(self, x: Any, *args: Any, **keywords: Any) -> tuple[Any, Call | None]:
+        """Bind the arguments and find a backend; return what was bound, too, if it is one call."""
+        if isinstance(x, Expression):
+            return self._inline(x, *args, **keywords), None
+        if isinstance(wrt := keywords.get("wrt"), tuple | list):
+            return self._by_several(tuple(wrt), x, *args, **keywords), None
+        call = self._bind(x, *args, **keywords)
+        return evaluate(call), call
+
+    def _in_graph(self, *args: Any, **keywords: Any) -> Any:
+        """Do the same for torch.compile: to look for earlier calls would fix numbers that are symbols there."""
+        return self._checked(*args, **keywords)[0]
 
     @unread
     def _make_graph_node(self) -> None:
@@ -146,7 +153,7 @@ class Activation(Described):
         from .backends.autodiff import graph_node  # noqa: PLC0415
 
         if self._graph_node is None:
-            self._graph_node = graph_node(self._call)
+            self._graph_node = graph_node(self._in_graph)
 
     def _bind(self, *args: Any, **keywords: Any) -> Call:
         definition = self.definition
@@ -287,6 +294,7 @@ class Activation(Described):
         vjp = vector_jacobian_product(definition, cotangent)
         _ = vjp.expression(vjp.options)  # a mistake is told here, and changes nothing
         self.definition, self._cotangent = definition, cotangent
+        self._known.clear()
         for derived in (Activation.grad, Activation.vjp):
             derived.forget(self)
 
