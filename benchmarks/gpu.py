@@ -129,7 +129,13 @@ def main(arguments: Sequence[str] | None = None, device: Device | None = None) -
     names = sorted({cell.name for cell in cells()})
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help="functions to measure")
     parser.add_argument("--stride", type=_count, metavar="N", help="try every Nth float32 only")
-    parser.add_argument("--jobs", type=_count, metavar="N", help="processes (default: one for each processor)")
+    parser.add_argument(
+        "--jobs",
+        type=_count,
+        metavar="N",
+        default=os.cpu_count() or 1,
+        help="processes (default: one for each processor)",
+    )
     parser.add_argument("--no-tests", action="store_true", help="leave the test suite out")
     chosen = parser.parse_args(arguments)
     if any(size % length for size in chosen.sizes for length in chosen.rows):
@@ -143,7 +149,7 @@ def main(arguments: Sequence[str] | None = None, device: Device | None = None) -
     end = time.monotonic() + 60 * chosen.minutes
     measured = Measured(device.name())
     if not chosen.no_tests:
-        measured.tests = _run_tests(end - time.monotonic(), chosen.jobs or os.cpu_count() or 1)
+        measured.tests = _run_tests(end - time.monotonic(), chosen.jobs)
         if measured.tests.startswith("failed"):
             measured.wrong.append(f"tests: {measured.tests}")
     wanted = [cell for cell in cells() if not chosen.only or cell.name in chosen.only]
@@ -237,7 +243,7 @@ def _measure_errors(
         for cell in sorted(wanted, key=lambda cell: WHATS.index(cell.what))
         for dtype in DTYPES
     ]
-    jobs = min(chosen.jobs or os.cpu_count() or 1, max(1, device.free() // _OF_A_PROCESS))
+    jobs = min(chosen.jobs, max(1, device.free() // _OF_A_PROCESS))
     with contextlib.ExitStack() as stack:
         waiting: list[Callable[[], gpu_ulp.Error | None]]
         if jobs == 1:

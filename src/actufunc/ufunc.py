@@ -101,10 +101,6 @@ class Activation(Described):
                         pass
         return self._go(x, args, keywords, out)
 
-    def _call(self, x: Any, *args: Any, out: Any = None, **keywords: Any) -> Any:
-        """Do the same without looking for the shortest way."""
-        return self._go(x, args, keywords, out)
-
     def _go(self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
         """Go straight where calls like this one do, or bind the arguments and find a backend."""
         kind = type(x)
@@ -195,7 +191,7 @@ class Activation(Described):
         if any(may_overlap(*pair) for pair in itertools.combinations(outputs, 2)):
             raise ValueError(f"{self.__name__} cannot write several results to the same memory; give it other outputs")
         given = zip(names, outputs, strict=True)
-        return tuple(self._call(*args, **(keywords | {"wrt": name, "out": each})) for name, each in given)
+        return tuple(self(*args, **(keywords | {"wrt": name, "out": each})) for name, each in given)
 
     def _inline(self, x: Expression, *args: Any, **keywords: Any) -> Expression:
         """Put the formula in the place of a call inside another formula."""

@@ -156,7 +156,7 @@ class Writer:
             return self._wide_literal(node.value)
         if node.operation == "rounded_once":
             return self.wide(node.operands[0])
-        if node.operation == "divide" and (inverse := _inverse(node.operands[1])) is not None:
+        if node.operation == "divide" and (inverse := inverse_of(node.operands[1])) is not None:
             # Two words of it are as good as the quotient, without two divisions.
             text = f"wide_multiply({self.wide(node.operands[0])}, {self._wide_literal(inverse)})"
             return self._assign(node, text, wide=True)
@@ -224,7 +224,7 @@ def is_rounded_once(expression: Expression) -> bool:
     return roundings[expression] <= 1
 
 
-def _inverse(node: Expression) -> Decimal | None:
+def inverse_of(node: Expression) -> Decimal | None:
     """Return one over a constant that is far from what overflows or vanishes in any dtype."""
     if node.operation != "constant" or not 2.0**-60 < abs(node.value) < 2.0**60:
         return None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actufunc.backends.rules import is_half, keeps_integers, working_dtype
-from actufunc.backends.writer import AMPLIFIERS, ARITHMETIC, Writer, identifier
+from actufunc.backends.writer import AMPLIFIERS, ARITHMETIC, Writer, identifier, inverse_of
 from actufunc.formula.expression import REDUCTIONS, argument
 
 from .mathematics import fill, functions_called
@@ -211,12 +211,12 @@ class CudaWriter(Writer):
             return super().value(node)
         return self._assign(node, self.fill(text), wide=False)
 
-    def _inverse(self, node: Expression) -> float | None:
+    def _inverse(self, node: Expression) -> Decimal | None:
         """Return one over a constant by which a multiplication is as good as the division, which takes much longer.
 
         It is the same for powers of two. For half types a float has bits to spare.
         """
-        if node.operation != "constant" or self.dtype.kind != "f" or not 2.0**-60 < abs(node.value) < 2.0**60:
-            return None
-        exact = abs(math.frexp(node.value)[0]) == 0.5  # noqa: PLR2004
-        return 1 / float(node.value) if exact or self._one_word else None
+        inverse = inverse_of(node) if self.dtype.kind == "f" else None
+        if inverse is None or self._one_word or abs(math.frexp(inverse)[0]) == 0.5:  # noqa: PLR2004
+            return inverse
+        return None

@@ -219,9 +219,9 @@ def wide_exp(x: Argument) -> DoubleWord:
 
 
 def exp_words(x: Argument) -> DoubleWord:
-    """Return the same with low words that may be subnormal, and flag underflow, which no one sees over an axis."""
+    """Return `wide_exp` with low words that may be subnormal, and flag underflow, which no one sees over an axis."""
     high, low, k, vanishes = _exp_words(x)
-    zero = x.constant(0.0) if isinstance(x, Lane) else x.high.constant(0.0)
+    zero = high.constant(0.0)
     return DoubleWord(_scale(select(vanishes, zero, high), k), _scale(select(vanishes, zero, low), k))
 
 

@@ -79,9 +79,8 @@ def log1p(x: Argument) -> Lane:
 
 def wide_log1p(x: Argument) -> DoubleWord:
     """``log(1 + x)`` as a double word."""
-    words = _log1p_words(x)
-    high, low = fast_two_sum(*words[:2])
-    _, _, special, is_regular = words
+    high, low, special, is_regular = _log1p_words(x)
+    high, low = fast_two_sum(high, low)
     return DoubleWord(select(is_regular, high.with_sign_of(split(x)[0]), special), select(is_regular, low, 0.0))
 
 
