@@ -65,6 +65,7 @@ def test_elementwise(case: Case, dtype: np.dtype[Any]) -> None:
     ir, assembly = loop_of(function, dtype, len(names))
     assert CALLS.findall(assembly) == []
     assert re.search(rf"store {VECTORS[dtype.name]}", ir), "the loop is not vectorised"
+    assert "memcheck" not in ir, "the loop is not vectorised in place"
     assert not re.search(r"vmovup[sd].*zmm.*%rsp|vmovup[sd].*%rsp.*zmm", assembly), (
         "what is spilled straddles cache lines"
     )
@@ -91,6 +92,7 @@ def test_over_axis(case: Case, dtype: np.dtype[Any], layout: Layout) -> None:
     (ir,) = compiled.inspect_llvm().values()
     has_exponential = any(node.operation in AMPLIFIERS for node in expression.nodes())
     assert re.search(rf"store {VECTORS[dtype.name]}", ir), "the loop is not vectorised"
+    assert "memcheck" not in ir, "the loop is not vectorised in place"
     if has_exponential:
         assert len(re.findall(rf"call {VECTORS['float64']} @llvm\.fma", ir)) >= 8, "the exponential is not vectorised"
     assert not re.search(r"@(?:exp|log|tanh|pow|fma)f?\b", assembly), "a call into the C library"
@@ -115,7 +117,9 @@ def test_halves(case: Case) -> None:
     compiled = njit([signature], error_model="numpy")(compiling.function("probe", source))
     (ir,), (assembly,) = compiled.inspect_llvm().values(), compiled.inspect_asm().values()
     assert re.search(r"store <(?:2|4|8|16|32) x i16>", ir), "the loop is not vectorised"
+    assert "memcheck" not in ir, "the loop is not vectorised in place"
     assert re.search(rf"f(?:add|mul|sub) {VECTORS['float64']}", ir), "the loop is not vectorised"
+    assert "memcheck" not in ir, "the loop is not vectorised in place"
     assert not LIBRARY.search(ir), "a call into a library"
     assert len(re.findall(r"load atomic", ir)) >= len(parts)
     assert "gather" not in assembly
