@@ -30,7 +30,7 @@ from memory import Array, Memory, owned
 
 import actufunc
 from actufunc import ufunc
-from actufunc.backends.numpy import call_axis, layer, parallel, straight
+from actufunc.backends.numpy import call_axis, layer, parallel, plan
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="mprotect")
 
@@ -303,8 +303,8 @@ def lowered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "_LINE", 2)
     monkeypatch.setattr(parallel, "CHUNK", 8)
     monkeypatch.setattr(call_axis, "_BLOCK", 16)
-    for module in (ufunc, straight):
-        for name, elements in (("TINY", 2), ("SMALL", 4), ("LARGE", 4)):
+    for module in (ufunc, plan):
+        for name, elements in (("TINY", 2), ("LARGE", 4)):
             monkeypatch.setattr(module, name, elements)
 
 

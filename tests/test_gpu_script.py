@@ -130,7 +130,7 @@ def test_wrong_values_fail(gpu: Any, capsys: pytest.CaptureFixture[str]) -> None
     def forget() -> None:
         kernels.vectors.cache_clear()
         for cell in gpu.cells():
-            cell.function._known.clear()
+            cell.function._plans.clear()
 
     right = kernels.source
     forget()

@@ -10,7 +10,7 @@ from conftest import ELEMENTWISE, OVER_AXIS, Case
 from digests import bits
 
 import actufunc
-from actufunc import activation, straight, threads
+from actufunc import activation, plans, threads
 from actufunc.backends.numpy import kernels, layer, parallel
 
 CASES = [*ELEMENTWISE, *(case.grad for case in ELEMENTWISE), *(case.vjp for case in ELEMENTWISE)]
@@ -178,8 +178,8 @@ def test_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_short_ways_end_below_every_threshold() -> None:
-    assert straight.TINY <= straight.SMALL <= straight.LARGE
-    assert straight.LARGE * np.dtype(np.float64).itemsize <= 2 * min(parallel.GRAINS.values())
+    assert plans.TINY <= plans.LARGE
+    assert plans.LARGE * np.dtype(np.float64).itemsize <= 2 * min(parallel.GRAINS.values())
 
 
 def test_kinds() -> None:

@@ -8,13 +8,11 @@ import numpy as np
 
 from .backends.rules import check_cast, check_fits, is_scalar, result_dtype, unsupported, working_dtype
 from .memory import empty_like
+from .plans import TINY, Plan
 from .protocol import Call, may_overlap, normalise_axis, owner
-from .straight import TINY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from .straight import Straight
+    from collections.abc import Callable, Mapping
 
 
 def evaluate_halves(call: Call) -> Any:
@@ -55,7 +53,8 @@ def evaluate_halves(call: Call) -> Any:
     keywords = {key: value for key, value in call.keywords.items() if key != "axis"}
     named = {key: value for key, value in operands.items() if key not in call.definition.arrays}
     if type(call.operands["x"]) is np.ndarray and keywords.keys() <= {"out"} and all(map(is_scalar, named.values())):
-        call.straight = _straight(call.function.halves, call.options | named, call.keywords.get("axis", -1))
+        execute = _straight(call.function.halves, call.options | named, call.keywords.get("axis", -1))
+        call.plan = Plan(call.definition.arrays, execute)
     if len(call.function.halves) == 1:
         return _apply(call.function.halves[0], given, call.options | keywords)
     if library in {"numpy", "cupy"}:
@@ -64,10 +63,10 @@ def evaluate_halves(call: Call) -> Any:
     return _namespace(x).concat(parts, axis=axis)
 
 
-def _straight(halves: tuple[Any, ...], named: dict[str, Any], axis: Any) -> Straight:
+def _straight(halves: tuple[Any, ...], named: dict[str, Any], axis: Any) -> Callable[..., Any]:
     """Return what serves NumPy arrays of one dtype that need no check but those of the functions of halves."""
 
-    def compute(arrays: tuple[Any, ...], out: Any) -> Any:
+    def compute(arrays: tuple[Any, ...], out: Any, _where: Any) -> Any:
         x, *others = arrays
         ndim = x.ndim
         if type(axis) is not int or not -ndim <= axis < ndim or x.shape[axis] % 2:

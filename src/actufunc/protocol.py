@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from .formula.definition import Definition
     from .formula.expression import Expression
-    from .straight import Straight
+    from .plans import Plan
 
 
 @dataclass(slots=True)
@@ -30,18 +30,15 @@ class Call:
         Values of the definition's options.
     keywords : dict
         Those of `out`, `where`, `dtype`, `casting`, `order`, `subok` and `axis` that were given.
-    kernel : callable, or None
-        Set by the NumPy backend: a ufunc that gives the same result for any `x`, and output, of this dtype.
-    straight : callable, or None
-        Set by backends: what serves calls like this one; see `actufunc.straight`.
+    plan : Plan, or None
+        Set by backends: what serves calls like this one; see `actufunc.plans`.
     """
 
     function: Any
     operands: dict[str, Any]
     options: dict[str, Any]
     keywords: Mapping[str, Any]
-    kernel: Callable[..., Any] | None = None
-    straight: Straight | None = None
+    plan: Plan | None = None
 
     @property
     def definition(self) -> Definition:

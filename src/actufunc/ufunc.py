@@ -6,6 +6,7 @@ import functools
 import inspect
 import itertools
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
@@ -15,16 +16,18 @@ from .dispatch import evaluate
 from .dynamo import Derived, has_tensor, is_read, unread
 from .formula.definition import Definition, define, gradient, read, vector_jacobian_product, with_derivative
 from .formula.expression import Expression, constant
+from .plans import LARGE, TINY, UnplannedError, key_of, remember
 from .protocol import Call, may_overlap
-from .straight import LARGE, SMALL, TINY, key_of, remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from .straight import Straight
+    from .plans import Plan
 
 _ndarray = np.ndarray
-_FLOAT64 = np.dtype(np.float64)
+
+NOT_GIVEN: Any = type("NotGiven", (), {"__repr__": lambda _: "<not given>", "__slots__": ()})()
+"""Stands for `x` or `out` in a call that names neither: ``out=None`` says that what `where` leaves out is meant."""
 
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 
@@ -56,19 +59,26 @@ class Activation(Described):
     __slots__ = (
         "__dict__",
         "__weakref__",
+        "_arrays",
         "_kernels",
-        "_known",
-        "_more",
+        "_last",
+        "_plans",
+        "_positional",
         "definition",
     )
 
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
-        # Kernels that take a small contiguous NumPy array, by its dtype, where there are no other arguments.
+        # What computes small contiguous NumPy arrays and scalars, where there are no other arguments, by their dtype or
+        # type; and all that was settled about earlier calls.
         self._kernels: dict[Any, Callable[..., Any]] = {}
-        # What serves calls like earlier ones, by the type of the arrays; see `actufunc.straight`.
-        self._known: dict[type, dict[Hashable, Straight]] = {}
-        self._more = len(definition.arrays) - 1
+        self._plans: dict[Hashable, tuple[Plan, tuple[int | str, ...] | None]] = {}
+        self._arrays = len(definition.arrays) - 1
+        # What may be given by position, `x` first; then how many after `x`, and the keyword that may follow them.
+        self._positional = (*definition.arguments, *(name for name in definition.options if name != "wrt"))
+        of_axis = definition.over_axis or definition.gated
+        follows = "axis" if of_axis else "out" if self._positional == definition.arrays else None
+        self._last = len(self._positional) - 1, follows
         self.__name__ = self.__qualname__ = definition.name
         self._parent: tuple[Activation, str | int] | None = None
         self._cotangent: Callable[..., Any] | None = None
@@ -76,59 +86,126 @@ class Activation(Described):
 
     # Calling.
 
-    def __call__(self, x: Any, /, *args: Any, out: Any = None, **keywords: Any) -> Any:
+    def __call__(self, x: Any = NOT_GIVEN, /, *args: Any, out: Any = NOT_GIVEN, **keywords: Any) -> Any:
         """Compute the activation."""
         # One element costs 0.25 us in the kernel, so that every attribute looked up here shows.
-        if type(x) is _ndarray and not args and not keywords:
-            dtype = x.dtype
-            kernel = self._kernels.get(dtype)
-            if kernel is not None:
-                if out is None:
-                    if (size := x.size) < TINY or (size < LARGE and x.flags.forc):
-                        return kernel(x)
-                elif (
-                    type(out) is _ndarray
-                    and out.dtype is dtype
-                    and out.ndim == x.ndim  # NumPy lets ones at the beginning of the shape pass
-                    and (
-                        (size := out.size) < TINY
-                        or (size < (SMALL if out is x else LARGE) and out.flags.c_contiguous and x.flags.c_contiguous)
-                    )
-                ):
-                    try:
-                        return kernel(x, out)
-                    except (TypeError, ValueError):  # said better elsewhere
-                        pass
+        if not args and not keywords:
+            if type(x) is _ndarray:
+                dtype = x.dtype
+                kernel = self._kernels.get(dtype)
+                if kernel is not None:
+                    if out is NOT_GIVEN:
+                        if (size := x.size) < TINY or (size < LARGE and x.flags.forc):
+                            return kernel(x)
+                    elif (
+                        type(out) is _ndarray
+                        and out.dtype is dtype
+                        and out.ndim == x.ndim  # NumPy lets ones at the beginning of the shape pass
+                        and (
+                            (size := out.size) < TINY
+                            or (size < LARGE and out.flags.c_contiguous and x.flags.c_contiguous)
+                        )
+                    ):
+                        try:
+                            return kernel(x, out)
+                        except (TypeError, ValueError):  # said better elsewhere
+                            pass
+            elif out is NOT_GIVEN and (kernel := self._kernels.get(type(x))) is not None:
+                return kernel(x)
         return self._go(x, args, keywords, out)
 
     def _go(self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
-        """Go straight where calls like this one do, or bind the arguments and find a backend."""
+        """Execute the plan of an earlier call like this one, or bind the arguments and find a backend."""
+        if x is NOT_GIVEN:
+            x = self._named_x(keywords)
+        room, follows = self._last
+        if (len(args) > room or "gate" in keywords) and follows:
+            if self.definition.gated and self._has_gate(args, keywords):
+                return self._of_halves(x, args, keywords, out)
+            args, keywords, out = self._by_position(args, keywords, out)
+        if out is NOT_GIVEN:
+            out = None
+            if "where" in keywords and keywords["where"] is not True:
+                self._warn_of_rest()
+        elif type(out) is tuple and len(out) == 1:
+            (out,) = out
         kind = type(x)
-        if kind is float:
-            kernel = self._kernels.get(_FLOAT64)
-            if kernel is not None and not args and not keywords and out is None:
-                return kernel(x)
-        elif kind is not _ndarray and is_read() and has_tensor(x, *args, *keywords.values()):
+        if kind is not _ndarray and is_read() and has_tensor(x, *args, *keywords.values()):
             self._make_graph_node()
             return self._graph_node(x, *args, **(keywords if out is None else {**keywords, "out": out}))
-        if (known := self._known.get(kind)) is not None:
-            arrays, others = (x,), args
-            if more := self._more:
-                arrays, others = (x, *args[:more]), args[more:]
-            try:
-                straight = known.get(key_of(x.dtype, others, keywords))
-            except TypeError:  # arguments that cannot be hashed, as arrays
-                straight = None
-            if straight is not None and len(arrays) > more:
-                result = straight(arrays, out)
+        try:
+            key = key_of(x, args, keywords, out, self._arrays)
+        except UnplannedError:
+            key = None
+        else:
+            if (known := self._plans.get(key)) is not None:
+                plan, places = known
+                if places is None:
+                    operands = (x, *args[: len(plan.names) - 1])
+                else:
+                    operands = tuple([keywords[i] if isinstance(i, str) else args[i - 1] if i else x for i in places])
+                result = plan.execute(operands, out, keywords.get("where", True))
                 if result is not NotImplemented:
                     return result
         result, call = self._checked(x, *args, **(keywords if out is None else {**keywords, "out": out}))
-        if call is not None and call.straight is not None and len(args) >= self._more:
-            if call.kernel is not None and not args and not keywords:
-                self._kernels[x.dtype] = call.kernel
-            remember(self._known.setdefault(kind, {}), call.straight, x.dtype, args[self._more :], keywords)
+        if key is not None and call is not None and call.plan is not None:
+            plan = call.plan
+            names = self._positional[: len(args) + 1]
+            places = tuple(names.index(name) if name in names else name for name in plan.names)
+            remember(self._plans, key, (plan, None if places == tuple(range(len(places))) else places))
+            if plan.kernel is not None and not args and not keywords:
+                self._kernels[x.dtype if kind is _ndarray else kind] = plan.kernel
         return result
+
+    def _named_x(self, keywords: dict[str, Any]) -> Any:
+        """Take `x` out of the keywords."""
+        if "x" not in keywords:
+            raise TypeError(f"{self.__name__} needs 'x', the array to compute")
+        return keywords.pop("x")
+
+    def _warn_of_rest(self) -> None:
+        """Warn as NumPy's ufuncs do of what `where` leaves out of a fresh result, though here it is no garbage."""
+        if self.definition.kind == "elementwise":
+            warnings.warn(
+                f"'where' used without 'out': {self.__name__} gives 0 where it is false; use out=None to say so",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def _by_position(
+        self, args: tuple[Any, ...], keywords: dict[str, Any], out: Any
+    ) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
+        """Name the argument that follows those which have a place."""
+        room, follows = self._last
+        if len(args) <= room:
+            return args, keywords, out
+        if len(args) > room + 1:
+            raise TypeError(f"{self.__name__} takes at most {room + 2} positional arguments, not {len(args) + 1}")
+        if (follows == "out" and out is not NOT_GIVEN) or follows in keywords:
+            raise TypeError(f"{self.__name__} got {follows!r} by position and by keyword")
+        if follows == "out":
+            return args[:room], keywords, args[room]
+        return args[:room], {**keywords, "axis": args[room]}, out
+
+    def _has_gate(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> bool:
+        """Tell whether a gated unit is given its halves apart, ``f(x, gate)`` instead of ``f(joined, axis)``."""
+        if "gate" in keywords:
+            return True
+        is_plain = self._positional == self.definition.arrays
+        return is_plain and not isinstance(args[self._arrays], int | np.integer | str | tuple | None)
+
+    def _of_halves(self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
+        """Compute a gated unit of two halves, its vjp by each of them."""
+        keywords = dict(keywords)
+        if "gate" in keywords:
+            args = (keywords.pop("gate"), *args)
+        outputs = (NOT_GIVEN,) * len(self.halves) if out is NOT_GIVEN or out is None else out
+        if len(self.halves) == 1:
+            return self.halves[0](x, *args, out=out, **keywords)
+        if not isinstance(outputs, tuple) or len(outputs) != len(self.halves):
+            raise ValueError(f"{self.__name__} of two halves has two results: out must be a tuple of two arrays")
+        self._check_outputs(outputs, (x, *args))
+        return tuple([half(x, *args, out=each, **keywords) for half, each in zip(self.halves, outputs, strict=True)])
 
     def _checked(self, x: Any, *args: Any, **keywords: Any) -> tuple[Any, Call | None]:
         """Bind the arguments and find a backend; return what was bound, too, if it is one call."""
@@ -153,10 +230,10 @@ class Activation(Described):
 
     def _bind(self, *args: Any, **keywords: Any) -> Call:
         definition = self.definition
-        names = (*definition.arguments, *definition.options)
-        if len(args) > len(names):
-            raise TypeError(f"{self.__name__} takes at most {len(names)} positional arguments, not {len(args)}")
-        given = dict(zip(names, args, strict=False))
+        names, positional = (*definition.arguments, *definition.options), self._positional
+        if len(args) > len(positional):
+            raise TypeError(f"{self.__name__} takes at most {len(positional)} positional arguments, not {len(args)}")
+        given = dict(zip(positional, args, strict=False))
         own = self._keywords
         protocol: dict[str, Any] = {}
         for name, value in keywords.items():
@@ -186,12 +263,16 @@ class Activation(Described):
             raise ValueError(
                 f"{self.__name__} has {len(names)} results for wrt={names}: out must be a tuple of as many arrays"
             )
-        if any(may_overlap(value, output) for output in outputs for value in (*args, *keywords.values())):
+        self._check_outputs(outputs, (*args, *keywords.values()))
+        given = zip(names, outputs, strict=True)
+        return tuple(self(*args, **(keywords | {"wrt": name, "out": each})) for name, each in given)
+
+    def _check_outputs(self, outputs: tuple[Any, ...], inputs: tuple[Any, ...]) -> None:
+        """Raise ValueError where one result would overwrite what another is made of, or another."""
+        if any(may_overlap(value, output) for output in outputs for value in inputs):
             raise ValueError(f"{self.__name__} cannot write several results over its inputs; give it other outputs")
         if any(may_overlap(*pair) for pair in itertools.combinations(outputs, 2)):
             raise ValueError(f"{self.__name__} cannot write several results to the same memory; give it other outputs")
-        given = zip(names, outputs, strict=True)
-        return tuple(self(*args, **(keywords | {"wrt": name, "out": each})) for name, each in given)
 
     def _inline(self, x: Expression, *args: Any, **keywords: Any) -> Expression:
         """Put the formula in the place of a call inside another formula."""
@@ -290,7 +371,8 @@ class Activation(Described):
         vjp = vector_jacobian_product(definition, cotangent)
         _ = vjp.expression(vjp.options)  # a mistake is told here, and changes nothing
         self.definition, self._cotangent = definition, cotangent
-        self._known.clear()
+        self._plans.clear()
+        self._kernels.clear()
         for derived in (Activation.grad, Activation.vjp):
             derived.forget(self)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import array_api_compat as compat
 import numpy as np
 
+from actufunc.plans import Plan
 from actufunc.protocol import Call, owner
 
 from .native import find
@@ -123,7 +124,7 @@ class _Namespace:
             result = function(*(operands[key] for key in self.call.definition.arrays))
             given = self.call.operands["x"]
             if not self.call.definition.over_axis and not _is_number(given) and given.dtype == self.dtype:
-                self.call.straight = functools.partial(_straight, function)
+                self.call.plan = Plan(self.call.definition.arrays, functools.partial(_execute, function))
         if self.call.definition.reduces:
             return xp.reshape(result, self.shapes.given)
         if mask is True:
@@ -181,7 +182,7 @@ class _Namespace:
         return as_array(self.xp, value, self.like, self.like.dtype)
 
 
-def _straight(function: Callable[..., Any], arrays: tuple[Any, ...], out: Any) -> Any:
+def _execute(function: Callable[..., Any], arrays: tuple[Any, ...], out: Any, _where: Any) -> Any:
     """Compute by what served a call with an array like the first of these, if the others are like it."""
     x, *others = arrays
     if out is not None or any(type(y) is not type(x) for y in others):

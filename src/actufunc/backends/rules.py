@@ -130,65 +130,43 @@ def check_cast(name: str, what: str, source: np.dtype[Any], target: np.dtype[Any
         raise TypeError(f"{name} cannot cast {what} from {source} to {target} with casting={casting!r}")
 
 
-@dataclass(frozen=True)
-class Settled:
-    """What the operands of an elementwise call settle.
+def order_of(call: Call) -> Any:
+    """Return the order of a fresh result, which NumPy types as a literal.
 
-    Attributes
-    ----------
-    dtype : numpy.dtype
-        Of the result.
-    work : numpy.dtype
-        In which it is computed.
-    shape : tuple of int
-        Of the result.
-    order : {"K", "A", "C", "F"}
-        Of a fresh result.
+    Raises
+    ------
+    ValueError
+        If there is no such order.
     """
-
-    dtype: np.dtype[Any]
-    work: np.dtype[Any]
-    shape: tuple[int, ...]
-    order: Any  # NumPy types it as a literal
-
-
-def settle(call: Call, arrays: Mapping[str, Any], mask: Any, check_out: Callable[[str, Any], None]) -> Settled:
-    """Check an elementwise call, and settle dtype and shape of its result.
-
-    Parameters
-    ----------
-    call : Call
-        What is called.
-    arrays : mapping
-        The operands that are arrays, by name.
-    mask : array or None
-        Which elements to compute.
-    check_out : callable
-        Raises unless the backend can write to an output.
-    """
-    name, keywords = call.definition.name, call.keywords
-    order = keywords.get("order", "K")
+    order = call.keywords.get("order", "K")
     if order not in ORDERS:
         raise ValueError(f"order must be one of {', '.join(map(repr, ORDERS))}, not {order!r}")
-    dtype = result_dtype(call, arrays)
-    casting = keywords.get("casting", "same_kind")
-    for key, array in arrays.items():
-        if keywords.get("dtype") is not None or casting != "same_kind":
+    return order
+
+
+def check_casts(call: Call, arrays: Mapping[str, Any], dtype: np.dtype[Any], out: Any) -> None:
+    """Raise TypeError unless a call may cast arrays to the dtype of the result, and the result to `out`."""
+    name, casting = call.definition.name, call.keywords.get("casting", "same_kind")
+    if call.keywords.get("dtype") is not None or casting != "same_kind":
+        for key, array in arrays.items():
             check_cast(name, key, array.dtype, dtype, casting)
-    shapes = {key: array.shape for key, array in arrays.items()}
-    if mask is not None:
-        shapes["where"] = mask.shape
+    if out is not None:
+        check_cast(name, "its result", dtype, out.dtype, casting)
+
+
+def shape_of_all(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the shape to which the arguments of a call broadcast.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
     try:
-        shape = np.broadcast_shapes(*shapes.values())
+        return np.broadcast_shapes(*shapes.values())
     except ValueError:
         text = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
         raise ValueError(f"{name} cannot broadcast these shapes together: {text}") from None
-    if call.out is not None and call.out is not Ellipsis:
-        check_out(name, call.out)
-        check_fits(name, shape, call.out.shape)
-        check_cast(name, "its result", dtype, call.out.dtype, casting)
-        shape = call.out.shape
-    return Settled(dtype, working_dtype(dtype) or dtype, shape, order)
 
 
 def check_fits(name: str, shape: tuple[int, ...], into: tuple[int, ...], *, exactly: bool = False) -> None:

@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Any
 import cupy
 import numpy as np
 
-from actufunc.backends.rules import keeps_integers, rounded, scalars_of, settle, unsupported, working_dtype
+from actufunc.backends.rules import (
+    check_casts,
+    check_fits,
+    keeps_integers,
+    order_of,
+    result_dtype,
+    rounded,
+    scalars_of,
+    shape_of_all,
+    unsupported,
+    working_dtype,
+)
+from actufunc.plans import Plan
 
 from . import kernels
 from .lower import VECTOR, Formula
@@ -20,7 +32,6 @@ from .lower import VECTOR, Formula
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from actufunc.backends.rules import Settled
     from actufunc.formula.expression import Expression
     from actufunc.protocol import Call
 
@@ -111,18 +122,26 @@ def same_memory(a: Array, b: Array) -> bool:
 
 def _elementwise(call: Call) -> Array:
     """Compute an elementwise activation."""
-    operands = operands_of(call)
-    mask = check_where(call.definition.name, call.keywords.get("where", True))
-    settled = settle(call, operands, mask, check_out)
-    dtype = settled.dtype
-    expression, scalars = put_scalars_in(call, settled.work)
+    name, operands = call.definition.name, operands_of(call)
+    mask = check_where(name, call.keywords.get("where", True))
+    order = order_of(call)
+    dtype = result_dtype(call, operands)
+    work = working_dtype(dtype) or dtype
+    out = None if call.out is Ellipsis else call.out
+    if out is not None:
+        check_out(name, out)
+    check_casts(call, operands, dtype, out)
+    shapes = {key: array.shape for key, array in operands.items()}
+    shape = shape_of_all(name, shapes if mask is None else {**shapes, "where": mask.shape})
+    if out is not None:
+        check_fits(name, shape, out.shape)
+    expression, scalars = put_scalars_in(call, work)
     arrays = {key: value for key, value in operands.items() if isinstance(value, cupy.ndarray)}
-    numbers = {key: rounded(v.item(), settled.work) for key, v in operands.items() if key not in arrays} | scalars
+    numbers = {key: rounded(v.item(), work) for key, v in operands.items() if key not in arrays} | scalars
     formula = Formula(call.definition.identifier, expression, tuple(arrays), tuple(numbers), dtype)
-    out = call.out
     inputs = list(arrays.values())
-    if out is None or out is Ellipsis:
-        out = _allocate(inputs, settled, zeros=mask is not None)
+    if out is None:
+        out = _allocate(inputs, shape, dtype, order, zeros=mask is not None)
     if out.size == 0:
         return out
     target = out if is_apart([*inputs, mask], out) else cupy.empty_like(out)
@@ -135,16 +154,15 @@ def _elementwise(call: Call) -> Array:
         kernels.elementwise(formula, masked=mask is not None)(*inputs, *numbers.values(), *masks, target)
     exact = all(type(array) is cupy.ndarray and array.dtype == dtype for array in inputs)
     if exact and tuple(arrays) == call.definition.arrays and call.keywords.keys() <= {"out"}:
-        call.straight = _straight(kernels.vectors(formula), tuple(numbers.values()), dtype)
+        call.plan = Plan(tuple(arrays), _straight(kernels.vectors(formula), tuple(numbers.values()), dtype))
     return out if target is out else copy(target, out)
 
 
-def _allocate(inputs: list[Array], settled: Settled, *, zeros: bool) -> Array:
+def _allocate(inputs: list[Array], shape: tuple[int, ...], dtype: np.dtype[Any], order: str, *, zeros: bool) -> Array:
     """Make an array for a result, in the order of the first input where that has its shape."""
-    order = settled.order
-    if inputs and inputs[0].shape == settled.shape:
-        return (cupy.zeros_like if zeros else cupy.empty_like)(inputs[0], dtype=settled.dtype, order=order)
-    return (cupy.zeros if zeros else cupy.empty)(settled.shape, settled.dtype, order="F" if order == "F" else "C")
+    if inputs and inputs[0].shape == shape:
+        return (cupy.zeros_like if zeros else cupy.empty_like)(inputs[0], dtype=dtype, order=order)
+    return (cupy.zeros if zeros else cupy.empty)(shape, dtype, order="F" if order == "F" else "C")
 
 
 def _goes_straight(array: Array, out: Array) -> bool:
@@ -171,7 +189,7 @@ def _straight(kernel: Any, scalars: tuple[Any, ...], dtype: np.dtype[Any]) -> Ca
     """Return what serves arrays of this dtype with the same arguments if they go straight, and else says so."""
     threads_for = kernels.vector_threads(dtype)
 
-    def compute(inputs: tuple[Array, ...], out: Any = None) -> Array:
+    def compute(inputs: tuple[Array, ...], out: Any, _where: Any) -> Array:
         result = straight_output(inputs, out, dtype)
         if result is not NotImplemented:
             kernel(*inputs, *scalars, result, size=threads_for(result.size), block_size=kernels.THREADS)

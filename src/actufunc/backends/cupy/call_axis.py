@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import cupy
 import numpy as np
 
+from actufunc import plans
 from actufunc.backends.array_api import fill_left_out, value_left_out
 from actufunc.backends.rules import as_blocks, broadcast_to_x, output_over_axis, result_dtype, shapes_of, working_dtype
 
@@ -68,7 +69,7 @@ def evaluate_axis(call: Call) -> Array:
         exact = all(type(each) is cupy.ndarray for each in given.values())
         plain = not reduces and call.keywords.keys() <= {"out", "axis"} and call.keywords.get("axis", -1) == -1
         if exact and plain and tuple(given) == call.definition.arrays:
-            call.straight = _straight(kernel)
+            call.plan = plans.Plan(call.definition.arrays, _straight(kernel))
         return seen
     rows = [_as_rows(each, axes, kept) for each in inputs]
     masks = [] if mask is None else [_as_rows(mask, axes, mask.dtype)]
@@ -82,7 +83,7 @@ def evaluate_axis(call: Call) -> Array:
 def _straight(kernel: _Kernel) -> Callable[..., Array]:
     """Return what serves contiguous arrays along their last axis, and looks at little else."""
 
-    def compute(inputs: tuple[Array, ...], out: Any = None) -> Array:
+    def compute(inputs: tuple[Array, ...], out: Any, _where: Any) -> Array:
         result = straight_output(inputs, out, kernel.dtype)
         if result is not NotImplemented:
             rows = (-1, result.shape[-1], 1)

@@ -24,26 +24,18 @@ from actufunc.backends.rules import (
     working_dtype,
 )
 from actufunc.memory import empty_like
-from actufunc.straight import LARGE
+from actufunc.plans import LARGE, Plan
 
 from . import parallel
-from .call import (
-    as_array,
-    check_out,
-    check_where,
-    put_scalars_in,
-    same_memory,
-    wrap,
-)
+from .call import as_array, as_mask, put_scalars_in, wrap
 from .kernels import axis as axis_kernel
 from .layout import Layout
-from .straight import are_alike
+from .plan import check_out, same_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from actufunc.protocol import Call
-    from actufunc.straight import Straight
 
     from .kernels import OverAxis
 
@@ -58,7 +50,8 @@ _BLOCK = 1 << 16  # elements of a scratch array, in the second-level cache
 def evaluate_axis(call: Call) -> Any:
     """Compute an activation over an axis of NumPy arrays."""
     name, reduces = call.definition.name, call.definition.reduces
-    mask = check_where(name, call.keywords.get("where", True))
+    mask = as_mask(name, call.keywords.get("where", True))
+    mask = None if mask is True else mask
     scalars = scalars_of(call)
     given = {key: as_array(name, key, v) for key, v in call.operands.items() if key not in scalars}
     dtype = result_dtype(call, given)
@@ -103,27 +96,28 @@ def evaluate_axis(call: Call) -> Any:
             axis = call.keywords.get("axis", -1)
             plain = call.keywords.keys() <= {"axis", "keepdims", "out"} and type(axis) is int
             if exact and plain and tuple(given) == call.definition.arrays and not call.definition.of_rows:
-                call.straight = _straight(kernel_of, axis, keepdims=shapes.keepdims, reduces=reduces)
+                execute = _straight(kernel_of, axis, keepdims=shapes.keepdims, reduces=reduces)
+                call.plan = Plan(call.definition.arrays, execute)
     if out is not None:
-        return out
+        return wrap(call, out)
     if not reduces:
-        return wrap(call, list(given.values()), target)
+        return wrap(call, target if target.ndim or call.out is Ellipsis else target[()])
     values = target.reshape(shapes.given)
     if masks and mask is not None:  # what has no element is masked
         return np.ma.masked_array(values, ~mask.any(axis=shapes.axes).reshape(values.shape))
     return values[()] if values.ndim == 0 and call.out is not Ellipsis else values
 
 
-def _straight(kernel_of: Callable[..., OverAxis], axis: int, *, keepdims: bool, reduces: bool) -> Straight:
+def _straight(kernel_of: Callable[..., OverAxis], axis: int, *, keepdims: bool, reduces: bool) -> Callable[..., Any]:
     """Return what serves contiguous arrays of this dtype over one axis, and looks at little else."""
     kernels: dict[tuple[bool, bool], OverAxis] = {}
 
-    def compute(arrays: tuple[Any, ...], out: Any) -> Any:
+    def compute(arrays: tuple[Any, ...], out: Any, _where: Any) -> Any:
         # Every attribute looked up here shows.
         x = arrays[0]
         dtype, shape, size = x.dtype, x.shape, x.size
         ndim = len(shape)
-        if not (size and are_alike(arrays) and -ndim <= axis < ndim):
+        if not (size and _are_alike(arrays) and -ndim <= axis < ndim):
             return NotImplemented
         place = axis % ndim
         before, n, after = shape[:place], shape[place], shape[place + 1 :]
@@ -158,6 +152,11 @@ def _straight(kernel_of: Callable[..., OverAxis], axis: int, *, keepdims: bool, 
         return result if of_result or out is not None else result[()]
 
     return compute
+
+
+def _are_alike(arrays: tuple[Any, ...]) -> bool:
+    x = arrays[0]
+    return all(type(each) is np.ndarray and each.dtype is x.dtype and each.shape == x.shape for each in arrays[1:])
 
 
 def _pays_along_rows(n: int, size: int) -> bool:

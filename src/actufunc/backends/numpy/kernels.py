@@ -120,6 +120,8 @@ class Halves:
     ----------
     serial : callable
         Takes arrays of uint16 whose last axis is contiguous.
+    results : array, or None
+        Of a function of one array: its results by the bits of its argument.
     """
 
     is_costly = True  # for a lookup, too, takes as long per byte as a sigmoid, and does not wait for memory
@@ -147,6 +149,7 @@ class Halves:
             with np.errstate(all="ignore"):
                 tables = [compute(*part) for part in parts]
             kernel = _bits_kernel(name, text, tables, len(arguments))
+        self.results = tables[0].view(dtype) if len(arguments) == 1 else None
         self.serial = functools.partial(kernel, *tables)
 
 

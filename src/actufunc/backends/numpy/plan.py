@@ -1,0 +1,279 @@
+"""Elementwise calls on NumPy arrays whose dtypes, hyperparameters and keywords are settled.
+
+This is the guard in front of Numba's ufuncs, which raise on `where`, know no other dtypes, and leave the vectorised
+loop where an operand is not contiguous. Small arrays that the ufunc can take as they are go to it directly; what else
+is small is copied to contiguous arrays of the kernel's dtype first. Larger arrays go to it where they, or their rows,
+are contiguous and alike, else through `numpy.nditer`, which hands out contiguous chunks, casting, broadcasting and
+resolving overlap on the way.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actufunc.backends.rules import check_fits, is_half, shape_of_all, unsupported
+from actufunc.memory import empty_like
+from actufunc.plans import LARGE, TINY
+
+from . import parallel
+from .kernels import Halves, to_bits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from .kernels import Elementwise
+
+    Array = np.ndarray[Any, Any]
+
+BITS = np.dtype(np.uint16)
+
+_LEAST_ROW = 32  # elements of a row that the vectorised loop is worth entering for
+
+_ndarray = np.ndarray
+
+
+class ElementwisePlan:
+    """How to compute an elementwise activation of NumPy arrays of given dtypes.
+
+    Parameters
+    ----------
+    name : str
+        Of the activation, for messages.
+    kernel : Elementwise or Halves
+        What to compute with.
+    given : mapping
+        Types of the operands of a call by their names: the dtype of an array, or the type of a scalar in its place.
+    work, dtype, out : numpy.dtype
+        Of the kernel's operands, of the result, and of the output, if one is given.
+    order : {"K", "A", "C", "F"}
+        Of a fresh result.
+    fixed : mapping
+        Operands of the kernel that are no operands of a call: hyperparameters as 0-d arrays, by their places.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kernel: Elementwise | Halves,
+        given: Mapping[str, np.dtype[Any] | type],
+        work: np.dtype[Any],
+        dtype: np.dtype[Any],
+        out: np.dtype[Any] | None,
+        order: Any,
+        fixed: Mapping[int, Array],
+    ) -> None:
+        self.name, self.names, self._kernel = name, tuple(given), kernel
+        self._work, self._dtype, self._order, self._fixed = work, dtype, order, fixed
+        self._on_bits = isinstance(kernel, Halves)
+        self._results: Any = getattr(kernel, "results", None)
+        self._scalars = [place for place, each in enumerate(given.values()) if isinstance(each, type)]
+        self._is_as_given = not self._scalars and not fixed
+        written = dtype if out is None else out
+        self._round = to_bits(written) if is_half(written) and written.isnative and not self._on_bits else None
+        # A ufunc may be called directly that casts nothing but what is exact, and writes what is asked for.
+        self._direct: Callable[..., Any] | None = None
+        if isinstance(kernel, Halves) or not kernel.is_safe or not work == dtype == written:
+            return
+        if all(np.can_cast(each, work, "safe") for each in [*given.values(), *(a.dtype for a in fixed.values())]):
+            self._direct = kernel.serial if order == "K" else functools.partial(kernel.serial, order=order)
+
+    @property
+    def ufunc(self) -> Callable[..., Any] | None:
+        """What computes the same for one small array, or scalar, and an output, if it writes the kernel's dtype."""
+        if len(self.names) > 1 or self._fixed or self._order != "K":
+            return None
+        return self._look_up if self._on_bits else self._direct
+
+    def _look_up(self, x: Any, out: Any = None) -> Any:
+        if out is None and not x.ndim:
+            return self._results[x.view(BITS)]
+        return self.execute((x,), out)
+
+    def execute(self, operands: tuple[Any, ...], out: Any, where: Any = True) -> Any:  # noqa: FBT002
+        """Compute; see `actufunc.plans.Plan`."""
+        # Every attribute looked up here shows.
+        arrays = operands if self._is_as_given else self._as_arrays(operands)
+        if self._direct is not None and where is True and (len(arrays) == 1 or _are_alike(arrays)):
+            x = arrays[0]
+            if out is None:
+                # A ufunc makes its output in the order of the first array, as we do, if that has one.
+                if ((size := x.size) < TINY and (len(arrays) == 1 or 0 not in x.strides)) or (
+                    size < LARGE and _are_contiguous(arrays)
+                ):
+                    return self._direct(*arrays)
+            elif (
+                type(out) is _ndarray
+                and out.ndim == x.ndim
+                and ((size := out.size) < TINY or (size < LARGE and _are_contiguous((*arrays, out))))
+            ):
+                try:
+                    return self._direct(*arrays, out)
+                except (TypeError, ValueError):  # said better below
+                    pass
+        return self._execute(arrays, out, None if where is True else np.asarray(where))
+
+    def _as_arrays(self, operands: tuple[Any, ...]) -> tuple[Array, ...]:
+        """Put arrays in the places of scalars and of hyperparameters."""
+        arrays = list(operands)
+        for place in self._scalars:
+            arrays[place] = np.asarray(operands[place])
+            if arrays[place].dtype.kind == "O":  # an integer that no dtype holds
+                raise unsupported(self.name, arrays[place].dtype, self.names[place])
+        for place, array in self._fixed.items():
+            arrays.insert(place, array)
+        return tuple(arrays)
+
+    def _execute(self, arrays: tuple[Array, ...], out: Any, mask: Array | None) -> Any:
+        """Compute where an operand is not as the kernel takes it, or large."""
+        x = arrays[0]
+        shape = x.shape if len(arrays) == 1 and mask is None else self._shape(arrays, mask)
+        if out is None or out is Ellipsis:
+            result = self._allocate(x, shape, zeros=mask is not None)
+        else:
+            check_out(self.name, out)
+            check_fits(self.name, shape, out.shape)
+            result = out
+        target = np.asarray(result)  # matrices and masked arrays have ideas of their own about assignment
+        if self._on_bits:
+            arrays, target = tuple([each.view(BITS) for each in arrays]), target.view(BITS)
+        (self._compute_small if target.size < LARGE else self._compute)(arrays, target, mask)
+        return result[()] if out is None and not result.ndim else result
+
+    def _shape(self, arrays: tuple[Array, ...], mask: Array | None) -> tuple[int, ...]:
+        try:
+            return np.broadcast(*arrays, *([] if mask is None else [mask])).shape
+        except ValueError:
+            places = [place for place in range(len(arrays)) if place not in self._fixed]
+            shapes = {name: arrays[place].shape for name, place in zip(self.names, places, strict=True)}
+            return shape_of_all(self.name, shapes if mask is None else {**shapes, "where": mask.shape})
+
+    def _allocate(self, x: Array, shape: tuple[int, ...], *, zeros: bool) -> Array:
+        order = self._order
+        if x.shape != shape:
+            order = "C" if order in {"K", "A"} else order
+        if zeros:
+            return np.zeros_like(x, self._dtype, order, subok=False, shape=shape)
+        if order == "K" and 0 in x.strides:  # as a ufunc does: NumPy's empty_like differs
+            flags = [["readonly"], ["writeonly", "allocate"]]
+            iterator = np.nditer([x, None], ["zerosize_ok"], flags, [x.dtype, self._dtype])  # type: ignore[arg-type]
+            return iterator.operands[1]
+        return empty_like(x, self._dtype, order, shape)
+
+    def _compute_small(self, arrays: tuple[Array, ...], target: Array, mask: Array | None) -> None:
+        """Compute on contiguous copies of what the kernel cannot take."""
+        work = self._work
+        if mask is None and all(each.flags.f_contiguous and each.ndim == target.ndim for each in (*arrays, target)):
+            arrays, target = tuple([each.T for each in arrays]), target.T
+        shape = target.shape
+        aside = mask is not None or target.dtype != work or not target.flags.c_contiguous
+        result = np.empty(shape, work) if aside else target
+        operands = [
+            each
+            if each.dtype == work and each.shape == shape and each.flags.c_contiguous
+            else _copied(each, shape, work)
+            for each in arrays
+        ]
+        operands.append(result)
+        self._kernel.serial(*([each.reshape(-1) for each in operands] if self._on_bits else operands))
+        if aside:
+            self._deliver(result, target, True if mask is None else mask)
+
+    def _deliver(self, values: Array, target: Array, where: Any) -> None:
+        """Cast results of the kernel to the output, where they are selected."""
+        if self._round is not None:
+            values, target = self._round(values), target.view(BITS)
+        np.copyto(target, values, where=where, casting="unsafe")  # checked before
+
+    def _compute(self, arrays: tuple[Array, ...], target: Array, mask: Array | None) -> None:
+        """Compute on large arrays."""
+        operands = [*arrays, target]
+        sharing = [each for each in arrays if np.may_share_memory(each, target)]
+        if mask is None and all(
+            each.dtype == self._work and each.shape == target.shape and each.flags.aligned for each in operands
+        ):
+            if _are_contiguous(operands) and all(same_memory(each, target) for each in sharing):
+                parallel.elementwise(self._kernel, operands)
+                return
+            if not sharing and (rows := _as_rows(operands)) is not None:
+                parallel.elementwise_rows(self._kernel, rows)
+                return
+        # A scratch chunk where the output cannot be written to directly: masked, also an input, or to be rounded.
+        self._chunk_by_chunk(arrays, target, mask, aside=mask is not None or bool(sharing) or self._round is not None)
+
+    def _chunk_by_chunk(self, arrays: tuple[Array, ...], out: Array, mask: Array | None, *, aside: bool) -> None:
+        """Run the kernel over chunks in which every operand is contiguous."""
+        operands: list[Any] = [*arrays, out]
+        access = "writeonly" if mask is None else "readwrite"
+        contiguous = ["contig", "aligned", "nbo", "overlap_assume_elementwise"]
+        flags = [["readonly", *contiguous]] * len(arrays) + [[access, "no_broadcast", *contiguous]]
+        dtypes = [self._work] * len(operands)
+        if aside:  # what is not selected must not even be cast to and fro
+            dtypes[-1] = out.dtype
+        if mask is not None:
+            operands.append(mask)
+            flags.append(["readonly"])
+            dtypes.append(np.dtype(np.bool_))
+        nditer: Any = np.nditer  # NumPy types the flags as literals
+        iterator = nditer(
+            operands,
+            flags=["external_loop", "buffered", "zerosize_ok", "copy_if_overlap", *([] if aside else ["growinner"])],
+            op_flags=flags,
+            op_dtypes=dtypes,
+            order="K",
+            casting="unsafe",  # checked before
+            buffersize=parallel.CHUNK,
+        )
+        with iterator:
+            for chunk in iterator:
+                *inputs, output = chunk[: len(arrays) + 1]
+                if aside:
+                    self._deliver(self._kernel.serial(*inputs), output, True if mask is None else chunk[-1])
+                else:
+                    self._kernel.serial(*inputs, output)
+
+
+def check_out(name: str, out: Any) -> None:
+    """Raise unless a result may be written to `out`."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name} can write its output to a NumPy array only, not to {type(out).__name__}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name} cannot write to out, which is read-only")
+
+
+def same_memory(a: Array, b: Array) -> bool:
+    """Tell whether two arrays of one shape and dtype are the same elements in the same places."""
+    return a.__array_interface__["data"][0] == b.__array_interface__["data"][0] and a.strides == b.strides
+
+
+def _copied(array: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    copy = np.empty(shape, dtype)
+    np.copyto(copy, array, casting="unsafe")
+    return copy
+
+
+def _are_alike(arrays: tuple[Any, ...]) -> bool:
+    """Tell whether arrays have one shape, as the first has."""
+    shape = arrays[0].shape
+    return all([each.shape == shape for each in arrays[1:]])  # noqa: C419 -- faster
+
+
+def _are_contiguous(arrays: Sequence[Any]) -> bool:
+    """Tell whether arrays of one shape are contiguous and alike."""
+    for each in arrays:
+        if not each.flags.c_contiguous:
+            return all(each.flags.f_contiguous for each in arrays)
+    return True
+
+
+def _as_rows(operands: Sequence[Array]) -> list[Array] | None:
+    """See operands as contiguous rows that are not too short, as those of half a matrix; None if they are none."""
+    shape = operands[0].shape
+    n = shape[-1] if shape else 0
+    if n < _LEAST_ROW or any(o.strides[-1] != o.itemsize for o in operands):
+        return None
+    if any(o.strides[i] != o.strides[i + 1] * shape[i + 1] for o in operands for i in range(len(shape) - 2)):
+        return None  # to see these as rows would take a copy
+    return [o.reshape(-1, n) for o in operands]

@@ -1,0 +1,105 @@
+"""Plans: what is settled about a call before its arrays are looked at, kept for the calls like it that follow.
+
+A backend that serves a call makes a plan, of dtypes, hyperparameters and keywords, and executes it. The plan is kept
+with the activation under a key, which tells calls apart by just these: arrays by their dtypes, everything else by its
+value. In what else calls with the same key may differ, shapes and strides above all, the plan looks at when executed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import NoneType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping
+
+TINY = 512
+"""Elements of strided arrays that Numba's loop for strides, which is not vectorised, computes before they are worth a
+contiguous copy."""
+
+LARGE = 16384
+"""Elements below which no array is worth a second thread, nor memory that another has left."""
+
+_KEPT = 64  # plans that an activation keeps; a hyperparameter that is trained has ever new values
+
+_ndarray = np.ndarray
+_NUMBERS = (bool, int, float, np.number, np.bool_)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to compute calls with the same key.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Arguments that `execute` takes.
+    execute : callable
+        Takes their values as a tuple, the output or None, and the mask or True; returns the result, or NotImplemented
+        where it cannot serve these arrays.
+    kernel : callable, or None
+        Computes the same for a single small array of the key's dtype, or a scalar, and an output of that dtype.
+    """
+
+    names: tuple[str, ...]
+    execute: Callable[[tuple[Any, ...], Any, Any], Any]
+    kernel: Callable[..., Any] | None = None
+
+
+class UnplannedError(TypeError):
+    """An argument is none that plans are kept for."""
+
+
+def key_of(x: Any, args: tuple[Any, ...], keywords: Mapping[str, Any], out: Any, arrays: int) -> Hashable:
+    """Return what tells a call apart.
+
+    Parameters
+    ----------
+    x, args, keywords, out
+        The arguments.
+    arrays : int
+        How many of `args` stand for arrays, so that the value of a scalar there makes no difference.
+
+    Raises
+    ------
+    UnplannedError
+        If an argument has no tag.
+    """
+    kind = type(x)
+    key: list[Any] = [x.dtype] if kind is _ndarray else [kind, getattr(x, "dtype", None)]
+    for value in args:
+        if arrays > 0 and type(value) is not _ndarray and (type(value) is kind or isinstance(value, _NUMBERS)):
+            key.append(type(value))
+        else:
+            key.append(_tag(value))
+        arrays -= 1
+    for name, value in keywords.items():
+        key += (name, _tag(value))
+    if out is not None:
+        key += ("out", out.dtype if type(out) is _ndarray else type(out))
+    return tuple(key)
+
+
+def _tag(value: Any) -> Hashable:
+    """Return the dtype of an array, or what tells any other value from those that are equal but not the same."""
+    kind = type(value)
+    if kind is _ndarray:
+        return value.dtype  # type: ignore[no-any-return]
+    if isinstance(value, _NUMBERS):
+        # Two zeros are equal but not the same to a kernel, and NaN would never be found again.
+        return kind, value if value and value == value else repr(value)  # noqa: PLR0124
+    if kind is tuple:
+        return (*value, *map(type, value))
+    if kind is str or kind is NoneType or isinstance(value, (np.dtype, type)):
+        return value  # type: ignore[no-any-return]
+    raise UnplannedError
+
+
+def remember(plans: dict[Hashable, Any], key: Hashable, plan: Any) -> None:
+    """Keep a plan, if need be in the place of all others."""
+    if len(plans) >= _KEPT and key not in plans:
+        plans.clear()
+    plans[key] = plan
