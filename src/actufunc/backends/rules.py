@@ -16,6 +16,7 @@ from .writer import INTEGER_TEXT
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from actufunc.formula.definition import Definition
     from actufunc.formula.expression import Expression
     from actufunc.protocol import Call
 
@@ -233,15 +234,19 @@ def shapes_of(call: Call, shape: tuple[int, ...]) -> Reduced:
 
 
 def broadcast_to_x(
-    call: Call, key: str, array: Any, shapes: Reduced, broadcast_to: Callable[[Any, tuple[int, ...]], Any]
+    definition: Definition,
+    key: str,
+    array: Any,
+    shapes: Reduced,
+    broadcast_to: Callable[[Any, tuple[int, ...]], Any],
 ) -> Any:
     """Return an operand in the shape of x, by the library's own `broadcast_to`."""
-    of_row = key in call.definition.of_rows
+    of_row = key in definition.of_rows
     given, what = (shapes.given, "the result") if of_row else (shapes.of_x, "x")
     try:
         array = array if array.shape == given else broadcast_to(array, given)
     except ValueError:
-        name = call.definition.name
+        name = definition.name
         raise ValueError(f"{name} cannot broadcast {key} of shape {array.shape} to that of {what}, {given}") from None
     return broadcast_to(array.reshape(shapes.kept), shapes.of_x) if of_row else array
 

@@ -126,7 +126,7 @@ def _broadcast(call: Call, key: str, value: Any, shapes: Reduced) -> Array:
     """Return an operand in the shape of x; a scalar becomes an array."""
     if not isinstance(value, cupy.ndarray):
         value = cupy.full((), value.item(), value.dtype)
-    return broadcast_to_x(call, key, value, shapes, cupy.broadcast_to)
+    return broadcast_to_x(call.definition, key, value, shapes, cupy.broadcast_to)
 
 
 def _as_rows(array: Array, axes: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

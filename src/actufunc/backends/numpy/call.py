@@ -27,9 +27,11 @@ from actufunc.plans import Plan
 
 from .kernels import elementwise
 from .lower_half import HALVES_IN
-from .plan import BITS, ElementwisePlan, check_out
+from .plan import BITS, ElementwisePlan, Operands, check_out
 
 if TYPE_CHECKING:
+    Array = np.ndarray[Any, Any]
+
     from actufunc.formula.definition import Definition
     from actufunc.formula.expression import Expression
     from actufunc.protocol import Call
@@ -49,9 +51,9 @@ def evaluate(call: Call) -> Any:
     return _elementwise(call)
 
 
-def as_array(name: str, key: str, value: Any) -> np.ndarray[Any, Any]:
+def as_array(name: str, key: str, value: Any) -> Array:
     """Make an array of the argument `key`, of anything that NumPy can."""
-    array: np.ndarray[Any, Any] = np.asanyarray(value)
+    array: Array = np.asanyarray(value)
     if working_dtype(array.dtype) is None:
         raise unsupported(name, array.dtype, key)
     return array
@@ -68,9 +70,7 @@ def as_mask(name: str, where: Any) -> Any:
     return mask
 
 
-def put_scalars_in(
-    call: Call, arrays: dict[str, np.ndarray[Any, Any]], work: np.dtype[Any]
-) -> tuple[Expression, dict[str, np.ndarray[Any, Any]]]:
+def put_scalars_in(call: Call, arrays: dict[str, Array], work: np.dtype[Any]) -> tuple[Expression, dict[str, Array]]:
     """Return the expression with scalar hyperparameters put in, and the arrays that its kernel takes.
 
     Values past the number that get a kernel of their own become arrays instead.
@@ -108,22 +108,29 @@ def _elementwise(call: Call) -> Any:
     plan = ElementwisePlan(
         name,
         elementwise(call.definition.identifier, expression, tuple(operands), of_kernel),
-        {key: type(call.operands[key]) if is_scalar(call.operands[key]) else arrays[key].dtype for key in arrays},
+        operands_of(call, arrays, operands),
         BITS if on_bits else of_kernel,
         dtype,
         None if out is None else out.dtype,
         order,
-        {place: each for place, (key, each) in enumerate(operands.items()) if key not in arrays},
     )
-    if all(map(is_plain, call.values())):
-        call.plan = Plan(plan.names, plan.execute, plan.ufunc)
-        return plan.execute(tuple(call.operands[key] for key in plan.names), call.out, mask)
-    result = plan.execute(tuple(arrays.values()), call.out, mask)
-    return wrap(call, result)
+    if is_plain(call):
+        call.plan = Plan(tuple(arrays), plan.execute, plan.ufunc)
+    return wrap(call, plan.execute(tuple(arrays.values()), call.out, mask))
 
 
-def is_plain(value: Any) -> bool:
-    """Tell whether an argument is a NumPy array of no subclass, or a scalar."""
+def operands_of(call: Call, arrays: dict[str, Array], operands: dict[str, Array]) -> Operands:
+    """Return the operands of a kernel, given the arrays of a call and all that the kernel takes."""
+    types = {key: type(v) if is_scalar(v := call.operands[key]) else array.dtype for key, array in arrays.items()}
+    return Operands(types, operands, tuple(operands))
+
+
+def is_plain(call: Call) -> bool:
+    """Tell whether all arguments are NumPy arrays of no subclass, or scalars."""
+    return all(map(_is_plain, call.values()))
+
+
+def _is_plain(value: Any) -> bool:
     return type(value) is np.ndarray or is_scalar(value) or value is Ellipsis
 
 
@@ -135,7 +142,7 @@ def wrap(call: Call, result: Any) -> Any:
         inputs = (*call.operands.values(), out)
     else:
         inputs = tuple(call.operands.values())
-        wrappers = [each for each in inputs if not is_plain(each) and hasattr(type(each), "__array_wrap__")]
+        wrappers = [each for each in inputs if not _is_plain(each) and hasattr(type(each), "__array_wrap__")]
         wrappers = wrappers if keywords.get("subok", True) else []
         wrapping = max(wrappers, key=lambda each: getattr(each, "__array_priority__", 0.0), default=None)
     if wrapping is None:

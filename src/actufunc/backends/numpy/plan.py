@@ -35,6 +35,44 @@ _LEAST_ROW = 32  # elements of a row that the vectorised loop is worth entering 
 _ndarray = np.ndarray
 
 
+class Operands:
+    """The operands of a kernel, and where a call has them.
+
+    Parameters
+    ----------
+    given : mapping
+        Types of the operands of a call by their names: the dtype of an array, or the type of a scalar in its place.
+    fixed : mapping
+        Operands of the kernel that are none of a call: hyperparameters as 0-d arrays, by their names.
+    names : tuple of str
+        All operands in the order of the kernel.
+
+    Attributes
+    ----------
+    are_arrays : bool
+        Whether those of a call are those of the kernel, and arrays.
+    """
+
+    def __init__(
+        self, given: Mapping[str, np.dtype[Any] | type], fixed: Mapping[str, Array], names: tuple[str, ...]
+    ) -> None:
+        self.given, self.names = given, names
+        self.fixed = {place: fixed[key] for place, key in enumerate(names) if key not in given}
+        self._scalars = [(place, key) for place, (key, each) in enumerate(given.items()) if isinstance(each, type)]
+        self.are_arrays = not self._scalars and not self.fixed
+
+    def as_arrays(self, name: str, operands: tuple[Any, ...]) -> tuple[Array, ...]:
+        """Put arrays in the places of scalars, and add those that the call does not have."""
+        arrays = list(operands)
+        for place, key in self._scalars:
+            arrays[place] = np.asarray(operands[place])
+            if arrays[place].dtype.kind == "O":  # an integer that no dtype holds
+                raise unsupported(name, arrays[place].dtype, key)
+        for place, array in self.fixed.items():
+            arrays.insert(place, array)
+        return tuple(arrays)
+
+
 class ElementwisePlan:
     """How to compute an elementwise activation of NumPy arrays of given dtypes.
 
@@ -44,46 +82,42 @@ class ElementwisePlan:
         Of the activation, for messages.
     kernel : Elementwise or Halves
         What to compute with.
-    given : mapping
-        Types of the operands of a call by their names: the dtype of an array, or the type of a scalar in its place.
+    operands : Operands
+        Of the kernel.
     work, dtype, out : numpy.dtype
         Of the kernel's operands, of the result, and of the output, if one is given.
     order : {"K", "A", "C", "F"}
         Of a fresh result.
-    fixed : mapping
-        Operands of the kernel that are no operands of a call: hyperparameters as 0-d arrays, by their places.
     """
 
     def __init__(
         self,
         name: str,
         kernel: Elementwise | Halves,
-        given: Mapping[str, np.dtype[Any] | type],
+        operands: Operands,
         work: np.dtype[Any],
         dtype: np.dtype[Any],
         out: np.dtype[Any] | None,
         order: Any,
-        fixed: Mapping[int, Array],
     ) -> None:
-        self.name, self.names, self._kernel = name, tuple(given), kernel
-        self._work, self._dtype, self._order, self._fixed = work, dtype, order, fixed
+        self.name, self._kernel, self.operands = name, kernel, operands
+        self._work, self._dtype, self._order = work, dtype, order
         self._on_bits = isinstance(kernel, Halves)
         self._results: Any = getattr(kernel, "results", None)
-        self._scalars = [place for place, each in enumerate(given.values()) if isinstance(each, type)]
-        self._is_as_given = not self._scalars and not fixed
         written = dtype if out is None else out
         self._round = to_bits(written) if is_half(written) and written.isnative and not self._on_bits else None
         # A ufunc may be called directly that casts nothing but what is exact, and writes what is asked for.
         self._direct: Callable[..., Any] | None = None
         if isinstance(kernel, Halves) or not kernel.is_safe or not work == dtype == written:
             return
-        if all(np.can_cast(each, work, "safe") for each in [*given.values(), *(a.dtype for a in fixed.values())]):
+        types = [*operands.given.values(), *(array.dtype for array in operands.fixed.values())]
+        if all(np.can_cast(each, work, "safe") for each in types):
             self._direct = kernel.serial if order == "K" else functools.partial(kernel.serial, order=order)
 
     @property
     def ufunc(self) -> Callable[..., Any] | None:
         """What computes the same for one small array, or scalar, and an output, if it writes the kernel's dtype."""
-        if len(self.names) > 1 or self._fixed or self._order != "K":
+        if len(self.operands.names) > 1 or self._order != "K":
             return None
         return self._look_up if self._on_bits else self._direct
 
@@ -95,7 +129,7 @@ class ElementwisePlan:
     def execute(self, operands: tuple[Any, ...], out: Any, where: Any = True) -> Any:  # noqa: FBT002
         """Compute; see `actufunc.plans.Plan`."""
         # Every attribute looked up here shows.
-        arrays = operands if self._is_as_given else self._as_arrays(operands)
+        arrays = operands if self.operands.are_arrays else self.operands.as_arrays(self.name, operands)
         if self._direct is not None and where is True and (len(arrays) == 1 or _are_alike(arrays)):
             x = arrays[0]
             if out is None:
@@ -114,17 +148,6 @@ class ElementwisePlan:
                 except (TypeError, ValueError):  # said better below
                     pass
         return self._execute(arrays, out, None if where is True else np.asarray(where))
-
-    def _as_arrays(self, operands: tuple[Any, ...]) -> tuple[Array, ...]:
-        """Put arrays in the places of scalars and of hyperparameters."""
-        arrays = list(operands)
-        for place in self._scalars:
-            arrays[place] = np.asarray(operands[place])
-            if arrays[place].dtype.kind == "O":  # an integer that no dtype holds
-                raise unsupported(self.name, arrays[place].dtype, self.names[place])
-        for place, array in self._fixed.items():
-            arrays.insert(place, array)
-        return tuple(arrays)
 
     def _execute(self, arrays: tuple[Array, ...], out: Any, mask: Array | None) -> Any:
         """Compute where an operand is not as the kernel takes it, or large."""
@@ -146,8 +169,7 @@ class ElementwisePlan:
         try:
             return np.broadcast(*arrays, *([] if mask is None else [mask])).shape
         except ValueError:
-            places = [place for place in range(len(arrays)) if place not in self._fixed]
-            shapes = {name: arrays[place].shape for name, place in zip(self.names, places, strict=True)}
+            shapes = {key: each.shape for key, each in zip(self.operands.names, arrays, strict=True) if each.ndim}
             return shape_of_all(self.name, shapes if mask is None else {**shapes, "where": mask.shape})
 
     def _allocate(self, x: Array, shape: tuple[int, ...], *, zeros: bool) -> Array:

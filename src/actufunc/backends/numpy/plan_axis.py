@@ -1,0 +1,324 @@
+"""Calls over an axis on NumPy arrays whose dtypes, hyperparameters and keywords are settled.
+
+Kernels take C-contiguous operands of shape (rows, n) or (blocks, n, columns). Contiguous arrays are seen that way
+without a copy. What is small and has any other layout, dtype or mask is copied to such arrays; what is large goes so
+block by block, through a small scratch array in which the kernel works in place, so that no call takes more memory than
+its result.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actufunc.backends.rules import Reduced, as_blocks, broadcast_to_x, check_fits
+from actufunc.memory import empty_like
+from actufunc.plans import LARGE
+from actufunc.protocol import normalise_axis
+
+from . import parallel
+from .layout import Layout
+from .plan import check_out, same_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from actufunc.formula.definition import Definition
+
+    from .kernels import OverAxis
+    from .plan import Operands
+
+    Array = np.ndarray[Any, Any]
+
+_FEW_COLUMNS = 16  # below, vectors across the axis would be mostly empty: such arrays go through a scratch array
+_SHORT_ROWS = 32  # below, vectors along the row would be: the rows are turned into columns
+_LONGEST_KEPT = 1 << 14  # elements of a row of float64 numbers that stays in the cache beside the operands
+_BLOCK = 1 << 16  # elements of a scratch array, in the second-level cache
+
+_ndarray = np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """The axes of a call on arrays of some number of dimensions.
+
+    Attributes
+    ----------
+    axes, others : tuple of int
+        Over which to reduce, and the rest.
+    last, first : tuple of int
+        All dimensions, with the axes behind or before the others.
+    """
+
+    axes: tuple[int, ...]
+    others: tuple[int, ...]
+    last: tuple[int, ...]
+    first: tuple[int, ...]
+
+
+class AxisPlan:
+    """How to compute an activation over an axis of NumPy arrays of given dtypes.
+
+    Parameters
+    ----------
+    definition : Definition
+        Of the activation.
+    kernel : callable
+        Returns the kernel for a layout; takes the keyword `keep`.
+    operands : Operands
+        Of the kernel.
+    work, dtype, out : numpy.dtype
+        Of the kernel's operands, of the result, and of the output, if one is given.
+    axis : int, tuple of int or None
+        Over which to reduce.
+    keepdims : bool
+        Whether arrays that lack the axes have them with length one.
+    left_out : pair of mapping and float, or None
+        For calls with a mask: what stands for elements left out of an operand, and the result in their place.
+    """
+
+    def __init__(
+        self,
+        definition: Definition,
+        kernel: Callable[..., OverAxis],
+        operands: Operands,
+        work: np.dtype[Any],
+        dtype: np.dtype[Any],
+        out: np.dtype[Any] | None,
+        axis: Any,
+        *,
+        keepdims: bool,
+        left_out: tuple[Mapping[str, float], float] | None,
+    ) -> None:
+        self._definition, self.name, self._kernel_of, self.operands = definition, definition.name, kernel, operands
+        self._work, self._dtype, self._axis = work, dtype, axis
+        self._reduces, self._keepdims, self._left_out = definition.reduces, keepdims, left_out
+        types = [*operands.given.values(), dtype, *([] if out is None else [out])]
+        self._is_exact = all(each == work for each in types) and type(axis) is int and operands.are_arrays
+        self._is_exact = self._is_exact and not definition.of_rows
+        self._kernels: dict[tuple[Layout, bool], OverAxis] = {}
+        self._axes: dict[int, Axes] = {}
+
+    def execute(self, operands: tuple[Any, ...], out: Any, where: Any = True) -> Any:  # noqa: FBT002
+        """Compute; see `actufunc.plans.Plan`."""
+        if self._is_exact and where is True:
+            result = self._execute_exact(operands, out)
+            if result is not NotImplemented:
+                return result
+        arrays = operands if self.operands.are_arrays else self.operands.as_arrays(self.name, operands)
+        x = arrays[0]
+        axes = self.axes_of(x.ndim)
+        shapes = Reduced(x.shape, axes.axes, self._keepdims)
+        of_result = shapes.given if self._reduces else x.shape
+        inputs = [self._expanded(*each, shapes) for each in zip(self.operands.names, arrays, strict=True)]
+        mask = None if where is True else self._expanded("where", np.asarray(where, np.bool_), shapes)
+        if out is None or out is Ellipsis:
+            result = empty_like(x, self._dtype, shape=shapes.kept if self._reduces else x.shape)
+            target = result
+            result = result.reshape(of_result) if self._reduces else result
+        else:
+            check_out(self.name, out)
+            check_fits(self.name, of_result, out.shape, exactly=True)
+            result, target = out, np.asarray(out)
+            target = target.reshape(shapes.kept) if target.ndim != x.ndim and target.flags.c_contiguous else target
+            target = target if target.ndim == x.ndim else np.expand_dims(target, axes.axes)
+        if target.size:
+            if not x.size:
+                self._compute_of_nothing(len(inputs), target)
+            elif x.size < LARGE:
+                self._compute_small(inputs, target, mask, axes)
+            else:
+                self._compute(inputs, target, mask, axes)
+        return result[()] if out is None and not result.ndim else result
+
+    def _kernel(self, layout: Layout, n: int) -> OverAxis:
+        kind = layout, not layout.columns and n <= _LONGEST_KEPT
+        kernel = self._kernels.get(kind)
+        if kernel is None:
+            kernel = self._kernels[kind] = self._kernel_of(layout, keep=kind[1])
+        return kernel
+
+    def axes_of(self, ndim: int) -> Axes:
+        """Return the axes of arrays with so many dimensions."""
+        known = self._axes.get(ndim)
+        if known is None:
+            axes = normalise_axis(self.name, self._axis, ndim)
+            others = tuple(axis for axis in range(ndim) if axis not in axes)
+            known = self._axes[ndim] = Axes(axes, others, (*others, *axes), (*axes, *others))
+        return known
+
+    def _expanded(self, key: str, array: Array, shapes: Reduced) -> Array:
+        """Return an operand with the dimensions of x, to whose shape it broadcasts."""
+        of_x = shapes.of_x
+        if array.shape == of_x and key not in self._definition.of_rows:
+            return array
+        if key in self._definition.of_rows and array.shape == shapes.given:
+            return array.reshape(shapes.kept)
+        missing = len(of_x) - array.ndim
+        if key not in self._definition.of_rows and missing >= 0:
+            array = array.reshape((*(1,) * missing, *array.shape))
+            if all([own in (1, of) for own, of in zip(array.shape, of_x, strict=True)]):  # noqa: C419 -- faster
+                return array
+        full: Array = broadcast_to_x(self._definition, key, array, shapes, np.broadcast_to)
+        return full
+
+    def _execute_exact(self, arrays: tuple[Any, ...], out: Any) -> Any:
+        """Compute on contiguous arrays of the kernel's dtype over one axis, looking at little else."""
+        # Every attribute looked up here shows.
+        x, axis = arrays[0], self._axis
+        shape, size = x.shape, x.size
+        ndim = len(shape)
+        if not (size and -ndim <= axis < ndim):
+            return NotImplemented
+        place = axis % ndim
+        before, n, after = shape[:place], shape[place], shape[place + 1 :]
+        columns = math.prod(after) if after else 1
+        if not (_pays_along_rows(n, size) if columns == 1 else columns >= _FEW_COLUMNS):
+            return NotImplemented
+        of_result = (*before, *((1,) if self._keepdims else ()), *after) if self._reduces else shape
+        given = arrays
+        if out is not None:
+            if type(out) is not _ndarray or out.shape != of_result or not out.flags.writeable:
+                return NotImplemented
+            # NumPy resolves overlap for its ufuncs, but this is none.
+            if any(np.may_share_memory(each, out) for each in arrays):
+                return NotImplemented
+            given = (*arrays, out)
+        for each in given:
+            flags = each.flags
+            if not (flags.c_contiguous and flags.aligned) or (each is not out and each.shape != shape):
+                return NotImplemented
+        result = out
+        if out is None:
+            dtype = self._dtype
+            result = np.empty(of_result, dtype) if size < LARGE else empty_like(x, dtype, "C", of_result)
+        kernel = self._kernel(Layout.ROWS if columns == 1 else Layout.COLUMNS, n)
+        seen = (size // n, n) if columns == 1 else (size // (n * columns), n, columns)
+        inputs = arrays if shape == seen else [each.reshape(seen) for each in arrays]
+        target = result.reshape(seen[0], 1, *seen[2:]) if self._reduces else result.reshape(seen)
+        parallel.over_axis(kernel, (*inputs, target))
+        return result if of_result or out is not None else result[()]
+
+    def _compute_of_nothing(self, inputs: int, target: Array) -> None:
+        """Reduce axes of length zero."""
+        result = np.empty((1, 1), self._work)
+        self._kernel(Layout.ROWS, 0)(*[np.empty((1, 0), self._work)] * inputs, result, begin=0, end=1)
+        target[...] = result[0, 0]
+
+    def _compute_small(self, inputs: Sequence[Array], target: Array, mask: Array | None, axes: Axes) -> None:
+        """Compute on contiguous copies; short rows stand side by side there, as columns."""
+        x, work = inputs[0], self._work
+        n = math.prod([x.shape[axis] for axis in axes.axes])
+        rows = x.size // n
+        as_columns = not _pays_along_rows(n, x.size)
+        order, seen = (axes.first, (1, n, rows)) if as_columns else (axes.last, (rows, n))
+        shape = x.transpose(order).shape
+        without = None if mask is None else ~mask.transpose(order)
+        operands = []
+        for key, each in zip(self.operands.names, inputs, strict=True):
+            copy = np.empty(shape, work)
+            np.copyto(copy, each.transpose(order), casting="unsafe")
+            if without is not None and self._left_out is not None and key in self._left_out[0]:
+                np.copyto(copy, self._left_out[0][key], where=without)
+            operands.append(copy.reshape(seen))
+        moved = target.transpose(order)
+        result = np.empty(moved.shape, work)
+        kernel = self._kernel(Layout.COLUMNS if as_columns else Layout.ROWS, n)
+        one = ((1, 1, rows) if as_columns else (rows, 1)) if self._reduces else seen
+        kernel(*operands, result.reshape(one), begin=0, end=kernel.layout.tasks(seen))
+        if without is not None and self._left_out is not None and not self._reduces:
+            np.copyto(result, self._left_out[1], where=without)
+        np.copyto(moved, result, casting="unsafe")
+
+    def _compute(self, inputs: Sequence[Array], target: Array, mask: Array | None, axes: Axes) -> None:
+        """Compute on large arrays: as they are, if they can be seen as the kernel wants them, else block by block."""
+        shape = inputs[0].shape
+        inputs = [each if each.shape == shape else np.broadcast_to(each, shape) for each in inputs]
+        views = _views([*inputs, target], axes.axes, self._work) if mask is None else None
+        if views is not None:
+            n = views[0].shape[1]
+            layout = Layout.COLUMNS if views[0].ndim == Layout.COLUMNS.ndim else Layout.ROWS
+            parallel.over_axis(self._kernel(layout, n), views)
+            return
+        # What is written to must not be read afterwards.
+        inputs = [np.array(each) if _overlaps(each, target) else each for each in inputs]
+        mask = None if mask is None else np.broadcast_to(mask, shape)
+        self._block_by_block(inputs, target, mask, axes)
+
+    def _block_by_block(self, inputs: Sequence[Array], out: Array, mask: Array | None, axes: Axes) -> None:
+        """Run a kernel over contiguous copies of some rows at a time; short rows stand side by side, as columns."""
+        work, reduces, left_out = self._work, self._reduces, self._left_out
+        n = math.prod(inputs[0].shape[axis] for axis in axes.axes)
+        as_columns = not _pays_along_rows(n, inputs[0].size)
+        layout = Layout.COLUMNS if as_columns else Layout.ROWS if reduces else Layout.ROWS_IN_PLACE
+        kernel = self._kernel(layout, n)
+        size = inputs[0].size * out.itemsize
+        *inputs, out = (each.transpose(axes.last) for each in (*inputs, out))
+        taken = None if mask is None else mask.transpose(axes.last)
+
+        def compute(block: tuple[Any, ...]) -> None:
+            rows = [np.array(each[block], work, order="C").reshape(-1, n) for each in inputs]
+            without = None if taken is None else ~taken[block].reshape(-1, n)
+            if without is not None and left_out is not None:
+                for key, each in zip(self.operands.names, rows, strict=True):
+                    if key in left_out[0]:
+                        each[without] = left_out[0][key]
+            result = np.empty((len(rows[0]), 1), work) if reduces else rows[0]
+            if as_columns:
+                columns = [np.ascontiguousarray(each.T)[np.newaxis] for each in rows]
+                of_columns = np.empty((1, *result.T.shape), work)
+                kernel(*columns, of_columns, begin=0, end=kernel.layout.tasks(of_columns.shape))
+                result[:] = of_columns[0].T
+            else:
+                kernel(*(rows if reduces else rows[1:]), result, begin=0, end=len(result))
+            if without is not None and left_out is not None and not reduces:
+                result[without] = left_out[1]
+            np.copyto(out[block], result.reshape(out[block].shape), casting="unsafe")
+
+        parallel.blocks(compute, _blocks(out.shape[: len(axes.others)], max(1, _BLOCK // n)), size)
+
+
+def _pays_along_rows(n: int, size: int) -> bool:
+    """Tell whether rows are long enough to work along, or too few for anything else."""
+    return n >= _SHORT_ROWS or size < _SHORT_ROWS * _FEW_COLUMNS
+
+
+def _overlaps(array: Array, out: Array) -> bool:
+    """Tell whether writing to `out` could change elements of `array` that are still to be read."""
+    return not same_memory(array, out) and bool(np.may_share_memory(array, out))
+
+
+def _views(operands: list[Array], axes: tuple[int, ...], work: np.dtype[Any]) -> list[Array] | None:
+    """See contiguous arrays as (rows, n) or (blocks, n, columns); None where they are not contiguous and alike."""
+    *inputs, out = operands
+    if not all(o.dtype == work and o.flags.aligned for o in operands) or any(
+        np.may_share_memory(i, out) for i in inputs
+    ):
+        return None
+    views = as_blocks(operands, axes)
+    if views is None:
+        return None
+    _, n, columns = views[0].shape
+    if columns == 1:
+        rows = [view.reshape(view.shape[:2]) for view in views]
+        return rows if _pays_along_rows(n, inputs[0].size) else None
+    return views if columns >= _FEW_COLUMNS else None
+
+
+def _blocks(shape: tuple[int, ...], rows: int) -> Iterator[tuple[Any, ...]]:
+    """Cut an index space into blocks of at most `rows` elements: whole trailing dimensions, slices, single indices."""
+    if not shape:
+        yield (...,)
+        return
+    below = math.prod(shape[1:])
+    if below <= rows:
+        step = max(1, rows // max(1, below))
+        for start in range(0, shape[0], step):
+            yield (slice(start, start + step), ...)
+        return
+    for index in range(shape[0]):
+        for rest in _blocks(shape[1:], rows):
+            yield (index, *rest)
