@@ -245,7 +245,8 @@ class OverAxis:
 
         with wide_loops():
             self._compiled = compiled(build, written)
-        self._idle: deque[list[Array | None]] = deque(maxlen=_SCRATCHES)  # scratch that no call uses now
+        self._of_row = [place for place, length in enumerate(self._lengths) if length is None]
+        self._idle: deque[list[Array]] = deque(maxlen=_SCRATCHES)  # scratch that no call uses now
         self.layout = layout
 
     def __call__(self, *operands: Array, begin: int, end: int) -> None:
@@ -253,13 +254,15 @@ class OverAxis:
 
         Operands and, last, the output are C-contiguous and of one shape.
         """
+        of_row = -(-operands[-1].shape[1] // LANES) * LANES
         try:
             scratch = self._idle.pop()
         except IndexError:
-            scratch = [None if length is None else np.empty(length) for length in self._lengths]
-        of_row = -(-operands[-1].shape[1] // LANES) * LANES
-        arrays = [np.empty(of_row) if array is None else array for array in scratch]
-        self._compiled(*operands[:-1], *arrays, operands[-1], begin, end)
+            scratch = [np.empty(of_row if length is None else length) for length in self._lengths]
+        for place in self._of_row:
+            if scratch[place].size < of_row:
+                scratch[place] = np.empty(of_row)
+        self._compiled(*operands[:-1], *scratch, operands[-1], begin, end)
         self._idle.append(scratch)
 
 

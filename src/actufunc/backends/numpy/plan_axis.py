@@ -51,12 +51,23 @@ class Axes:
         Over which to reduce, and the rest.
     last, first : tuple of int
         All dimensions, with the axes behind or before the others.
+    expand : tuple
+        Index by which an array that lacks the axes gets them with length one.
     """
 
     axes: tuple[int, ...]
     others: tuple[int, ...]
     last: tuple[int, ...]
     first: tuple[int, ...]
+    expand: tuple[Any, ...]
+
+    def kept(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return a shape with axes of length one."""
+        return tuple([1 if axis in self.axes else length for axis, length in enumerate(shape)])
+
+    def without(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return a shape without the axes."""
+        return tuple([shape[axis] for axis in self.others])
 
 
 class AxisPlan:
@@ -99,7 +110,7 @@ class AxisPlan:
         types = [*operands.given.values(), dtype, *([] if out is None else [out])]
         self._is_exact = all(each == work for each in types) and type(axis) is int and operands.are_arrays
         self._is_exact = self._is_exact and not definition.of_rows
-        self._kernels: dict[tuple[Layout, bool], OverAxis] = {}
+        self._kernels: dict[tuple[str, bool], OverAxis] = {}
         self._axes: dict[int, Axes] = {}
 
     def execute(self, operands: tuple[Any, ...], out: Any, where: Any = True) -> Any:  # noqa: FBT002
@@ -111,34 +122,37 @@ class AxisPlan:
         arrays = operands if self.operands.are_arrays else self.operands.as_arrays(self.name, operands)
         x = arrays[0]
         axes = self.axes_of(x.ndim)
-        shapes = Reduced(x.shape, axes.axes, self._keepdims)
-        of_result = shapes.given if self._reduces else x.shape
-        inputs = [self._expanded(*each, shapes) for each in zip(self.operands.names, arrays, strict=True)]
-        mask = None if where is True else self._expanded("where", np.asarray(where, np.bool_), shapes)
+        shape = kept = of_result = x.shape
+        if self._reduces:
+            kept = axes.kept(shape)
+            of_result = kept if self._keepdims else axes.without(shape)
+        if len(arrays) > 1 or self._definition.of_rows:
+            arrays = tuple(
+                [self._expanded(*each, x.shape, axes) for each in zip(self.operands.names, arrays, strict=True)]
+            )
+        mask = None if where is True else self._expanded("where", np.asarray(where, np.bool_), x.shape, axes)
         if out is None or out is Ellipsis:
-            result = empty_like(x, self._dtype, shape=shapes.kept if self._reduces else x.shape)
-            target = result
-            result = result.reshape(of_result) if self._reduces else result
+            target = empty_like(x, self._dtype, shape=kept)
+            result = target.reshape(of_result) if self._reduces else target
         else:
             check_out(self.name, out)
             check_fits(self.name, of_result, out.shape, exactly=True)
             result, target = out, np.asarray(out)
-            target = target.reshape(shapes.kept) if target.ndim != x.ndim and target.flags.c_contiguous else target
             target = target if target.ndim == x.ndim else np.expand_dims(target, axes.axes)
         if target.size:
             if not x.size:
-                self._compute_of_nothing(len(inputs), target)
+                self._compute_of_nothing(len(arrays), target)
             elif x.size < LARGE:
-                self._compute_small(inputs, target, mask, axes)
+                self._compute_small(arrays, target, mask, axes)
             else:
-                self._compute(inputs, target, mask, axes)
+                self._compute(arrays, target, mask, axes)
         return result[()] if out is None and not result.ndim else result
 
     def _kernel(self, layout: Layout, n: int) -> OverAxis:
-        kind = layout, not layout.columns and n <= _LONGEST_KEPT
-        kernel = self._kernels.get(kind)
+        keep = not layout.columns and n <= _LONGEST_KEPT
+        kernel = self._kernels.get((layout.value, keep))
         if kernel is None:
-            kernel = self._kernels[kind] = self._kernel_of(layout, keep=kind[1])
+            kernel = self._kernels[layout.value, keep] = self._kernel_of(layout, keep=keep)
         return kernel
 
     def axes_of(self, ndim: int) -> Axes:
@@ -147,21 +161,32 @@ class AxisPlan:
         if known is None:
             axes = normalise_axis(self.name, self._axis, ndim)
             others = tuple(axis for axis in range(ndim) if axis not in axes)
-            known = self._axes[ndim] = Axes(axes, others, (*others, *axes), (*axes, *others))
+            known = self._axes[ndim] = Axes(
+                axes,
+                others,
+                (*others, *axes),
+                (*axes, *others),
+                tuple(np.newaxis if axis in axes else slice(None) for axis in range(ndim)),
+            )
         return known
 
-    def _expanded(self, key: str, array: Array, shapes: Reduced) -> Array:
+    def _expanded(self, key: str, array: Array, of_x: tuple[int, ...], axes: Axes) -> Array:
         """Return an operand with the dimensions of x, to whose shape it broadcasts."""
-        of_x = shapes.of_x
-        if array.shape == of_x and key not in self._definition.of_rows:
+        of_row = key in self._definition.of_rows
+        if not of_row and array.shape == of_x:
             return array
-        if key in self._definition.of_rows and array.shape == shapes.given:
-            return array.reshape(shapes.kept)
-        missing = len(of_x) - array.ndim
-        if key not in self._definition.of_rows and missing >= 0:
-            array = array.reshape((*(1,) * missing, *array.shape))
-            if all([own in (1, of) for own, of in zip(array.shape, of_x, strict=True)]):  # noqa: C419 -- faster
-                return array
+        expanded, into = array, of_x
+        if of_row:
+            expanded, into = (
+                array if self._keepdims or array.ndim != len(axes.others) else array[axes.expand],
+                axes.kept(of_x),
+            )
+        elif array.ndim < len(of_x):
+            expanded = array.reshape((*(1,) * (len(of_x) - array.ndim), *array.shape))
+        if expanded.ndim == len(of_x) and all([a in (1, b) for a, b in zip(expanded.shape, into, strict=True)]):  # noqa: C419 -- faster
+            return expanded
+        shapes = Reduced(of_x, axes.axes, self._keepdims)
+        shapes = Reduced(of_x, axes.axes, self._keepdims)
         full: Array = broadcast_to_x(self._definition, key, array, shapes, np.broadcast_to)
         return full
 
@@ -215,23 +240,27 @@ class AxisPlan:
         rows = x.size // n
         as_columns = not _pays_along_rows(n, x.size)
         order, seen = (axes.first, (1, n, rows)) if as_columns else (axes.last, (rows, n))
-        shape = x.transpose(order).shape
         without = None if mask is None else ~mask.transpose(order)
         operands = []
         for key, each in zip(self.operands.names, inputs, strict=True):
-            copy = np.empty(shape, work)
-            np.copyto(copy, each.transpose(order), casting="unsafe")
+            if each.shape == x.shape:
+                copy = np.array(each.transpose(order), work, order="C")
+            else:
+                copy = np.empty(x.transpose(order).shape, work)
+                np.copyto(copy, each.transpose(order), casting="unsafe")
             if without is not None and self._left_out is not None and key in self._left_out[0]:
                 np.copyto(copy, self._left_out[0][key], where=without)
             operands.append(copy.reshape(seen))
         moved = target.transpose(order)
-        result = np.empty(moved.shape, work)
+        aside = moved.dtype != work or not moved.flags.c_contiguous
+        result = np.empty(moved.shape, work) if aside else moved
         kernel = self._kernel(Layout.COLUMNS if as_columns else Layout.ROWS, n)
         one = ((1, 1, rows) if as_columns else (rows, 1)) if self._reduces else seen
         kernel(*operands, result.reshape(one), begin=0, end=kernel.layout.tasks(seen))
         if without is not None and self._left_out is not None and not self._reduces:
             np.copyto(result, self._left_out[1], where=without)
-        np.copyto(moved, result, casting="unsafe")
+        if aside:
+            np.copyto(moved, result, casting="unsafe")
 
     def _compute(self, inputs: Sequence[Array], target: Array, mask: Array | None, axes: Axes) -> None:
         """Compute on large arrays: as they are, if they can be seen as the kernel wants them, else block by block."""
