@@ -11,6 +11,7 @@ import numpy as np
 from .formula.expression import constant, to_text
 
 if TYPE_CHECKING:
+    from .binding import Positions
     from .formula.definition import Definition
 
 _KEYWORDS = {
@@ -33,6 +34,8 @@ class Described:
     ----------
     definition : Definition
         What it computes.
+    positions : Positions
+        What may be given by position.
     """
 
     __slots__ = ()
@@ -42,6 +45,7 @@ class Described:
     signature = None
 
     definition: Definition
+    positions: Positions
     __name__: str
 
     @property
@@ -66,13 +70,15 @@ class Described:
 
     @property
     def __signature__(self) -> inspect.Signature:
-        kinds = inspect.Parameter
-        definition = self.definition
-        parameters = [kinds(name, kinds.POSITIONAL_ONLY) for name in definition.arrays]
-        for name, default in {**definition.hyperparameters, **definition.options}.items():
-            parameters.append(kinds(name, kinds.POSITIONAL_OR_KEYWORD, default=default))
-        for name, default in self._keywords.items():
-            parameters.append(kinds(name, kinds.KEYWORD_ONLY, default=default))
+        definition, kinds = self.definition, inspect.Parameter
+        defaults = {**definition.hyperparameters, **definition.options, **self.call_keywords}
+        places = [*self.positions.names, *([] if self.positions.follows is None else [self.positions.follows])]
+        parameters = [
+            kinds(name, kinds.POSITIONAL_OR_KEYWORD, default=defaults.get(name, kinds.empty)) for name in places
+        ]
+        parameters += [
+            kinds(name, kinds.KEYWORD_ONLY, default=default) for name, default in defaults.items() if name not in places
+        ]
         return inspect.Signature(parameters)
 
     @property
@@ -138,7 +144,7 @@ class Described:
         return f"<activation {self.__name__}({hyperparameters}) = {self.formula}>"
 
     @functools.cached_property
-    def _keywords(self) -> dict[str, Any]:
+    def call_keywords(self) -> dict[str, Any]:
         """Keywords of the call protocol, with their defaults."""
         definition = self.definition
         if definition.gated:

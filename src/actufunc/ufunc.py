@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import functools
-import inspect
-import itertools
 import sys
-import warnings
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
+from .binding import NOT_GIVEN, Positions, bind, has_gate, pop_x, warn_of_rest
 from .described import Described
 from .dispatch import evaluate
 from .dynamo import Derived, has_tensor, is_read, unread
 from .formula.definition import Definition, define, gradient, read, vector_jacobian_product, with_derivative
 from .formula.expression import Expression, constant
 from .plans import LARGE, TINY, UnplannedError, key_of, remember
-from .protocol import Call, may_overlap
+from .several import by_several, of_halves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from .plans import Plan
+    from .protocol import Call
 
 _ndarray = np.ndarray
-
-NOT_GIVEN: Any = type("NotGiven", (), {"__repr__": lambda _: "<not given>", "__slots__": ()})()
-"""Stands for `x` or `out` in a call that names neither: ``out=None`` says that what `where` leaves out is meant."""
 
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 
@@ -59,26 +55,19 @@ class Activation(Described):
     __slots__ = (
         "__dict__",
         "__weakref__",
-        "_arrays",
         "_kernels",
-        "_last",
         "_plans",
-        "_positional",
         "definition",
+        "positions",
     )
 
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
+        self.positions = Positions.of(definition)
         # What computes small contiguous NumPy arrays and scalars, where there are no other arguments, by their dtype or
-        # type; and all that was settled about earlier calls.
+        # type; and what is settled about calls by their keys, and where their operands stand.
         self._kernels: dict[Any, Callable[..., Any]] = {}
         self._plans: dict[Hashable, tuple[Plan, tuple[int | str, ...] | None]] = {}
-        self._arrays = len(definition.arrays) - 1
-        # What may be given by position, `x` first; then how many after `x`, and the keyword that may follow them.
-        self._positional = (*definition.arguments, *(name for name in definition.options if name != "wrt"))
-        of_axis = definition.over_axis or definition.gated
-        follows = "axis" if of_axis else "out" if self._positional == definition.arrays else None
-        self._last = len(self._positional) - 1, follows
         self.__name__ = self.__qualname__ = definition.name
         self._parent: tuple[Activation, str | int] | None = None
         self._cotangent: Callable[..., Any] | None = None
@@ -115,105 +104,55 @@ class Activation(Described):
         return self._go(x, args, keywords, out)
 
     def _go(self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
-        """Execute the plan of an earlier call like this one, or bind the arguments and find a backend."""
+        """Name what stands by position, and compute."""
         if x is NOT_GIVEN:
-            x = self._named_x(keywords)
-        room, follows = self._last
-        if (len(args) > room or "gate" in keywords) and follows:
-            if self.definition.gated and self._has_gate(args, keywords):
-                return self._of_halves(x, args, keywords, out)
-            args, keywords, out = self._by_position(args, keywords, out)
+            x = pop_x(self, keywords)
+        if self.definition.gated and has_gate(self, args, keywords):
+            return of_halves(self, x, args, keywords, out)
+        if len(args) >= len(self.positions.names):
+            args, keywords, out = self.positions.split(self.__name__, args, keywords, out)
         if out is NOT_GIVEN:
             out = None
             if "where" in keywords and keywords["where"] is not True:
-                self._warn_of_rest()
+                warn_of_rest(self)
         elif type(out) is tuple and len(out) == 1:
             (out,) = out
-        kind = type(x)
-        if kind is not _ndarray and is_read() and has_tensor(x, *args, *keywords.values()):
+        if type(x) is not _ndarray and is_read() and has_tensor(x, *args, *keywords.values()):
             self._make_graph_node()
             return self._graph_node(x, *args, **(keywords if out is None else {**keywords, "out": out}))
+        return self._planned(x, args, keywords, out)
+
+    def _planned(self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
+        """Execute the plan of an earlier call like this one, or find a backend, which makes one."""
         try:
-            key = key_of(x, args, keywords, out, self._arrays)
+            key = key_of(x, args, keywords, out, len(self.definition.arrays) - 1)
         except UnplannedError:
-            key = None
-        else:
-            if (known := self._plans.get(key)) is not None:
-                plan, places = known
-                if places is None:
-                    operands = (x, *args[: len(plan.names) - 1])
-                else:
-                    operands = tuple([keywords[i] if isinstance(i, str) else args[i - 1] if i else x for i in places])
-                result = plan.execute(operands, out, keywords.get("where", True))
-                if result is not NotImplemented:
-                    return result
+            return self._checked(x, *args, **(keywords if out is None else {**keywords, "out": out}))[0]
+        if (known := self._plans.get(key)) is not None:
+            plan, places = known
+            if places is None:
+                operands = (x, *args[: len(plan.names) - 1])
+            else:
+                operands = tuple([keywords[i] if isinstance(i, str) else args[i - 1] if i else x for i in places])
+            result = plan.execute(operands, out, keywords.get("where", True))
+            if result is not NotImplemented:
+                return result
         result, call = self._checked(x, *args, **(keywords if out is None else {**keywords, "out": out}))
-        if key is not None and call is not None and call.plan is not None:
-            plan = call.plan
-            names = self._positional[: len(args) + 1]
+        if call is not None and call.plan is not None:
+            plan, names = call.plan, self.positions.names[: len(args) + 1]
             places = tuple(names.index(name) if name in names else name for name in plan.names)
             remember(self._plans, key, (plan, None if places == tuple(range(len(places))) else places))
             if plan.kernel is not None and not args and not keywords:
-                self._kernels[x.dtype if kind is _ndarray else kind] = plan.kernel
+                self._kernels[x.dtype if type(x) is _ndarray else type(x)] = plan.kernel
         return result
 
-    def _named_x(self, keywords: dict[str, Any]) -> Any:
-        """Take `x` out of the keywords."""
-        if "x" not in keywords:
-            raise TypeError(f"{self.__name__} needs 'x', the array to compute")
-        return keywords.pop("x")
-
-    def _warn_of_rest(self) -> None:
-        """Warn as NumPy's ufuncs do of what `where` leaves out of a fresh result, though here it is no garbage."""
-        if self.definition.kind == "elementwise":
-            warnings.warn(
-                f"'where' used without 'out': {self.__name__} gives 0 where it is false; use out=None to say so",
-                UserWarning,
-                stacklevel=4,
-            )
-
-    def _by_position(
-        self, args: tuple[Any, ...], keywords: dict[str, Any], out: Any
-    ) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
-        """Name the argument that follows those which have a place."""
-        room, follows = self._last
-        if len(args) <= room:
-            return args, keywords, out
-        if len(args) > room + 1:
-            raise TypeError(f"{self.__name__} takes at most {room + 2} positional arguments, not {len(args) + 1}")
-        if (follows == "out" and out is not NOT_GIVEN) or follows in keywords:
-            raise TypeError(f"{self.__name__} got {follows!r} by position and by keyword")
-        if follows == "out":
-            return args[:room], keywords, args[room]
-        return args[:room], {**keywords, "axis": args[room]}, out
-
-    def _has_gate(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> bool:
-        """Tell whether a gated unit is given its halves apart, ``f(x, gate)`` instead of ``f(joined, axis)``."""
-        if "gate" in keywords:
-            return True
-        is_plain = self._positional == self.definition.arrays
-        return is_plain and not isinstance(args[self._arrays], int | np.integer | str | tuple | None)
-
-    def _of_halves(self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
-        """Compute a gated unit of two halves, its vjp by each of them."""
-        keywords = dict(keywords)
-        if "gate" in keywords:
-            args = (keywords.pop("gate"), *args)
-        outputs = (NOT_GIVEN,) * len(self.halves) if out is NOT_GIVEN or out is None else out
-        if len(self.halves) == 1:
-            return self.halves[0](x, *args, out=out, **keywords)
-        if not isinstance(outputs, tuple) or len(outputs) != len(self.halves):
-            raise ValueError(f"{self.__name__} of two halves has two results: out must be a tuple of two arrays")
-        self._check_outputs(outputs, (x, *args))
-        return tuple([half(x, *args, out=each, **keywords) for half, each in zip(self.halves, outputs, strict=True)])
-
-    def _checked(self, x: Any, *args: Any, **keywords: Any) -> tuple[Any, Call | None]:
+    def _checked(self, x: Any, /, *args: Any, **keywords: Any) -> tuple[Any, Call | None]:
         """Bind the arguments and find a backend; return what was bound, too, if it is one call."""
         if isinstance(x, Expression):
             return self._inline(x, *args, **keywords), None
         if isinstance(wrt := keywords.get("wrt"), tuple | list):
-            return self._by_several(tuple(wrt), x, *args, **keywords), None
-        call = self._bind(x, *args, **keywords)
+            return by_several(self, tuple(wrt), x, *args, **keywords), None
+        call = bind(self, x, *args, **keywords)
         return evaluate(call), call
 
     def _in_graph(self, *args: Any, **keywords: Any) -> Any:
@@ -228,55 +167,9 @@ class Activation(Described):
         if self._graph_node is None:
             self._graph_node = graph_node(self._in_graph)
 
-    def _bind(self, *args: Any, **keywords: Any) -> Call:
-        definition = self.definition
-        names, positional = (*definition.arguments, *definition.options), self._positional
-        if len(args) > len(positional):
-            raise TypeError(f"{self.__name__} takes at most {len(positional)} positional arguments, not {len(args)}")
-        given = dict(zip(positional, args, strict=False))
-        own = self._keywords
-        protocol: dict[str, Any] = {}
-        for name, value in keywords.items():
-            if name in given:
-                raise TypeError(f"{self.__name__} got {name!r} by position and by keyword")
-            if name in own:
-                protocol[name] = value
-            elif name in names[1:]:
-                given[name] = value
-            else:
-                known = ", ".join([*names[1:], *own])
-                raise TypeError(f"{self.__name__} got an unexpected keyword {name!r}; it knows {known}")
-        values = {**definition.hyperparameters, **definition.options, **given}
-        missing = [name for name in definition.arguments if values.get(name, _EMPTY) is _EMPTY]
-        if missing:
-            raise TypeError(f"{self.__name__} needs {' and '.join(map(repr, missing))}")
-        for name in definition.options:
-            if type(values[name]) not in _OPTIONS:
-                raise TypeError(f"{self.__name__} takes {name}= as a string or the like, not {values[name]!r}")
-        operands = {name: values[name] for name in definition.arguments}
-        return Call(self, operands, {name: values[name] for name in definition.options}, protocol)
-
-    def _by_several(self, names: tuple[Any, ...], /, *args: Any, out: Any = None, **keywords: Any) -> tuple[Any, ...]:
-        """Differentiate by several arguments."""
-        outputs = (None,) * len(names) if out is None else out
-        if not isinstance(outputs, tuple) or len(outputs) != len(names):
-            raise ValueError(
-                f"{self.__name__} has {len(names)} results for wrt={names}: out must be a tuple of as many arrays"
-            )
-        self._check_outputs(outputs, (*args, *keywords.values()))
-        given = zip(names, outputs, strict=True)
-        return tuple(self(*args, **(keywords | {"wrt": name, "out": each})) for name, each in given)
-
-    def _check_outputs(self, outputs: tuple[Any, ...], inputs: tuple[Any, ...]) -> None:
-        """Raise ValueError where one result would overwrite what another is made of, or another."""
-        if any(may_overlap(value, output) for output in outputs for value in inputs):
-            raise ValueError(f"{self.__name__} cannot write several results over its inputs; give it other outputs")
-        if any(may_overlap(*pair) for pair in itertools.combinations(outputs, 2)):
-            raise ValueError(f"{self.__name__} cannot write several results to the same memory; give it other outputs")
-
-    def _inline(self, x: Expression, *args: Any, **keywords: Any) -> Expression:
+    def _inline(self, x: Expression, /, *args: Any, **keywords: Any) -> Expression:
         """Put the formula in the place of a call inside another formula."""
-        call = self._bind(x, *args, **keywords)
+        call = bind(self, x, *args, **keywords)
         if call.keywords:
             raise TypeError(f"inside a formula {self.__name__} takes no {', '.join(call.keywords)}")
         replacement = {name: constant(value) for name, value in call.operands.items()}
@@ -417,11 +310,6 @@ def _from_formula(named: tuple[Any, ...], hyperparameters: Any, formula: Express
     if cotangent is not None:
         made.cotangent(lambda **_: cotangent)
     return made
-
-
-_OPTIONS = frozenset({bool, int, str, type(None)})
-
-_EMPTY = inspect.Parameter.empty
 
 
 def activation(function: Callable[..., Any], /) -> Activation:

@@ -18,6 +18,7 @@ from numba.extending import NativeValue, infer_getattr, lower_builtin, lower_get
 from numba.np.numpy_support import as_dtype
 
 from actufunc.backends.rules import is_scalar, result_dtype, rounded, scalars_of
+from actufunc.binding import bind
 
 from .extension import compile_result, result_type
 from .intrinsics import inline
@@ -129,7 +130,7 @@ class _Site:
         positional = [_argument(kind, has_value=place >= len(arrays)) for place, kind in enumerate(args)]
         named = {key: _argument(kind, has_value=key not in arrays) for key, kind in keywords.items()}
         try:
-            self._settle(activation._bind(*positional, **named))  # noqa: SLF001
+            self._settle(bind(activation, *positional, **named))
         except (TypeError, ValueError) as error:
             raise TypingError(str(error)) from None
 

@@ -10,6 +10,7 @@ resolving overlap on the way.
 from __future__ import annotations
 
 import functools
+import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,7 @@ BITS = np.dtype(np.uint16)
 _LEAST_ROW = 32  # elements of a row that the vectorised loop is worth entering for
 
 _ndarray = np.ndarray
+_as_integer = struct.Struct("=H").unpack  # of a scalar or 0-d array, five times as fast as a view
 
 
 class Operands:
@@ -123,7 +125,7 @@ class ElementwisePlan:
 
     def _look_up(self, x: Any, out: Any = None) -> Any:
         if out is None and not x.ndim:
-            return self._results[x.view(BITS)]
+            return self._results[_as_integer(x)[0]]
         return self.execute((x,), out)
 
     def execute(self, operands: tuple[Any, ...], out: Any, where: Any = True) -> Any:  # noqa: FBT002
