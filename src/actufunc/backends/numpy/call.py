@@ -15,7 +15,6 @@ import numpy as np
 from actufunc.backends.rules import (
     check_casts,
     is_half,
-    is_scalar,
     order_of,
     result_dtype,
     rounded,
@@ -121,8 +120,11 @@ def _elementwise(call: Call) -> Any:
 
 def operands_of(call: Call, arrays: dict[str, Array], operands: dict[str, Array]) -> Operands:
     """Return the operands of a kernel, given the arrays of a call and all that the kernel takes."""
-    types = {key: type(v) if is_scalar(v := call.operands[key]) else array.dtype for key, array in arrays.items()}
-    return Operands(types, operands, tuple(operands))
+    scalars = {key for key in arrays if isinstance(call.operands[key], _SCALARS)}
+    return Operands({key: array.dtype for key, array in arrays.items()}, scalars, operands, tuple(operands))
+
+
+_SCALARS = (bool, int, float, np.generic)
 
 
 def is_plain(call: Call) -> bool:
@@ -131,7 +133,7 @@ def is_plain(call: Call) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    return type(value) is np.ndarray or is_scalar(value) or value is Ellipsis
+    return type(value) is np.ndarray or isinstance(value, _SCALARS) or value is Ellipsis
 
 
 def wrap(call: Call, result: Any) -> Any:

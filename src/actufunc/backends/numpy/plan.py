@@ -23,7 +23,7 @@ from . import parallel
 from .kernels import Halves, to_bits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from .kernels import Elementwise
 
@@ -43,7 +43,9 @@ class Operands:
     Parameters
     ----------
     given : mapping
-        Types of the operands of a call by their names: the dtype of an array, or the type of a scalar in its place.
+        Dtypes of the operands of a call, by their names.
+    scalars : collection of str
+        Those of them that are scalars in the place of arrays.
     fixed : mapping
         Operands of the kernel that are none of a call: hyperparameters as 0-d arrays, by their names.
     names : tuple of str
@@ -56,11 +58,15 @@ class Operands:
     """
 
     def __init__(
-        self, given: Mapping[str, np.dtype[Any] | type], fixed: Mapping[str, Array], names: tuple[str, ...]
+        self,
+        given: Mapping[str, np.dtype[Any]],
+        scalars: Collection[str],
+        fixed: Mapping[str, Array],
+        names: tuple[str, ...],
     ) -> None:
         self.given, self.names = given, names
         self.fixed = {place: fixed[key] for place, key in enumerate(names) if key not in given}
-        self._scalars = [(place, key) for place, (key, each) in enumerate(given.items()) if isinstance(each, type)]
+        self._scalars = [(place, key) for place, key in enumerate(given) if key in scalars]
         self.are_arrays = not self._scalars and not self.fixed
 
     def as_arrays(self, name: str, operands: tuple[Any, ...]) -> tuple[Array, ...]:
