@@ -235,7 +235,9 @@ class ElementwisePlan:
 
     def _chunk_by_chunk(self, arrays: tuple[Array, ...], out: Array, mask: Array | None, *, aside: bool) -> None:
         """Run the kernel over chunks in which every operand is contiguous."""
-        operands: list[Any] = [*arrays, out]
+        # NumPy before 2.3 casts a broadcast operand of one element to garbage here.
+        operands: list[Any] = [each.astype(self._work) if each.size == 1 else each for each in arrays]
+        operands.append(out)
         access = "writeonly" if mask is None else "readwrite"
         contiguous = ["contig", "aligned", "nbo", "overlap_assume_elementwise"]
         flags = [["readonly", *contiguous]] * len(arrays) + [[access, "no_broadcast", *contiguous]]
