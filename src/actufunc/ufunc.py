@@ -142,7 +142,8 @@ class Activation(Described):
             plan, names = call.plan, self.positions.names[: len(args) + 1]
             places = tuple(names.index(name) if name in names else name for name in plan.names)
             remember(self._plans, key, (plan, None if places == tuple(range(len(places))) else places))
-            if plan.kernel is not None and not args and not keywords:
+            # But a ufunc takes integers without a dtype for objects where they are large.
+            if plan.kernel is not None and not args and not keywords and type(x) is not int:
                 self._kernels[x.dtype if type(x) is _ndarray else type(x)] = plan.kernel
         return result
 
