@@ -8,11 +8,11 @@ import numpy as np
 
 from .backends.rules import check_cast, check_fits, is_scalar, result_dtype, unsupported, working_dtype
 from .memory import empty_like
-from .plans import TINY, Plan
+from .plans import Plan
 from .protocol import Call, may_overlap, normalise_axis, owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 
 def evaluate_halves(call: Call) -> Any:
@@ -48,13 +48,13 @@ def evaluate_halves(call: Call) -> Any:
         native = find(_namespace(x), call, {**call.operands, "x": x}, axis)
         if native is not None:
             return native(x)
+    keywords = {key: value for key, value in call.keywords.items() if key != "axis"}
+    if library == "numpy" and all(is_scalar(v) or type(v) is np.ndarray for v in call.operands.values()):
+        execute = _Plan(call, {**operands, "x": x})
+        call.plan = Plan(execute.names, execute)
+        return execute(tuple(call.operands[name] for name in execute.names), call.out, None)
     halves = _halves(x, axis)
     given = {"x": halves[0], "gate": halves[1], **operands}
-    keywords = {key: value for key, value in call.keywords.items() if key != "axis"}
-    named = {key: value for key, value in operands.items() if key not in call.definition.arrays}
-    if type(call.operands["x"]) is np.ndarray and keywords.keys() <= {"out"} and all(map(is_scalar, named.values())):
-        execute = _straight(call.function.halves, call.options | named, call.keywords.get("axis", -1))
-        call.plan = Plan(call.definition.arrays, execute)
     if len(call.function.halves) == 1:
         return _apply(call.function.halves[0], given, call.options | keywords)
     if library in {"numpy", "cupy"}:
@@ -63,30 +63,54 @@ def evaluate_halves(call: Call) -> Any:
     return _namespace(x).concat(parts, axis=axis)
 
 
-def _straight(halves: tuple[Any, ...], named: dict[str, Any], axis: Any) -> Callable[..., Any]:
-    """Return what serves NumPy arrays of one dtype that need no check but those of the functions of halves."""
+class _Plan:
+    """How to compute a gated unit, or its vjp, of NumPy arrays of given dtypes; see `actufunc.plans`."""
 
-    def compute(arrays: tuple[Any, ...], out: Any, _where: Any) -> Any:
-        x, *others = arrays
-        ndim = x.ndim
-        if type(axis) is not int or not -ndim <= axis < ndim or x.shape[axis] % 2:
-            return NotImplemented
-        first, second = _halves(x, axis % ndim)
-        if len(halves) == 1:
-            return halves[0](first, second, out=out, **named)
-        if out is not None or x.dtype.kind in "iub":
-            return NotImplemented
-        if any(type(each) is not np.ndarray or each.dtype != x.dtype or each.shape != first.shape for each in others):
-            return NotImplemented
-        result = empty_like(x)
-        for half, place in zip(halves, _halves(result, axis % ndim), strict=True):
-            if x.size < TINY:
-                place[...] = half(first, second, *others, **named)
-            else:
-                half(first, second, *others, out=place, **named)
+    def __init__(self, call: Call, operands: Mapping[str, Any]) -> None:
+        self._name, self._halves = call.definition.name, call.function.halves
+        self._axis = call.keywords.get("axis", -1)
+        self.names = tuple(name for name in call.operands if not is_scalar(operands[name]) or name == "x")
+        numbers = {name: value for name, value in operands.items() if name not in self.names}
+        keywords = {key: value for key, value in call.keywords.items() if key not in {"axis", "out"}}
+        self._keywords = call.options | numbers | keywords
+        # Hyperparameters, and a scalar in the place of the cotangent, stand by name.
+        self._positional = sum(name in call.definition.arrays for name in self.names)
+        self._dtype: Any = None
+        if len(self._halves) > 1:
+            halves = {"x": operands["x"], "gate": operands["x"], **operands}
+            of_half = Call(self._halves[0], halves, call.options, keywords)
+            arrays = {key: np.asarray(v) if is_scalar(v) else v for key, v in halves.items()}
+            self._dtype = result_dtype(of_half, {key: v for key, v in arrays.items() if hasattr(v, "dtype")})
+            if any(arrays[name].dtype != self._dtype for name in self.names):
+                self._keywords |= {"dtype": self._dtype}
+
+    def __call__(self, operands: tuple[Any, ...], out: Any, _where: Any) -> Any:
+        """Compute."""
+        x, *others = operands
+        axis = self._axis
+        if type(axis) is not int or not -x.ndim <= axis < x.ndim or x.shape[axis] % 2:
+            axis = _axis(self._name, axis, x.shape)
+        axis %= x.ndim
+        arrays = [*_halves(x, axis), *others[: self._positional - 1]]
+        named = dict(zip(self.names[self._positional :], others[self._positional - 1 :], strict=True)) | self._keywords
+        if self._dtype is None:
+            return self._halves[0](*arrays, out=out, **named)
+        if out is None or out is Ellipsis:
+            result = empty_like(x, self._dtype)
+        else:
+            result = self._checked(x, out)
+            arrays = [_apart(each, out) for each in arrays]
+            named = {key: _apart(each, out) for key, each in named.items()}
+        for half, place in zip(self._halves, _halves(result, axis), strict=True):
+            half(*arrays, out=place, **named)
         return result
 
-    return compute
+    def _checked(self, x: Any, out: Any) -> Any:
+        if not isinstance(out, np.ndarray):
+            raise TypeError(f"{self._name} can write its output to a NumPy array only, not to {type(out).__name__}")
+        check_fits(self._name, x.shape, out.shape, exactly=True)
+        check_cast(self._name, "its result", self._dtype, out.dtype, "same_kind")
+        return out
 
 
 def _axis(name: str, axis: Any, shape: tuple[int, ...]) -> int:
