@@ -307,7 +307,7 @@ def test_no_array_but_the_output(cupy: Library) -> None:
         np.testing.assert_allclose(cupy.asnumpy(out), np.full(5, sigmoid(1.0)), rtol=1e-6)
         assert actufunc.prelu(-1.0, 2.0, out=out[::2]).shape == (3,)
         assert cupy.asnumpy(out)[0] == -2
-    result = sigmoid(1.0, where=cupy.asarray([True, False]))
+    result = sigmoid(1.0, out=None, where=cupy.asarray([True, False]))
     np.testing.assert_allclose(cupy.asnumpy(result), [sigmoid(1.0), 0])
 
 

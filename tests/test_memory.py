@@ -161,7 +161,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "glu": glu,
     "swiglu": lambda x: swiglu(x, axis=0),
     "glu.vjp": lambda x: glu.vjp(x, glu(x)),
-    "where": lambda x: sigmoid(x, where=x > 0),
+    "where": lambda x: sigmoid(x, out=None, where=x > 0),
     "order C": lambda x: sigmoid(x, order="C"),
     "order F": lambda x: sigmoid(x, order="F"),
     "order A": lambda x: sigmoid(x, order="A"),

@@ -111,16 +111,18 @@ class Activation(Described):
             return of_halves(self, x, args, keywords, out)
         if len(args) >= len(self.positions.names):
             args, keywords, out = self.positions.split(self.__name__, args, keywords, out)
+        leaves_rest = False
         if out is NOT_GIVEN:
-            out = None
-            if "where" in keywords and keywords["where"] is not True:
-                warn_of_rest(self)
+            out, leaves_rest = None, "where" in keywords and keywords["where"] is not True
         elif type(out) is tuple and len(out) == 1:
             (out,) = out
         if type(x) is not _ndarray and is_read() and has_tensor(x, *args, *keywords.values()):
             self._make_graph_node()
             return self._graph_node(x, *args, **(keywords if out is None else {**keywords, "out": out}))
-        return self._planned(x, args, keywords, out)
+        result = self._planned(x, args, keywords, out)
+        if leaves_rest:
+            warn_of_rest(self)
+        return result
 
     def _planned(self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
         """Execute the plan of an earlier call like this one, or find a backend, which makes one."""

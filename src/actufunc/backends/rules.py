@@ -155,6 +155,19 @@ def check_casts(call: Call, arrays: Mapping[str, Any], dtype: np.dtype[Any], out
         check_cast(name, "its result", dtype, out.dtype, casting)
 
 
+def as_mask(name: str, where: Any, own: type = np.ndarray) -> Any:
+    """Return a mask as an array of booleans, as NumPy's ufuncs see it; one of the library's `own` type as it is.
+
+    Of lists and numbers it is whether they are true; an array must have booleans.
+    """
+    mask = where
+    if not isinstance(where, own):
+        mask = np.asarray(where) if where is None or hasattr(where, "dtype") else np.asarray(where, np.bool_)
+    if mask.dtype.kind != "b":
+        raise TypeError(f"{name} takes where= as an array of booleans, not of {mask.dtype}")
+    return mask
+
+
 def shape_of_all(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
     """Return the shape to which the arguments of a call broadcast.
 

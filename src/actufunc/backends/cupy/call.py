@@ -13,6 +13,7 @@ import cupy
 import numpy as np
 
 from actufunc.backends.rules import (
+    as_mask,
     check_casts,
     check_fits,
     keeps_integers,
@@ -81,9 +82,7 @@ def check_where(name: str, where: Any) -> Array | None:
     """Return the mask, an array of booleans, or None if all elements are selected."""
     if where is True:
         return None
-    mask = where if isinstance(where, cupy.ndarray) else np.asarray(where)
-    if mask.dtype.kind != "b":
-        raise TypeError(f"{name} takes where= as an array of booleans, not of {mask.dtype}")
+    mask = as_mask(name, where, cupy.ndarray)
     if mask.ndim and mask is not where:
         raise TypeError(f"{name} takes where= as an array of CuPy beside others, not as {type(where).__name__}")
     return mask

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from actufunc.backends.rules import (
+    as_mask,
     check_casts,
     is_half,
     order_of,
@@ -58,15 +59,10 @@ def as_array(name: str, key: str, value: Any) -> Array:
     return array
 
 
-def as_mask(name: str, where: Any) -> Any:
-    """Return the mask as an array of booleans, or True if all elements are selected; as NumPy's ufuncs see it."""
-    if where is True:
-        return True
-    # Of an array booleans, as for a ufunc; of lists and numbers whether they are true.
-    mask = np.asarray(where) if where is None or hasattr(where, "dtype") else np.asarray(where, np.bool_)
-    if mask.dtype.kind != "b":
-        raise TypeError(f"{name} takes where= as an array of booleans, not of {mask.dtype}")
-    return mask
+def mask_of(call: Call) -> Any:
+    """Return the mask of a call, or True if all elements are selected."""
+    where = call.keywords.get("where", True)
+    return True if where is True else as_mask(call.definition.name, where)
 
 
 def put_scalars_in(call: Call, arrays: dict[str, Array], work: np.dtype[Any]) -> tuple[Expression, dict[str, Array]]:
@@ -89,7 +85,7 @@ def put_scalars_in(call: Call, arrays: dict[str, Array], work: np.dtype[Any]) ->
 def _elementwise(call: Call) -> Any:
     """Make a plan and execute it."""
     name, scalars = call.definition.name, scalars_of(call)
-    mask = as_mask(name, call.keywords.get("where", True))
+    mask = mask_of(call)
     order = order_of(call)
     inputs = {key: as_array(name, key, value) for key, value in call.operands.items() if key not in scalars}
     dtype = result_dtype(call, inputs)

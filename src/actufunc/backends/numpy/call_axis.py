@@ -11,7 +11,7 @@ from actufunc.backends.array_api import fill_left_out, value_left_out
 from actufunc.backends.rules import check_cast, result_dtype, scalars_of, working_dtype
 from actufunc.plans import Plan
 
-from .call import as_array, as_mask, is_plain, operands_of, put_scalars_in, wrap
+from .call import as_array, is_plain, mask_of, operands_of, put_scalars_in, wrap
 from .kernels import axis as axis_kernel
 from .plan import check_out
 from .plan_axis import AxisPlan
@@ -24,7 +24,7 @@ def evaluate_axis(call: Call) -> Any:
     """Compute an activation over an axis of NumPy arrays."""
     definition, keywords = call.definition, call.keywords
     name, scalars = definition.name, scalars_of(call)
-    mask = as_mask(name, keywords.get("where", True))
+    mask = mask_of(call)
     inputs = {key: as_array(name, key, value) for key, value in call.operands.items() if key not in scalars}
     dtype = result_dtype(call, inputs)
     out = None if call.out is Ellipsis else call.out
