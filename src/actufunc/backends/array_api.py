@@ -101,9 +101,10 @@ class _Namespace:
         if asked is not None and not xp.isdtype(dtype, "real floating"):
             raise TypeError(f"{self.name} can be asked for a real floating dtype only, not for {dtype}")
         self.dtype = dtype
-        numbers = [key for key in self.call.definition.arrays if key not in arrays]  # beside another array
-        arrays |= {key: as_array(xp, operands[key], next(iter(arrays.values())), dtype) for key in numbers}
-        operands = operands | {key: arrays[key] for key in numbers}
+        if numbers := [key for key in self.call.definition.arrays if key not in arrays]:  # beside another array
+            like = next(iter(arrays.values()))
+            arrays |= {key: as_array(xp, operands[key], like, dtype) for key in numbers}
+            operands = operands | {key: arrays[key] for key in numbers}
         return {key: xp.astype(value, dtype, copy=False) if key in arrays else value for key, value in operands.items()}
 
     def _keeps_integers(self, operands: dict[str, Any], dtype: Any) -> bool:
@@ -121,8 +122,8 @@ class _Namespace:
         operands = self.operands
         if self.call.definition.over_axis and (0 in operands["x"].shape or operands["x"].ndim == 0):
             return self._without_axis()
-        if self.call.definition.over_axis:
-            operands = operands | {key: self._beside_x(key, operands[key]) for key in self.call.definition.arrays}
+        if self.call.definition.over_axis and (beside := self.call.definition.arrays[1:]):
+            operands = operands | {key: self._beside_x(key, operands[key]) for key in beside}
         if mask is not True:
             if not self.call.definition.over_axis:
                 raise TypeError(f"{self.name} takes where= with NumPy arrays only; use xp.where on its result")
@@ -149,14 +150,14 @@ class _Namespace:
         return xp.where(mask, result, self._constant(value_left_out(self.call)))
 
     def _beside_x(self, key: str, array: Any) -> Any:
-        """Bring x or a cotangent to the shape of x; what has one element for each row keeps the axes, of length one."""
+        """Bring a cotangent to the shape of x; what has one element for each row keeps the axes, of length one."""
         of_row = key in self.call.definition.of_rows
         given, what = (self.shapes.given, "the result") if of_row else (self.shapes.of_x, "x")
-        if not covers(given, tuple(array.shape)):
-            raise ValueError(
-                f"{self.name} cannot broadcast {key} of shape {tuple(array.shape)} to that of {what}, {given}"
-            )
-        array = array if array.shape == given else self.xp.broadcast_to(array, given)
+        shape = tuple(array.shape)
+        if shape != given:
+            if not covers(given, shape):
+                raise ValueError(f"{self.name} cannot broadcast {key} of shape {shape} to that of {what}, {given}")
+            array = self.xp.broadcast_to(array, given)
         return self.xp.reshape(array, self.shapes.kept) if of_row else array
 
     def _without_axis(self) -> Any:
