@@ -30,7 +30,7 @@ def evaluate(call: Call) -> Any:
     shapes, of_rows = shapes_of(call, arrays["x"].shape), call.definition.of_rows
     if call.definition.over_axis:
         beside = [key for key in call.definition.arrays if key not in of_rows]
-        arrays |= {key: broadcast_to_x(call, key, arrays[key], shapes, da.broadcast_to) for key in beside}
+        arrays |= {key: broadcast_to_x(call.definition, key, arrays[key], shapes, da.broadcast_to) for key in beside}
     alike = [key for key in arrays if key not in of_rows]
     arrays |= dict(zip(alike, da.broadcast_arrays(*(arrays[key] for key in alike)), strict=True))
     if call.definition.over_axis:
