@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import itertools
 import math
 import operator
 from typing import TYPE_CHECKING, Any
 
-import array_api_compat
 import array_api_strict
 import ml_dtypes
 import numpy as np
@@ -21,7 +19,6 @@ from programs import run
 import actufunc
 from actufunc import activation
 from actufunc.accuracy import beside
-from actufunc.catalogue import NAMES
 from actufunc.formula import maximum, minimum
 
 if TYPE_CHECKING:
@@ -322,21 +319,6 @@ def test_jax_array_on_several_devices() -> None:
 # Errors.
 
 
-@pytest.mark.parametrize(("first", "second"), list(itertools.combinations(LIBRARIES, 2)))
-def test_mixed_libraries(first: str, second: str) -> None:
-    one, other, mask = load(first).asarray(GENERIC), load(second).asarray(GENERIC), load(second).asarray(GENERIC > 0)
-    both = " and ".join(sorted((first, second)))
-    for case in ALL:
-        for arrays in ((one, other), (other, one)):
-            with pytest.raises(TypeError, match=f"got arrays of {both}; convert"):
-                case.vjp(*arrays)
-    for case in OVER_AXIS:
-        with pytest.raises(TypeError, match=f"got arrays of {both}; convert"):
-            case(one, where=mask)
-    with pytest.raises(TypeError):
-        actufunc.array_namespace(one, other)
-
-
 @every_function
 @pytest.mark.parametrize("name", [name for name in LIBRARIES if name not in {"numpy", "cupy"}])
 def test_keywords_for_numpy_only(name: str, case: Case) -> None:
@@ -455,30 +437,7 @@ def test_dask_names() -> None:
             assert len(names) == 2
 
 
-# Namespaces.
-
-
-def test_array_namespace(xp: Library) -> None:
-    x = xp.asarray(GENERIC)
-    namespace = actufunc.array_namespace(x)
-    assert actufunc.array_namespace(x, None, 1.5, x) is namespace
-    own = array_api_compat.array_namespace(x)
-    assert set(NAMES) <= set(dir(namespace))
-    for name, function in NAMES.items():
-        assert getattr(namespace, name) is function
-    others = [name for name in dir(own) if not name.startswith("_") and name not in NAMES]
-    assert set(others) <= set(dir(namespace))
-    for name in ("matmul", "exp", "float32", "sum", "asarray"):
-        assert getattr(namespace, name) is getattr(own, name)
-    with pytest.raises(AttributeError):
-        _ = namespace.no_such_function
-    assert "actufunc" in repr(namespace)
-
-
-def test_array_namespace_of_nothing() -> None:
-    for arguments in ((), (None,), (1.5,), ("abc",)):
-        with pytest.raises(TypeError):
-            actufunc.array_namespace(*arguments)
+# A library that nobody knows.
 
 
 class Unknown:

@@ -34,7 +34,7 @@ x = np.linspace(-3, 3, 7)
 expected = 1 / (1 + np.exp(-(x - 1) / 2))
 assert np.allclose(calibrated(x, shift=1), expected, rtol=1e-15), calibrated(x)
 assert np.allclose(calibrated.grad(x, shift=1), expected * (1 - expected) / 2)
-assert "logistic((x - shift)/temperature)" in repr(calibrated)
+assert "logistic((x - shift)/temperature)" in calibrated.formula
 assert calibrated.__doc__ == "Sigmoid with a temperature."
 print("fine")
 """

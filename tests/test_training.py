@@ -128,10 +128,10 @@ class LSTM:
         by_state, by_cell = xp.matmul(g, w_out.T), 0.0
         for step in reversed(steps):
             let_in, keep, let_out = xp.unstack(step.gates)
-            by_cell = by_cell + xp.tanh.vjp(step.cell, by_state * let_out)
+            by_cell = by_cell + actufunc.tanh.vjp(step.cell, by_state * let_out)
             by_gates = xp.stack([by_cell * step.new, by_cell * step.before, by_state * step.squashed])
             by_gates = by_gates * xp.sigmoid.grad(step.z[:3, ...])
-            by_new = xp.tanh.vjp(step.z[3:, ...], xp.expand_dims(by_cell * let_in, axis=0))
+            by_new = actufunc.tanh.vjp(step.z[3:, ...], xp.expand_dims(by_cell * let_in, axis=0))
             by_z = xp.concat([by_gates, by_new])
             by_w = by_w + xp.matmul(step.inputs.T, by_z)
             by_b = by_b + xp.sum(by_z, axis=1, keepdims=True)
@@ -147,10 +147,10 @@ class LSTM:
         for row in xp.unstack(x, axis=1):
             inputs = xp.concat([row, state], axis=1)
             z = xp.matmul(inputs, w) + b
-            gates, new = xp.sigmoid(z[:3, ...]), xp.tanh(z[3, ...])
+            gates, new = xp.sigmoid(z[:3, ...]), actufunc.tanh(z[3, ...])
             let_in, keep, let_out = xp.unstack(gates)
             before, cell = cell, keep * cell + let_in * new
-            squashed = xp.tanh(cell)
+            squashed = actufunc.tanh(cell)
             state = let_out * squashed
             steps.append(_Step(inputs, z, gates, new, before, cell, squashed, state))
         return steps

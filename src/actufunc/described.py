@@ -26,6 +26,8 @@ _AXIS_KEYWORDS = {"axis": -1, "out": None, "where": True, "dtype": None}
 _REDUCING_KEYWORDS = {**_AXIS_KEYWORDS, "keepdims": False}
 _GATED_KEYWORDS = {"axis": -1, "out": None, "dtype": None}
 
+_LINE = 80  # characters of what stands for an activation in tables and at the prompt
+
 
 class Described:
     """What follows from the definition of an activation.
@@ -140,8 +142,8 @@ class Described:
         raise ValueError(f"target must be 'numba' or 'cuda', not {target!r}")
 
     def __repr__(self) -> str:
-        hyperparameters = ", ".join(self.definition.arguments)
-        return f"<activation {self.__name__}({hyperparameters}) = {self.formula}>"
+        text = f"<activation {self.__name__}({', '.join(self.definition.arguments)}) = {self.formula}>"
+        return text if len(text) <= _LINE else f"{text[: _LINE - len('...>')]}...>"
 
     @functools.cached_property
     def call_keywords(self) -> dict[str, Any]:

@@ -309,6 +309,8 @@ def softplus(x: Expression, beta: float | Expression = 1) -> Expression:
     Values for ``beta=1``: 0 at -inf, log(2) at -0 and +0, inf at +inf, NaN at NaN. Derivative:
     :math:`\sigma(\beta x)`.
 
+    Defaults elsewhere: ``threshold=20`` in torch.nn.functional, beyond which it is `x`.
+
     References
     ----------
     C. Dugas, Y. Bengio, F. Bélisle, C. Nadeau, R. Garcia, "Incorporating second-order functional knowledge for better

@@ -48,6 +48,8 @@ def softmax(x: Expression) -> Expression:
     Values: an element of -inf gets 0; a slice with NaN or +inf in it, or with nothing but -inf, is NaN.
     ``softmax.vjp(x, g)`` is :math:`y\,(g - \sum_j g_j y_j)`, without a Jacobian matrix.
 
+    Defaults elsewhere: ``axis=None`` in scipy.special and jax.scipy.special.
+
     References
     ----------
     J. S. Bridle, "Probabilistic interpretation of feedforward classification network outputs", in Neurocomputing, 1990.
@@ -98,6 +100,8 @@ def log_softmax(x: Expression) -> Expression:
     -----
     Values: an element of -inf gets -inf; a slice with NaN or +inf in it, or with nothing but -inf, is NaN.
     ``log_softmax.vjp(x, g)`` is :math:`g - \operatorname{softmax}(x) \sum_j g_j`.
+
+    Defaults elsewhere: ``axis=None`` in scipy.special and jax.scipy.special.
 
     References
     ----------
@@ -200,6 +204,9 @@ def logsumexp(x: Expression) -> Expression:
     -----
     Values: -inf for nothing but -inf (or nothing at all), inf for a slice with inf in it, NaN with NaN.
     ``logsumexp.vjp(x, g)`` takes a cotangent of the shape of the result, and is :math:`g\,\operatorname{softmax}(x)`.
+
+    Defaults elsewhere: ``axis=None`` in scipy.special, jax.nn, jax.scipy.special and keras.ops; all axes and
+    ``keepdims=1`` in onnx.
 
     References
     ----------

@@ -111,6 +111,8 @@ def hard_sigmoid(x: Expression) -> Expression:
     Values: 0 at -inf, 1/2 at -0 and +0, 1 at +inf, NaN at NaN. Derivative: 1/6 between -3 and 3, 0 elsewhere, also at
     -3 and 3.
 
+    Defaults elsewhere: ``alpha=0.2``, the slope, in onnx.
+
     References
     ----------
     M. Courbariaux, Y. Bengio, J.-P. David, "BinaryConnect: training deep neural networks with binary weights during

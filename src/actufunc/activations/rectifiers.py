@@ -148,6 +148,8 @@ def leaky_relu(x: Expression, negative_slope: float | Expression = 0.01) -> Expr
     Values: -inf at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative: the slope up to and at zero, 1
     beyond.
 
+    Defaults elsewhere: ``negative_slope=0.2`` in keras.activations and keras.ops.
+
     References
     ----------
     A. L. Maas, A. Y. Hannun, A. Y. Ng, "Rectifier nonlinearities improve neural network acoustic models", ICML 2013.

@@ -119,6 +119,8 @@ def gelu(x: Expression, approximate: str = "none") -> Expression:
     Values: -0 at -inf, which is the limit, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative:
     :math:`\Phi(x) + x\,\varphi(x)`.
 
+    Defaults elsewhere: ``approximate=True``, which is ``"tanh"``, in jax.nn and keras.ops.
+
     References
     ----------
     D. Hendrycks, K. Gimpel, "Gaussian error linear units (GELUs)", 2016.

@@ -12,6 +12,7 @@ import numpy as np
 from actufunc.plans import Plan
 from actufunc.protocol import Call, owner
 
+from .mixed import takes_numpy
 from .native import find
 from .operations import as_array, compute, covers, dtype_name, working_dtype
 from .rules import as_python, call_keeps_integers, scalars_of, shapes_of
@@ -26,8 +27,7 @@ def evaluate(call: Call) -> Any:
     for keyword in ("out", "casting", "order", "subok"):
         if call.keywords.get(keyword) is not None:
             raise TypeError(f"{name} takes {keyword}= with NumPy arrays only; leave it away for {_library(call)}")
-    operands = {key: value.item() if isinstance(value, np.generic) else value for key, value in call.operands.items()}
-    operands = {key: int(value) if isinstance(value, bool) else value for key, value in operands.items()}
+    operands = {key: _plain(call, key, value) for key, value in call.operands.items()}
     for key, value in operands.items():
         if not _is_number(value) and not compat.is_array_api_obj(value):
             raise TypeError(f"{name} got {type(value).__name__} for {key} beside an array of {_library(call)}")
@@ -37,6 +37,19 @@ def evaluate(call: Call) -> Any:
         _check_devices(name, arrays)
     computed = _Namespace(xp, call, operands)
     return computed.result()
+
+
+def _plain(call: Call, key: str, value: Any) -> Any:
+    """Return a scalar as a Python number, which never promotes, or as the library has NumPy's beside its arrays."""
+    if isinstance(value, np.generic):
+        if key in call.definition.arrays and takes_numpy(xp := compat.array_namespace(*_owned(call))):
+            return xp.asarray(value)
+        value = value.item()
+    return int(value) if isinstance(value, bool) else value
+
+
+def _owned(call: Call) -> list[Any]:
+    return [value for value in call.values() if owner(value) is not None]
 
 
 def _is_number(value: object) -> bool:
@@ -49,12 +62,13 @@ def _is_symbolic(value: object) -> bool:
 
 
 def _library(call: Call) -> str:
-    return next(name for value in call.values() if (name := owner(value)) is not None)
+    return str(owner(_owned(call)[0]))
 
 
 def _check_devices(name: str, arrays: list[Any]) -> None:
-    # What is being traced by jax.jit has none.
-    devices = {str(device) for array in arrays if (device := compat.device(array)) is not None}
+    # What is being traced by jax.jit has none, and what JAX has not committed to one it brings to the others.
+    found = [(compat.device(array), array) for array in arrays]
+    devices = {str(device) for device, array in found if device is not None and getattr(array, "committed", True)}
     if len(devices) > 1:
         raise TypeError(f"{name} got arrays on {' and '.join(sorted(devices))}; move them to one device first")
 
@@ -67,7 +81,7 @@ class _Namespace:
         self.name = call.definition.name
         self.operands = self._as_floats(operands)
         self.like = self.operands["x"]  # what constants are made like
-        self.shapes = shapes_of(call, self.operands["x"].shape)
+        self.shapes = shapes_of(call, tuple(self.operands["x"].shape))
         self.axis = self.shapes.axes[0] if len(self.shapes.axes) == 1 else self.shapes.axes
 
     def _as_floats(self, operands: dict[str, Any]) -> dict[str, Any]:
@@ -87,16 +101,20 @@ class _Namespace:
         if asked is not None and not xp.isdtype(dtype, "real floating"):
             raise TypeError(f"{self.name} can be asked for a real floating dtype only, not for {dtype}")
         self.dtype = dtype
-        if "x" not in arrays:  # a Python scalar beside an array of hyperparameters
+        if numbers := [key for key in self.call.definition.arrays if key not in arrays]:  # beside another array
             like = next(iter(arrays.values()))
-            arrays["x"] = xp.asarray(operands["x"], dtype=dtype, device=compat.device(like))
-            operands = operands | {"x": arrays["x"]}
+            arrays |= {key: as_array(xp, operands[key], like, dtype) for key in numbers}
+            operands = operands | {key: arrays[key] for key in numbers}
         return {key: xp.astype(value, dtype, copy=False) if key in arrays else value for key, value in operands.items()}
 
     def _keeps_integers(self, operands: dict[str, Any], dtype: Any) -> bool:
         if not self.xp.isdtype(dtype, "integral") or any(map(_is_symbolic, operands.values())):
             return False
-        return call_keeps_integers(self.call, np.dtype(dtype_name(dtype)))
+        kept, numbers = np.dtype(dtype_name(dtype)), [operands[key] for key in self.call.definition.arrays]
+        limits = np.iinfo(kept)
+        if not all(isinstance(n, int) and limits.min <= n <= limits.max for n in numbers if _is_number(n)):
+            return False
+        return call_keeps_integers(self.call, kept)
 
     def result(self) -> Any:
         """Compute."""
@@ -104,9 +122,8 @@ class _Namespace:
         operands = self.operands
         if self.call.definition.over_axis and (0 in operands["x"].shape or operands["x"].ndim == 0):
             return self._without_axis()
-        for key in self.call.definition.of_rows:
-            rows = xp.broadcast_to(operands[key], self.shapes.given)
-            operands = operands | {key: xp.reshape(rows, self.shapes.kept)}
+        if self.call.definition.over_axis and (beside := self.call.definition.arrays[1:]):
+            operands = operands | {key: self._beside_x(key, operands[key]) for key in beside}
         if mask is not True:
             if not self.call.definition.over_axis:
                 raise TypeError(f"{self.name} takes where= with NumPy arrays only; use xp.where on its result")
@@ -131,6 +148,17 @@ class _Namespace:
             return result
         self.like = result
         return xp.where(mask, result, self._constant(value_left_out(self.call)))
+
+    def _beside_x(self, key: str, array: Any) -> Any:
+        """Bring a cotangent to the shape of x; what has one element for each row keeps the axes, of length one."""
+        of_row = key in self.call.definition.of_rows
+        given, what = (self.shapes.given, "the result") if of_row else (self.shapes.of_x, "x")
+        shape = tuple(array.shape)
+        if shape != given:
+            if not covers(given, shape):
+                raise ValueError(f"{self.name} cannot broadcast {key} of shape {shape} to that of {what}, {given}")
+            array = self.xp.broadcast_to(array, given)
+        return self.xp.reshape(array, self.shapes.kept) if of_row else array
 
     def _without_axis(self) -> Any:
         """Reduce over the axis of an empty array, or over that which a 0-d array lacks."""

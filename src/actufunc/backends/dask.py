@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .rules import is_scalar, result_dtype, shapes_of
+import numpy as np
+
+from .rules import broadcast_to_x, is_scalar, result_dtype, shapes_of
 
 if TYPE_CHECKING:
     from actufunc.protocol import Call
@@ -17,15 +19,18 @@ def evaluate(call: Call) -> Any:
     name, keywords = call.definition.name, dict(call.keywords)
     if refused := [k for k in ("out", "casting", "order", "subok") if keywords.get(k) is not None]:
         raise TypeError(f"{name} takes {refused[0]}= with NumPy arrays only; leave it away for dask")
-    arrays = {key: value for key, value in call.operands.items() if not is_scalar(value)}
-    for key, value in arrays.items():
-        if not isinstance(value, da.Array):
-            raise TypeError(f"{name} got {type(value).__name__} for {key} beside a dask array; convert it first")
     scalars = {key: value for key, value in call.operands.items() if is_scalar(value)}
+    positional = {key: np.asarray(scalars.pop(key)) for key in call.definition.arrays if key in scalars}
+    arrays = {key: positional.get(key, value) for key, value in call.operands.items() if key not in scalars}
+    for key, value in arrays.items():
+        if key not in positional and not isinstance(value, da.Array):
+            raise TypeError(f"{name} got {type(value).__name__} for {key} beside a dask array; convert it first")
     dtype = result_dtype(call, arrays)
-    if "x" not in arrays:
-        arrays = {"x": da.asarray(scalars.pop("x"), dtype=dtype), **arrays}
+    arrays |= {key: da.asarray(call.operands[key], dtype=dtype) for key in positional}
     shapes, of_rows = shapes_of(call, arrays["x"].shape), call.definition.of_rows
+    if call.definition.over_axis:
+        beside = [key for key in call.definition.arrays if key not in of_rows]
+        arrays |= {key: broadcast_to_x(call.definition, key, arrays[key], shapes, da.broadcast_to) for key in beside}
     alike = [key for key in arrays if key not in of_rows]
     arrays |= dict(zip(alike, da.broadcast_arrays(*(arrays[key] for key in alike)), strict=True))
     if call.definition.over_axis:

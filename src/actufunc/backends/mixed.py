@@ -1,0 +1,79 @@
+"""NumPy arrays beside those of another library: taken where functions of that library take them.
+
+JAX's and dask's do. CuPy's refuse, and so do those of array-api-strict and of torch: ``tensor * array`` is NumPy's
+doing there, which converts the tensor, and fails as soon as that requires a gradient.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from array_api_compat import array_namespace
+
+if TYPE_CHECKING:
+    from actufunc.protocol import Call
+
+
+def of_one_library(call: Call, owners: dict[str, Any]) -> Call:
+    """Return a call with arrays of several libraries as one of a single library.
+
+    Parameters
+    ----------
+    call : Call
+        What is called.
+    owners : dict
+        An array of each library, by its name.
+
+    Returns
+    -------
+    Call
+        Another one: what served it does not serve calls with arrays of the same types.
+
+    Raises
+    ------
+    TypeError
+        If these libraries do not go together.
+    """
+    name = call.definition.name
+    if (array := _beside_numpy(owners)) is None or call.out is not None or _has_masked(call):
+        names = " and ".join(sorted(owners))
+        how = " (cupy.asarray brings one to the GPU, .get() back)" if owners.keys() == {"numpy", "cupy"} else ""
+        raise TypeError(f"{name} got arrays of {names}; convert them to one library first{how}")
+    asarray = array_namespace(array).asarray
+
+    def converted(key: str, value: Any) -> Any:
+        if not isinstance(value, np.ndarray):
+            return value
+        try:
+            return asarray(value.astype(value.dtype.newbyteorder("="), copy=False))
+        except (TypeError, ValueError, NotImplementedError) as error:
+            library = next(iter(owners.keys() - {"numpy"}))
+            raise TypeError(f"{name} got {value.dtype} for {key}, which {library} does not take") from error
+
+    operands = {key: converted(key, value) for key, value in call.operands.items()}
+    keywords = {key: converted(key, value) for key, value in call.keywords.items()}
+    return dataclasses.replace(call, operands=operands, keywords=keywords)
+
+
+def _beside_numpy(owners: dict[str, Any]) -> Any:
+    """Return an array of the one library that is not NumPy, if its functions take NumPy's arrays."""
+    others = [array for name, array in owners.items() if name != "numpy"]
+    return others[0] if len(others) == 1 and takes_numpy(array_namespace(others[0])) else None
+
+
+def _has_masked(call: Call) -> bool:
+    """Tell whether a mask would be lost."""
+    return any(isinstance(value, np.ma.MaskedArray) for value in call.values())
+
+
+@functools.cache
+def takes_numpy(xp: Any) -> bool:
+    """Tell whether functions of a namespace take NumPy's arrays beside its own."""
+    try:
+        own = xp.ones(1)
+        return type(xp.multiply(own, np.ones(1, np.float32))) is type(own)
+    except Exception:  # noqa: BLE001  # whatever it raises, it does not
+        return False
