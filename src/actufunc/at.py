@@ -29,13 +29,14 @@ def apply_at(function: Any, a: np.ndarray[Any, Any], indices: Any, others: dict[
             scalars[key] = value
         else:
             arrays[key] = _spread(definition.name, key, value, places.shape)
-    fewer = -times[often]
-    for turn in range(times.max(initial=1)):
-        number = np.searchsorted(fewer, -turn)
-        now = by_element[starts[often[:number]] + turn]
-        given = {**scalars, **{key: value[now] for key, value in arrays.items()}}
+    numbers = np.searchsorted(-times[often], -np.arange(times.max(initial=1)))
+    for turn, number in enumerate(numbers.tolist()):
+        part, given = values[:number], dict(scalars)
+        if arrays:
+            now = by_element[starts[often[:number]] + turn]
+            given.update((key, value[now]) for key, value in arrays.items())
         positional = [given.pop(key) for key in definition.arrays[1:]]
-        function(values[:number], *positional, **given, out=values[:number])
+        function(part, *positional, **given, out=part)
     of_element, result = np.empty_like(values), np.empty(places.size, a.dtype)
     of_element[often] = values
     result[by_element] = np.repeat(of_element, times)
