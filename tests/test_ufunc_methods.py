@@ -401,9 +401,9 @@ def test_opting_out_wins(ours: Any, numpys: Any) -> None:
         ((out, *others), {}),
         ((X, *others), {"out": out}),
         ((X, *others), {"out": (out,)}),
-        ((X, *others), {"where": out}),
+        ((X, *others), {"where": out, "out": None}),
         ((over, *others), {"out": out}),
-        ((over, *others), {"where": out}),
+        ((over, *others), {"where": out, "out": None}),
         ((out, *others), {"out": over}),
         *([((over, out), {}), ((out, over), {}), ((X, out), {})] if others else []),
     ]
