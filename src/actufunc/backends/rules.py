@@ -91,7 +91,7 @@ def result_dtype(call: Call, arrays: Mapping[str, Any]) -> np.dtype[Any]:
     given = call.operands
     common = np.result_type(*(given[k] if type(given[k]) in _PYTHON else a.dtype for k, a in arrays.items()))
     asked = call.keywords.get("dtype")
-    dtype = common if asked is None else np.dtype(asked)
+    dtype = common if asked is None else asked_dtype(name, asked)
     if dtype.kind in "iu" and not call_keeps_integers(call, dtype):
         if asked is not None:
             raise TypeError(f"{name} has no integer results; ask for dtype float16, bfloat16, float32 or float64")
@@ -101,6 +101,14 @@ def result_dtype(call: Call, arrays: Mapping[str, Any]) -> np.dtype[Any]:
     if dtype.kind == "b" or working_dtype(dtype) is None:
         raise unsupported(name, dtype, "dtype")
     return dtype if dtype.isnative else dtype.newbyteorder("=")
+
+
+def asked_dtype(name: str, asked: Any) -> np.dtype[Any]:
+    """Return what a call gives as ``dtype=``: results are native, so that no other byte order can be asked for."""
+    dtype: np.dtype[Any] = np.dtype(asked)
+    if not dtype.isnative:
+        raise TypeError(f"{name} takes a dtype without a byte order, not {dtype.str!r}; ask for {dtype.name!r}")
+    return dtype
 
 
 def keeps_integers(expression: Expression) -> bool:
@@ -115,7 +123,11 @@ def keeps_integers(expression: Expression) -> bool:
 
 def call_keeps_integers(call: Call, dtype: np.dtype[Any]) -> bool:
     """Tell whether a formula is exact on integers of a dtype, which must hold its constants."""
-    expression = call.specialised({key: as_python(value) for key, value in scalars_of(call).items()})
+    return holds_integers(call.specialised({key: as_python(v) for key, v in scalars_of(call).items()}), dtype)
+
+
+def holds_integers(expression: Expression, dtype: np.dtype[Any]) -> bool:
+    """Tell the same of a formula with its scalar hyperparameters put in."""
     limits = np.iinfo(dtype)
     return keeps_integers(expression) and all(
         limits.min <= node.value <= limits.max for node in expression.nodes() if node.operation == "constant"

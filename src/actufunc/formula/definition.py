@@ -212,7 +212,8 @@ def define(
 
 
 RESERVED = frozenset(
-    {"out", "where", "dtype", "casting", "order", "subok", "axis", "keepdims", "g", "gate", "wrt", "self"}
+    {"out", "where", "dtype", "casting", "order", "subok", "signature", "sig", "axis", "keepdims", "g", "gate", "wrt"}
+    | {"self"}
 )
 
 
