@@ -182,8 +182,10 @@ class _Site:
 def _lower(context: Any, builder: Any, signature: Any, values: Any) -> Any:
     """Emit a call."""
     (recvr, *kinds), (_, *values) = signature.args, values
-    site = _Site(recvr.activation, kinds, {})
-    given = dict(zip(site.names, zip(values, kinds, strict=True), strict=True))
+    definition, places = recvr.activation.definition, len(recvr.activation.positions.names)
+    names = (*definition.arguments, *definition.options)
+    site = _Site(recvr.activation, kinds[:places], dict(zip(names[places:], kinds[places:], strict=True)))
+    given = dict(zip(names, zip(values, kinds, strict=True), strict=True))
     arguments = [context.cast(builder, *given[name], kind) for name, kind in site.kinds.items()]
     compiled = site.compile_result()
     context.add_linking_libs([compiled.library])
