@@ -62,7 +62,7 @@ def elementwise(kernel: Elementwise | Halves, operands: Sequence[Array]) -> None
     kernel : Elementwise or Halves
         What to compute.
     operands : sequence of array
-        Inputs and, last, the output: contiguous, alike, and the output apart from the inputs in memory.
+        Inputs and, last, the output: contiguous, alike, and each input either the output or apart from it in memory.
     """
     kind, size = "costly" if kernel.is_costly else "cheap", operands[-1].nbytes
     flat = list(map(_flat, operands))
@@ -91,31 +91,6 @@ def elementwise_rows(kernel: Elementwise | Halves, operands: Sequence[Array]) ->
     threads = _threads("pool", "costly" if kernel.is_costly else "cheap", out.nbytes)
     pieces = _cut(len(out), math.ceil(len(out) / (threads * _PIECES)))
     share(lambda piece: kernel.serial(*(o[piece] for o in operands)), pieces, threads)
-
-
-def elementwise_in_place(kernel: Elementwise | Halves, operands: Sequence[Array]) -> None:
-    """Apply an elementwise kernel where an input may be the output.
-
-    Parameters
-    ----------
-    kernel : Elementwise or Halves
-        What to compute.
-    operands : sequence of array
-        Inputs and, last, the output: contiguous, alike, and each input either the output or apart from it.
-    """
-    *inputs, out = map(_flat, operands)
-    threads = _threads("pool", "costly" if kernel.is_costly else "cheap", out.nbytes)
-
-    def compute(piece: slice) -> None:
-        # LLVM's vectorised loop steps aside where input and output are the same memory, hence the detour.
-        scratch = np.empty(min(CHUNK, piece.stop - piece.start), out.dtype)
-        for start in range(piece.start, piece.stop, CHUNK):
-            part = slice(start, min(start + CHUNK, piece.stop))
-            result = scratch[: part.stop - part.start]
-            kernel.serial(*(i[part] for i in inputs), result)
-            out[part] = result
-
-    share(compute, _pieces(out.size, threads), threads)
 
 
 def over_axis(kernel: OverAxis, operands: Sequence[Array]) -> None:
