@@ -116,3 +116,8 @@ class Archive:
     def close(self) -> None:
         """Write the directory."""
         self._zip.close()
+
+    def abandon(self) -> None:
+        """Close it as it is, for what is left open complains when it is forgotten."""
+        with contextlib.suppress(Exception):
+            self._zip.close()

@@ -39,6 +39,9 @@ class Source(Protocol):
     def chunks(self) -> tuple[int, ...]:
         """Along each axis, the elements that are best read or written together."""
 
+    def is_contiguous(self, box: Box) -> bool:
+        """Tell whether a box is there without a copy."""
+
     def read(self, box: Box) -> Array:
         """Return a box of it."""
 
@@ -146,6 +149,9 @@ def compute(
     if axis is not None and math.prod(target.shape) > 0:  # an axis without elements may still be reduced
         shape = (*shape[:axis], max(1, shape[axis]), *shape[axis + 1 :])
     chunks = target.chunks if source.shape == target.shape and set(source.chunks) <= {1} else source.chunks
+    first = next(boxes(shape, axis, limit, source.fast, chunks), None)
+    if first is not None and not source.is_contiguous(first):
+        limit = max(1, limit // 2)  # copied, beside the map that it is copied from
     for box in boxes(shape, axis, limit, source.fast, chunks):
         x, place = _read(source, box), _place(function, axis, box, target)
         is_there = target.is_contiguous(place)

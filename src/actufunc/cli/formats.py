@@ -175,7 +175,11 @@ class _Npz(Output):
     def open(self) -> Iterator[None]:
         with super().open():
             self._archive = Archive(self._file, compressed=self._is_compressed)
-            yield
+            try:
+                yield
+            except BaseException:
+                self._archive.abandon()
+                raise
 
     def target(self, stack: contextlib.ExitStack, header: Header, given: Input) -> Target:  # noqa: ARG002
         self._member = stack.enter_context(scratch(self._folder))
