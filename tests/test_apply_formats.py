@@ -392,4 +392,4 @@ def test_memory_is_bounded_by_the_chunk(kind: str, name: str) -> None:
 
     need(kind)
     peak(20)  # fills the cache of compiled kernels
-    assert peak(35_000) - peak(10_000) < 5  # of 28 and 8 MB
+    assert peak(35_000) - peak(10_000) < 8  # of 28 and 8 MB, each of input and result

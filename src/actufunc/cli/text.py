@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": " "}
 KINDS = tuple(_SEPARATORS)
 _COMMENT = "#"
-_PER_CHARACTER = 32  # bytes of memory that it may take to read one, where lines are short
-_PER_NUMBER = 256  # and to write one number
+_PER_CHARACTER = 64  # bytes of memory that it may take to read one, where lines are short
+_PER_NUMBER = 512  # and to write one number
 _SHOWN = 30  # characters of a field that is no number
 
 
