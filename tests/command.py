@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 COMMAND = [sys.executable, "-m", "actufunc"]
 INTERRUPTED = 130
 TERMINATED = 143
+PEAK = """
+import os, re, sys
+from pathlib import Path
+from actufunc.cli import main
+os.fsync = lambda descriptor: None  # only for the speed of the test
+assert main(sys.argv[1:]) == 0
+# Unlike ru_maxrss it does not begin with what the parent had.
+print(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
 
 Array = np.ndarray[Any, Any]
 

@@ -5,22 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import re
-import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from command import COMMAND, INTERRUPTED, TERMINATED, Array, is_same, names, problem
+from command import Array, is_same, names, problem
 from conftest import ELEMENTWISE, Case, cases, representatives
 
 import actufunc
 from actufunc import catalogue
-from actufunc.cli import apply, blocks, files, main
+from actufunc.cli import files, main
 
 
 @pytest.fixture
@@ -339,87 +337,3 @@ def test_names_with_line_breaks(capsys: pytest.CaptureFixture[str]) -> None:
     problem(capsys, "apply", "re\nlu", "in.npy", "-o", "o.npy")
     problem(capsys, "apply", "relu", "in.npy", "-o", "a\nb/o\udcff.npy")
     problem(capsys, "apply", "elu", "in.npy", "-o", "o.npy", "--set", "al\npha=1")
-
-
-# Interruption and memory.
-
-
-@pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize(
-    ("exception", "status"),
-    [(KeyboardInterrupt(), INTERRUPTED), (apply._SignalInterrupt(signal.SIGTERM), TERMINATED)],
-    ids=["Ctrl-C", "SIGTERM"],
-)
-def test_interrupted_in_a_block(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, exception: BaseException, status: int
-) -> None:
-    calls = 0
-    read = blocks._read
-
-    def interrupted(*arguments: Any) -> Array:
-        nonlocal calls
-        calls += 1
-        if calls == 3:
-            assert any(name.startswith(".actufunc-") for name in names())
-            raise exception
-        return read(*arguments)
-
-    monkeypatch.setattr(blocks, "_read", interrupted)
-    assert main(["apply", "relu", "in.npy", "-o", "o.npy", "--chunk-mb", "0.001"]) == status
-    assert names() == ["in.npy"]
-    assert capsys.readouterr().err == "actufunc: interrupted\n"
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no signals between processes")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)])
-def test_killed_process_cleans_up(folder: Path, number: int, status: int) -> None:
-    np.save("in.npy", np.zeros((2000, 2000)))
-    # Of one column at a time, which takes minutes.
-    command = [*COMMAND, "apply", "softmax", "in.npy", "-o", "o.npy", "--axis", "0", "--chunk-mb", "0.001"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
-        end = time.monotonic() + 50
-        while not list(folder.glob(".actufunc-*")):
-            assert process.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.02)
-        process.send_signal(number)
-        _, err = process.communicate(timeout=30)
-    assert process.returncode == status
-    assert err == "actufunc: interrupted\n"
-    assert names(folder) == ["in.npy"]
-
-
-PEAK = """
-import os, re, sys
-from pathlib import Path
-from actufunc.cli import main
-os.fsync = lambda descriptor: None  # only for the speed of the test
-assert main(sys.argv[1:]) == 0
-# Unlike ru_maxrss it does not begin with what the parent had.
-print(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="counts resident memory as Linux does")
-@pytest.mark.parametrize(
-    ("name", "shape", "arguments"),
-    [
-        ("silu", (300, 1000, 125), []),
-        ("softmax", (300, 1000, 125), []),
-        ("softmax", (300, 250, 200), ["--axis", "0"]),
-        ("log_softmax", (3, 2500, 1000), ["--axis", "1"]),
-    ],
-    ids=["elementwise", "last axis", "first axis", "middle axis"],
-)
-@pytest.mark.usefixtures("folder")
-def test_memory_is_bounded_by_the_chunk(name: str, shape: tuple[int, ...], arguments: list[str]) -> None:
-    def peak(shape: tuple[int, ...]) -> float:
-        # Nothing but zeros, which take no space on the disk.
-        np.lib.format.open_memmap("x.npy", mode="w+", dtype="float64", shape=shape)
-        command = ["apply", name, "x.npy", "-o", "y.npy", "--force", "--chunk-mb", "8", *arguments]
-        out = subprocess.run([sys.executable, "-c", PEAK, *command], check=True, capture_output=True, text=True)  # noqa: S603
-        return int(out.stdout.split()[-1]) * 1024 / 1e6
-
-    small = tuple(min(n, 20) for n in shape)
-    peak(small)  # fills the cache of compiled kernels
-    assert peak(shape) - peak(small) < 8 + 4 + 4

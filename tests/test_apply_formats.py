@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from command import COMMAND, INTERRUPTED, TERMINATED, Array, is_same, names, problem
+from command import COMMAND, INTERRUPTED, PEAK, TERMINATED, Array, is_same, names, problem
 from conftest import cases, representatives
-from test_apply import PEAK
 
 import actufunc
 from actufunc.cli import archive, files, formats, main, npy, text
