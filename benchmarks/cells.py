@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import time
-import tracemalloc
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from libraries import Array, Call, Function, Library, Table, optional
-from measured import BASELINE, COPY, NO_PEERS, OURS
+from measured import BASELINE, COPY, OURS
 from peers import peers
 from settings import threads
 
@@ -22,9 +20,7 @@ from actufunc.catalogue import ACTIVATIONS, examples
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LARGE = 10**6  # from where on memory counts
-_ROUND = 1e-4  # seconds that one round takes at least
-_HOPELESS = 3  # a library that takes so many times as long as the fastest is timed once and not in turns
+LARGE = 10**6  # from where on memory counts
 _CHECKED = 10**5  # elements that are compared
 _TOLERANCES = {"float32": (1e-4, 1e-5), "float64": (1e-9, 1e-12)}
 
@@ -79,11 +75,21 @@ class Cell:
         """Rows of 100 or 1000 for a function with an axis, where the size allows."""
         if self.kind == "elementwise":
             return (self.size,)
-        row = max(min(self.size, 100 if self.size < _LARGE else 1000), 2)
+        row = max(min(self.size, 100 if self.size < LARGE else 1000), 2)
         return max(self.size // row, 1), row
 
+    @property
+    def nbytes(self) -> int:
+        """Size of the input."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    @property
+    def variant(self) -> str:
+        """All but the function, as in the names of the rows: ``float32-1e6-out``."""
+        return f"{self.dtype}-{self.size:.0e}-{self.output}".replace("e+0", "e")
+
     def __str__(self) -> str:
-        return f"{self.function}-{self.dtype}-{self.size:.0e}-{self.output}".replace("e+0", "e")
+        return f"{self.function}-{self.variant}"
 
 
 @dataclass(frozen=True)
@@ -98,10 +104,13 @@ class Selection:
         Who takes part beside us; None for all.
     peers_from : int
         Number of elements from which on they do; below it there are we and the baseline.
+    baselines : bool
+        Whether `np.exp` is timed beside one element, and a copy beside large arrays.
     turns, seconds, least_rounds : numbers
-        Plan of one library in one cell: turns, about how many seconds each, and its rounds however long they take.
+        Plan of the report for one library in one cell: turns, about how many seconds each, and its rounds however long
+        they take.
     memory : bool
-        Whether the extra memory of large calls is measured.
+        Whether the report has the extra memory of large calls.
     """
 
     sizes: tuple[int, ...]
@@ -109,6 +118,7 @@ class Selection:
     threads: tuple[int, ...] = (1,)
     peers: tuple[str, ...] | None = None
     peers_from: int = 1
+    baselines: bool = True
     turns: int = 4
     seconds: float = 0.02
     least_rounds: int = 2
@@ -124,9 +134,9 @@ class Selection:
         """Yield the names of those who take part in a cell."""
         for name, library in libraries().items():
             if name == BASELINE:
-                takes_part = cell.size == 1 and cell.keeps_shape
+                takes_part = self.baselines and cell.size == 1 and cell.keeps_shape
             elif name == COPY:
-                takes_part = cell.size >= _LARGE and cell.keeps_shape
+                takes_part = self.baselines and cell.size >= LARGE and cell.keeps_shape
             else:
                 is_chosen = self.peers is None or name in self.peers
                 takes_part = name == OURS or (is_chosen and cell.size >= self.peers_from)
@@ -135,6 +145,13 @@ class Selection:
 
 
 SELECTIONS = {
+    # What `pytest benchmarks` takes unless it is told otherwise: about a minute.
+    "main": Selection(
+        (10**4, 10**6),
+        ("sigmoid", "tanh", "softplus", "silu", "gelu", "mish", "relu", "leaky_relu", "softmax", "log_softmax"),
+        peers=("NumPy", "SciPy", "torch", "JAX", "ONNX Runtime", "numexpr"),
+        baselines=False,
+    ),
     "full": Selection((1, 100, 10**4, 10**6, 10**7)),
     "quick": Selection((1, 10**4, 10**6), turns=3, seconds=0.005, least_rounds=3),
     # What benchmarks/results/cpu.md shows.
@@ -165,6 +182,11 @@ def libraries() -> dict[str, Library]:
     return found
 
 
+def short_name(library: str) -> str:
+    """Return the name of a library in the names of rows: ``onnxruntime``."""
+    return library.replace(" ", "").lower()
+
+
 @lru_cache(maxsize=2)
 def _numbers(size: int) -> Array:
     return 4 * np.random.default_rng(0).standard_normal(size)
@@ -178,86 +200,46 @@ def _data(function: str, dtype: str, shape: tuple[int, ...]) -> Array:
     return x.reshape(shape).astype(dtype)
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A call of one library, compiled and checked.
-
-    Attributes
-    ----------
-    call : Call
-        What is timed.
-    iterations : int
-        How often in one round, so that a round is long beside the resolution of the clock.
-    seconds : float
-        About what one round takes.
-    at_work : float
-        Time of all threads over that of the clock.
-    memory : float or None
-        Largest extra memory during the call, as a multiple of the input; None if it was not or cannot be measured.
-    """
-
-    call: Call
-    iterations: int
-    seconds: float
-    at_work: float
-    memory: float | None
-
-    @property
-    def pace(self) -> float:
-        """Seconds of one call."""
-        return self.seconds / self.iterations
-
-
 @lru_cache(maxsize=1)
-def prepare(cell: Cell, selection: Selection) -> dict[str, Prepared]:
-    """Warm up every library of a cell and check that all agree.
+def _arrays(cell: Cell) -> tuple[Array, Array, Array | None]:
+    """Return the arrays that all libraries of a cell share: input, our result, and output if it is given."""
+    x = _data(cell.function, cell.dtype, cell.shape)
+    expected = np.asarray(FUNCTIONS[cell.function](x))
+    return x, expected, None if cell.output == "fresh" else np.empty_like(expected)
+
+
+def prepare(cell: Cell, name: str) -> Call | None:
+    """Compile and warm up a call of one library, and check that its result is ours.
 
     Parameters
     ----------
     cell : Cell
-        Which one. The last is kept, for its libraries are timed in turns.
-    selection : Selection
-        What it is part of.
+        Which one. The arrays of the last are kept.
+    name : str
+        Of the library.
 
     Returns
     -------
-    dict
-        By name of the library, without those that have no kernel for the dtype.
+    Call or None
+        None if the library has no kernel for the dtype.
 
     Raises
     ------
     AssertionError
-        If a peer disagrees with ours.
+        If it disagrees with ours.
     """
-    x = _data(cell.function, cell.dtype, cell.shape)
-    expected = np.asarray(FUNCTIONS[cell.function](x))
-    out = None if cell.output == "fresh" else np.empty_like(expected)
-    prepared = {}
-    for name in selection.libraries(cell):
-        library = libraries()[name]
-        call = library.call(cell.function, x, out)
-        if call is None:
-            continue
-        if out is not None:
-            out.fill(np.nan)
-        returned = call()
-        if name not in (BASELINE, COPY):
-            # ONNX Runtime returns a list of one.
-            result = np.asarray(returned).reshape(expected.shape) if out is None else out
-            _check(result, expected, f"{name} differs from {OURS} in {cell}")
-            del result
-        del returned
-        is_measured = selection.memory and library.traced and cell.size >= _LARGE
-        memory = peak(call) / x.nbytes if is_measured else None
-        prepared[name] = Prepared(call, *_calibrate(call), memory)
-    return prepared
-
-
-def is_hopeless(name: str, prepared: dict[str, Prepared]) -> bool:
-    """Tell whether a library takes so long that nothing depends on how long exactly."""
-    if name in NO_PEERS:
-        return False
-    return prepared[name].pace > _HOPELESS * min(prepared[each].pace for each in prepared.keys() - {BASELINE, COPY})
+    x, expected, out = _arrays(cell)
+    call = libraries()[name].call(cell.function, x, out)
+    if call is None:
+        return None
+    if out is not None:
+        out.fill(np.nan)
+    returned = call()
+    if name not in (BASELINE, COPY):
+        # ONNX Runtime returns a list of one.
+        result = np.asarray(returned).reshape(expected.shape) if out is None else out
+        _check(result, expected, f"{name} differs from {OURS} in {cell}")
+    return call
 
 
 def _check(result: Array, expected: Array, message: str) -> None:
@@ -265,27 +247,3 @@ def _check(result: Array, expected: Array, message: str) -> None:
     relative, absolute_ = _TOLERANCES[str(expected.dtype)]
     some = slice(None, None, expected.size // _CHECKED | 1)  # odd, so that it meets vector bodies at all lanes
     np.testing.assert_allclose(result.ravel()[some], expected.ravel()[some], relative, absolute_, err_msg=message)
-
-
-def peak(call: Call) -> int:
-    """Return the largest number of bytes that NumPy holds during a call beyond what it held before."""
-    tracemalloc.start()
-    try:
-        result = call()  # lives until the peak is read
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        del result
-        tracemalloc.stop()
-
-
-def _calibrate(call: Any) -> tuple[int, float, float]:
-    """Return the number of calls for one round, its duration, and how many threads were at work in it."""
-    iterations = 1
-    while True:
-        start, worked = time.perf_counter(), time.process_time()
-        for _ in range(iterations):
-            call()
-        seconds = time.perf_counter() - start
-        if seconds >= _ROUND:
-            return iterations, seconds, (time.process_time() - worked) / seconds
-        iterations *= 2

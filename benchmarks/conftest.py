@@ -6,35 +6,45 @@ has read this file. `report.py` has set them by then; by hand it is one thread.
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pytest
 from settings import environment, threads
 
-if TYPE_CHECKING:
-    import pytest
-
 os.environ |= environment(threads())
-
-_DISTRIBUTIONS = ("actufunc", "numpy", "numba", "scipy", "torch", "jax", "onnxruntime", "numexpr")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--selection``."""
-    parser.addoption("--selection", default="full", help="which cells: a name in SELECTIONS of cells.py")
+    parser.addoption(
+        "--selection", default="main", help="cells to time: main (about a minute, the default), quick, cpu or full"
+    )
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Refuse a selection that there is not."""
+    from cells import SELECTIONS  # noqa: PLC0415 -- imports all libraries
+
+    name = session.config.getoption("selection")
+    if name not in SELECTIONS:
+        raise pytest.UsageError(f"--selection takes {', '.join(SELECTIONS)}, not {name}")
+
+
+def pytest_pycollect_makeitem(collector: pytest.Module, name: str, obj: object) -> list[pytest.Item] | None:
+    """Leave out functions of which the selection has no cell."""
+    if getattr(obj, "__test__", None) is not True:
+        return None
+    from cells import SELECTIONS  # noqa: PLC0415 -- imports all libraries
+
+    return None if name in SELECTIONS[collector.config.getoption("selection")].functions else []
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:  # noqa: ARG001
     """Note in the report which libraries there are, and how ours sees the machine."""
-    from actufunc.cli import machine  # noqa: PLC0415 -- imports NumPy
+    from libraries import versions  # noqa: PLC0415 -- imports NumPy
 
-    machine_info["libraries"] = {name: version for name in _DISTRIBUTIONS if (version := _version(name))}
+    from actufunc.cli import machine  # noqa: PLC0415
+
+    machine_info["libraries"] = versions()
     machine_info |= {"vectors": machine.processor(), "threads": machine.threads()}
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None

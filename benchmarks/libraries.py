@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import importlib.metadata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from settings import threads
+
+_DISTRIBUTIONS = ("actufunc", "numpy", "numba", "scipy", "torch", "jax", "onnxruntime", "numexpr")
 
 Array = np.ndarray[Any, Any]
 Function = Callable[..., Any]
@@ -67,6 +71,15 @@ def optional(name: str) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError:
         return None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that are installed."""
+    found = {}
+    for name in _DISTRIBUTIONS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 class Models:

@@ -108,20 +108,6 @@ class Measured:
         text = f'{{"machine": {machine},\n"errors": {errors},\n"rows": [\n{rows}\n]}}\n'
         file.write_text(text, encoding="utf-8")
 
-    def add(self, benchmarks: Iterable[dict[str, Any]]) -> None:
-        """Take over what pytest-benchmark has written in one process."""
-        rows: dict[str, Row] = {}
-        for benchmark in benchmarks:
-            info = benchmark["extra_info"]
-            cell = {name: info[name] for name in ("function", "dtype", "size", "output", "threads")}
-            row = rows.setdefault(benchmark["group"], Row(**cell))
-            library, time = info["library"], benchmark["stats"]["min"] / row.size * 1e9
-            row.times[library] = min(time, row.times.get(library, math.inf))
-            row.at_work[library] = max(info["at_work"], row.at_work.get(library, 0))
-            if info["memory"] is not None:
-                row.memory[library] = info["memory"]
-        self.rows += [row for row in rows.values() if OURS in row.times]
-
     @property
     def compared(self) -> list[Row]:
         """The cells that a peer takes part in."""

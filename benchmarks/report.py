@@ -1,6 +1,6 @@
 """Run the benchmarks and tell where we stand.
 
-``python benchmarks/report.py [--quick]`` times every cell (see `test_speed.py`) and prints the nanoseconds per element
+``python benchmarks/report.py [--quick]`` times every cell (see `turns.py`) and prints the nanoseconds per element
 of all libraries and how many times as fast as the fastest peer we are (above 1 is a win), then the overhead of a call,
 extra memory, geometric means and the losses. ``--cpu`` measures what `benchmarks/results` shows and writes it there:
 `cpu.md`, its chart `cpu.png`, and the figures in `cpu.json`. With ``--from FILE`` both tell again what is kept in a
@@ -10,8 +10,6 @@ file, and measure nothing.
 from __future__ import annotations
 
 import argparse
-import datetime as dt
-import json
 import os
 import subprocess
 import sys
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 RESULTS = Path(__file__).parent / "results"
-_NONE_COLLECTED = 5  # pytest's exit status
 _WIDTH = 180  # where the output is no terminal
 
 
@@ -48,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: that of pytest, which is not 0 if a library disagreed with ours.
+        Exit status: not 0 if a library disagreed with ours, or no cell matches.
     """
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     kind = parser.add_mutually_exclusive_group()
@@ -80,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(name: str, expression: str | None) -> tuple[int, Measured]:
-    """Run pytest once for each number of threads; return its exit status and what was measured.
+    """Time a selection in one process for each number of threads; return the exit status and what was measured.
 
     Parameters
     ----------
@@ -94,14 +91,14 @@ def measure(name: str, expression: str | None) -> tuple[int, Measured]:
     status, measured = 0, Measured()
     for threads in SELECTIONS[name].threads:
         with tempfile.TemporaryDirectory() as directory:
-            file = Path(directory) / "speed.json"
+            file = Path(directory) / "turns.json"
             found = _run(file, name, threads, expression)
             status = status or found
-            if not file.exists() or not file.stat().st_size:
+            if not file.exists():
                 return status, measured
-            result = json.loads(file.read_text(encoding="utf-8"))
-        measured.add(result["benchmarks"])
-        measured.machine = _machine(result["machine_info"])
+            part = Measured.load(file)
+        measured.rows += part.rows
+        measured.machine = part.machine
     if name == "cpu":
         from peer_errors import peer_errors  # noqa: PLC0415 -- imports all libraries
 
@@ -110,42 +107,9 @@ def measure(name: str, expression: str | None) -> tuple[int, Measured]:
 
 
 def _run(file: Path, selection: str, threads: int, expression: str | None) -> int:
-    here = Path(__file__).parent
-    # The options of the tests are not for benchmarks, least of all that they run side by side.
-    command = [sys.executable, "-m", "pytest", str(here / "test_speed.py"), "-o", "addopts=", "-p", "no:cacheprovider"]
-    command += ["-q", "-rfE", "--tb=short", f"--selection={selection}"]
-    command += ["-W", "ignore:Benchmark fixture was not used"]  # by a test that has failed before
-    command += ["--benchmark-only", "--benchmark-quiet", "--benchmark-disable-gc", f"--benchmark-json={file}"]
+    command = [sys.executable, str(Path(__file__).with_name("turns.py")), selection, str(file)]
     command += ["-k", expression] if expression else []
-    variables = os.environ | environment(threads)
-    status = subprocess.run(command, cwd=here.parent, env=variables, stdout=sys.stderr, check=False).returncode  # noqa: S603
-    if status == _NONE_COLLECTED:
-        sys.stderr.write("no cell matches\n")
-    return status
-
-
-def _machine(found: dict[str, Any]) -> dict[str, str]:
-    """Return what pytest-benchmark and the system tell of this machine, in words."""
-    caches = dict(_caches(Path("/sys/devices/system/cpu/cpu0/cache")))
-    return {
-        "Processor": found["cpu"].get("brand_raw", found["machine"]),
-        "Vectors": found["vectors"],
-        "Cores": str(found["cpu"].get("count", os.cpu_count())),
-        **({"Caches": ", ".join(f"{level} {size}" for level, size in caches.items())} if caches else {}),
-        "System": f"{found['system']} {found['release'].partition('-')[0]}",
-        "Python": found["python_version"],
-        "Libraries": ", ".join(f"{name} {version}" for name, version in found["libraries"].items()),
-        "Threads of ours": found["threads"],
-        "Date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
-    }
-
-
-def _caches(folder: Path) -> Iterable[tuple[str, str]]:
-    """Yield the caches that Linux knows of the first core, but for that of instructions."""
-    for index in sorted(folder.glob("index*")):
-        level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
-        if kind != "Instruction":
-            yield f"L{level}", size.replace("K", " KiB")
+    return subprocess.run(command, env=os.environ | environment(threads), check=False).returncode  # noqa: S603
 
 
 def _print(measured: Measured) -> None:

@@ -1,62 +1,57 @@
 """Speed beside the peers, by pytest-benchmark.
 
-A cell is a function, a dtype, a size and whether the output is given. pytest-benchmark times one library after the
-other, and a machine changes its pace in between. So the libraries of a cell are timed in several turns, each library
-for a few hundredths of a second per turn, on the same array: all of them see the same seconds, and `report.py` takes
-the shortest time over all turns. Who is far behind has one turn. Before the first turn each library is warmed up,
-compiled and checked against ours.
+``python -m pytest benchmarks --benchmark-only`` times each library in each cell of a selection: a function, a dtype, a
+size, and a result that is new or written to a given array. A row is called ``sigmoid[float32-1e6-out-torch]``, and the
+rows of one cell are one group, hence one table. Every library is warmed up, compiled and checked against ours before.
+
+pytest-benchmark times one library after the other, and a machine changes its pace in between. `report.py` lets the
+libraries of a cell take turns instead (see `turns.py`).
 """
 
 from __future__ import annotations
 
-import math
-from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
-from cells import SELECTIONS, Cell, Selection, is_hopeless, prepare
+from cells import FUNCTIONS, SELECTIONS, Cell, prepare, short_name
 from settings import threads
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pytest_benchmark.fixture import BenchmarkFixture
 
 
-_WRONG: set[Cell] = set()  # those in which a library cannot be called, or differs from ours
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Within a cell, all libraries have their first turn, then all their second."""
+    """Make a row of each library in each cell of a function."""
     selection = SELECTIONS[metafunc.config.getoption("selection")]
-    cases = [
-        pytest.param(selection, cell, turn, library, id=f"{cell}-{turn}-{library}")
+    rows = [
+        pytest.param(
+            cell,
+            library,
+            id=f"{cell.variant}-{short_name(library)}",
+            marks=pytest.mark.benchmark(group=str(cell)),
+        )
         for cell in selection.cells()
-        for turn, library in product(range(selection.turns), list(selection.libraries(cell)))
+        if cell.function == metafunc.definition.originalname
+        for library in selection.libraries(cell)
     ]
-    metafunc.parametrize(("selection", "cell", "turn", "library"), cases)
+    metafunc.parametrize(("cell", "library"), rows)
 
 
-def test_speed(selection: Selection, cell: Cell, turn: int, library: str, benchmark: BenchmarkFixture) -> None:
-    """Time one library for one turn."""
-    if cell in _WRONG:
-        pytest.skip("the cell has failed already")
-    try:
-        prepared = prepare(cell, selection)
-    except Exception:
-        _WRONG.add(cell)
-        raise
-    if library not in prepared:
-        pytest.skip(f"{library} has no {cell.function} for {cell.dtype}")
-    call, hopeless = prepared[library], is_hopeless(library, prepared)
-    if hopeless and turn:
-        pytest.skip(f"{library} is far behind")
-    benchmark.group = str(cell)
-    benchmark.extra_info.update(
-        vars(cell), threads=threads(), library=library, memory=call.memory, at_work=call.at_work
-    )
-    benchmark.pedantic(  # type: ignore[no-untyped-call]
-        call.call.function,
-        call.call.arguments,
-        call.call.keywords,
-        rounds=1 if hopeless else max(selection.least_rounds, math.ceil(selection.seconds / call.seconds)),
-        iterations=call.iterations,
-    )
+def _timed() -> Callable[..., None]:
+    """Return a test that times one library in one cell."""
+
+    def time(cell: Cell, library: str, benchmark: BenchmarkFixture) -> None:
+        call = prepare(cell, library)
+        if call is None:
+            pytest.skip(f"{library} has no {cell.function} for {cell.dtype}")
+        benchmark.extra_info.update(vars(cell), threads=threads(), library=library)
+        benchmark(call.function, *call.arguments, **call.keywords)
+
+    vars(time)["__test__"] = True  # whatever its name is
+    return time
+
+
+# A test for each function, of its name.
+globals().update({function: _timed() for function in FUNCTIONS})

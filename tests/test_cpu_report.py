@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +17,11 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def scripts() -> Iterator[Any]:
-    """The modules of the report: `report`, `cpu_report` and `measured`."""
+    """The modules of the report."""
     folder = str(Path(__file__).parents[1] / "benchmarks")
     with mock.patch.object(sys, "path", [folder, *sys.path]):
-        import cpu_report  # noqa: PLC0415
-        import measured  # noqa: PLC0415
-        import report  # noqa: PLC0415
-
-        yield mock.Mock(cpu_report=cpu_report, measured=measured, report=report)
+        names = ("cells", "cpu_report", "libraries", "measured", "report", "turns")
+        yield mock.Mock(**{name: importlib.import_module(name) for name in names})
 
 
 def made_up(scripts: Any) -> Any:
@@ -124,23 +123,54 @@ def test_tells_again_what_is_kept(scripts: Any, tmp_path: Path, capsys: pytest.C
     assert "Losses: 5 of 6 cells, 4 of them by more than 5%" in capsys.readouterr().out
 
 
-def test_the_shortest_time_of_all_turns_counts(scripts: Any) -> None:
-    cell = {"function": "relu", "dtype": "float32", "size": 10, "output": "out", "threads": 2, "memory": None}
-    times = [("actufunc", 3e-8), ("torch", 5e-8), ("actufunc", 2e-8), ("torch", 6e-8)]
-    found = scripts.measured.Measured()
-    found.add(
-        {"group": "relu", "extra_info": cell | {"library": name, "at_work": 1.5}, "stats": {"min": time}}
-        for name, time in times
-    )
-    (row,) = found.rows
-    assert row.times == pytest.approx({"actufunc": 2, "torch": 5})
-    assert (row.threads, row.fastest, row.at_work["torch"]) == (2, "torch", 1.5)
+def test_the_shortest_time_of_all_turns_counts(scripts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def call(seconds: list[float]) -> Any:
+        def function() -> None:
+            nonlocal now
+            now += seconds.pop(0) if len(seconds) > 1 else seconds[0]
+
+        return scripts.libraries.Call(function, (), {})
+
+    calls = {
+        "actufunc": call([3.0, 2.0, 5.0, 4.0]),
+        "NumPy": call([5.0]),
+        "torch": None,
+        "SciPy": call([7.0, 7.0, 8.0]),
+    }
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
+    monkeypatch.setattr(scripts.turns, "prepare", lambda _, name: calls[name])
+    monkeypatch.setattr(scripts.turns.time, "perf_counter", lambda: now)
+    cell = scripts.cells.Cell("relu", "float32", 10, "out")
+    plan = scripts.cells.Selection((10,), turns=2, seconds=0, least_rounds=1)
+    row = scripts.turns.measured(cell, calls, plan)
+    # The first two calls say how long a round takes; SciPy's is three times as long as ours, and has one turn.
+    assert row.times == pytest.approx({"actufunc": 4e8, "NumPy": 5e8, "SciPy": 8e8})
+    assert (row.function, row.output, row.threads, row.fastest) == ("relu", "out", 2, "NumPy")
+
+
+def test_measures_the_cells_that_an_expression_matches(scripts: Any, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.json"
+    command = [
+        sys.executable,
+        scripts.report.__file__,
+        "--quick",
+        "--json",
+        str(kept),
+        "-k",
+        "relu6 and float32-1e4-out",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+    assert "Losses" in done.stdout
+    (row,) = scripts.measured.Measured.load(kept).rows
+    assert (row.function, row.dtype, row.size, row.output) == ("relu6", "float32", 10**4, "out")
+    assert row.ours > 0
 
 
 def test_cells_are_those_that_are_promised(scripts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cells import SELECTIONS  # noqa: PLC0415
-
-    cpu = SELECTIONS["cpu"]
+    cpu = scripts.cells.SELECTIONS["cpu"]
     counts = []
     for threads in cpu.threads:
         monkeypatch.setenv("NUMBA_NUM_THREADS", str(threads))

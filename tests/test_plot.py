@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from test_cli import names, problem
+from command import names, problem
 
 import actufunc
 from actufunc import activation, catalogue
-from actufunc.cli import depth, main, npy, panels, plot
+from actufunc.cli import depth, files, main, panels, plot
 from actufunc.cli.problem import ProblemError
 from actufunc.formula import where
 
@@ -230,7 +230,7 @@ def test_existing_output_stays(capsys: pytest.CaptureFixture[str], monkeypatch: 
     def fail(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(npy.os, "fsync", fail)
+    monkeypatch.setattr(files.os, "fsync", fail)
     assert "no space" in problem(capsys, "plot", "relu", "-o", "o.png", "--force")
     assert Path("o.png").read_bytes() == b"precious"
 
@@ -238,7 +238,7 @@ def test_existing_output_stays(capsys: pytest.CaptureFixture[str], monkeypatch: 
 def test_output_that_appears_meanwhile_stays(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(npy.os, "fsync", lambda _: Path("o.png").write_bytes(b"precious"))
+    monkeypatch.setattr(files.os, "fsync", lambda _: Path("o.png").write_bytes(b"precious"))
     assert main(["plot", "relu", "-o", "o.png"]) == 2
     assert "meanwhile" in capsys.readouterr().err
     assert Path("o.png").read_bytes() == b"precious"
@@ -296,7 +296,7 @@ def test_without_matplotlib() -> None:
     command = [sys.executable, "-c", code, "plot", "relu", "-o", "o.png"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     assert done.returncode == 2
-    assert done.stderr == 'actufunc: this needs matplotlib: pip install "actufunc[cli]"\n'
+    assert done.stderr == "actufunc: this needs matplotlib: pip install matplotlib\n"
     assert names() == []
 
 

@@ -16,7 +16,7 @@ from .problem import ProblemError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_OF_THE_EXTRA = {"rich", "mpmath", "matplotlib"}
+_OPTIONAL = {"rich", "mpmath", "matplotlib", "zarr"}
 _BAD_INPUT = 2
 _FROM_SIGNAL = 128
 _STRIDE = 4093  # prime, so that the low bits vary
@@ -41,15 +41,23 @@ def _parser() -> argparse.ArgumentParser:
     apply = commands.add_parser(
         "apply",
         allow_abbrev=False,
-        help="apply a function to a .npy file of any size",
-        description="Apply a function to a .npy file of any size, a block at a time. The output appears when it is "
-        "complete; it has the shape and memory order of the input and native byte order.",
+        help="apply a function or its derivative to a file of any size",
+        description="Apply a function, or its derivative as in gelu.grad, to a file of any size, a block at a time. "
+        "The ends of the names tell the formats, which may differ: .npy, .npz (all arrays in it, or the --member), "
+        ".csv, .tsv, .txt (rows of numbers, read as float64; a heading is kept) and .zarr (if zarr is installed). "
+        "Text and .npz go through temporary files in the folder of the output. The output appears when it is complete.",
     )
-    apply.add_argument("name", metavar="NAME", help="a function, as 'actufunc list' names them")
-    apply.add_argument("input", metavar="INPUT.npy", help="file to read")
-    apply.add_argument("-o", "--output", metavar="OUTPUT.npy", required=True, help="file to write")
+    apply.add_argument("name", metavar="NAME", help="a function, as 'actufunc list' names them, or its NAME.grad")
+    apply.add_argument("input", metavar="INPUT", help="file to read")
+    apply.add_argument("-o", "--output", metavar="OUTPUT", required=True, help="file to write")
+    apply.add_argument("--member", metavar="NAME", help="the array in a .npz archive or a .zarr group")
     _add_set(apply)
-    apply.add_argument("--axis", metavar="N", type=int, help="for softmax and its like: the axis, by default the last")
+    apply.add_argument(
+        "--axis",
+        metavar="N",
+        type=int,
+        help="for softmax, logsumexp, glu and their like: the axis, by default the last",
+    )
     apply.add_argument(
         "--chunk-mb", metavar="N", type=float, default=64.0, help="memory to use for data, in MB (default: 64)"
     )
@@ -155,9 +163,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _OF_THE_EXTRA:
+        # What a checkout or a wheel can be helped with is the package that is missing, not an extra of an index.
+        package = (error.name or "").partition(".")[0]
+        if package not in _OPTIONAL:
             raise
-        return _fail(f'this needs {error.name.partition(".")[0]}: pip install "actufunc[cli]"')
+        return _fail(f"this needs {package}: pip install {package}")
     return status
 
 

@@ -1,10 +1,10 @@
-"""``actufunc apply``: a function over a file of any size, in bounded memory."""
+"""``actufunc apply``: a function over files of any size, in bounded memory."""
 
 from __future__ import annotations
 
 import contextlib
+import difflib
 import math
-import os
 import signal
 import sys
 import threading
@@ -16,19 +16,19 @@ import numpy as np
 
 from actufunc import catalogue
 
-from .npy import Data, Header, NewFile, open_npy
+from .blocks import compute
+from .npy import Header
 from .problem import shown, stop
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from actufunc import Activation
 
-    Array = np.ndarray[Any, Any]
+    from .formats import Input, Phase
 
-
-_LEAST_MAPPED = 1 << 22  # bytes; to make a map costs as much as to copy some pages
+_GRAD = "grad"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     ----------
     arguments : argparse.Namespace
         Of the command line: `name` of the function, `input` and `output`, a list `set` of hyperparameters as
-        ``name=value``, `axis` or None, `chunk_mb` and `force`.
+        ``name=value``, `axis` or None, `member` or None, `chunk_mb` and `force`.
 
     Returns
     -------
@@ -50,35 +50,40 @@ def run(arguments: argparse.Namespace) -> int:
     ProblemError
         If an argument or a file is bad.
     """
-    name, source, target, chunk = arguments.name, arguments.input, arguments.output, arguments.chunk_mb
+    from . import formats  # noqa: PLC0415 -- other commands take functions from here
+
+    name, target, chunk = arguments.name, Path(arguments.output), arguments.chunk_mb * 1e6
     if not (math.isfinite(chunk) and chunk > 0):
-        stop(f"--chunk-mb must be a positive number, not {chunk:g}")
-    function = find_function(name)
+        stop(f"--chunk-mb must be a positive number, not {arguments.chunk_mb:g}")
+    function = find_derivative(name)
     keywords = keywords_of(function, arguments.set)
-    if function.definition.reduces or function.definition.gated:
-        stop(f"{name} changes the shape of an array, which apply cannot; call it from Python")
-    if function.definition.over_axis:
+    if function.definition.kind != "elementwise":
         keywords["axis"] = -1 if arguments.axis is None else arguments.axis
     elif arguments.axis is not None:
         stop(f"{name} is not a function over an axis; leave --axis away")
-    file, header = open_npy(Path(source))
-    with file:
-        result = Header(result_dtype(function, header, keywords), header.shape, header.fortran_order)
-        # A link stays a link: what it points to is replaced.
-        new = NewFile(Path(os.path.realpath(target)), result, force=arguments.force)
-        new.check(Path(source))
+    new = formats.output(target, force=arguments.force)
+    with contextlib.ExitStack() as stack:
+        given = formats.inputs(stack, Path(arguments.input), arguments.member)
+        new.check(given, [_result(function, each, keywords) for each in given])
         start = time.perf_counter()
-        with signals_interrupt(), new as output:
-            total = header.nbytes + result.nbytes
-            with _progress(name, total) as advance, np.errstate(all="ignore"):
-                blocks = _Blocks(function, keywords, header, chunk * 1e6, result.dtype)
-                for done in blocks.run(Data(file, header), output):
-                    advance(done * total / header.elements)
+        elements = total = 0
+        with signals_interrupt(), _progress() as phase, new.open():
+            for each in given:
+                with contextlib.ExitStack() as copies, np.errstate(all="ignore"):
+                    source = each.load(copies, target.parent, chunk, phase)
+                    header = _result(function, each, keywords)
+                    count = math.prod(source.shape)
+                    size = count * source.dtype.itemsize + header.nbytes
+                    advance = phase(name, size)
+                    for done in compute(function, keywords, source, new.target(copies, header, each), chunk):
+                        advance(done * size / count if count else size)
+                    new.done(each, chunk, phase)
+                elements, total = elements + count, total + size
             new.finish()
         seconds = time.perf_counter() - start
-    elements = f"{header.elements:,} element{'' if header.elements == 1 else 's'}"
+    what = f"{elements:,} element{'' if elements == 1 else 's'}"
     rate = f"{total / seconds / 1e9:.3g} GB/s read and written"
-    sys.stdout.write(f"{name}: {elements} in {seconds:.3g} s, {rate}, to {shown(target)}\n")
+    sys.stdout.write(f"{name}: {what} in {seconds:.3g} s, {rate}, to {shown(arguments.output)}\n")
     return 0
 
 
@@ -88,6 +93,23 @@ def find_function(name: str) -> Activation:
         return catalogue.find(name)
     except ValueError as error:
         stop(str(error))
+
+
+def find_derivative(name: str) -> Activation:
+    """Return the function of a name that may end in ``.grad``, several times."""
+    base, *steps = name.split(".")
+    function = find_function(base)
+    for step in steps:
+        if step != _GRAD:
+            if step == "vjp":
+                stop(f"{name} takes a cotangent beside x; apply takes functions of one array")
+            near = f"; did you mean {_GRAD!r}?" if difflib.get_close_matches(step, [_GRAD]) else ""
+            stop(f"{function.__name__} has no {step!r}{near}" + ("" if near else f"; there is {_GRAD!r}"))
+        try:
+            function = function.grad
+        except AttributeError:
+            stop(f"the derivative of {function.__name__} is a matrix, which apply cannot write")
+    return function
 
 
 def keywords_of(function: Activation, settings: Sequence[str]) -> dict[str, Any]:
@@ -120,86 +142,62 @@ def _number(name: str, text: str) -> int | float:
         stop(f"--set {name} takes a number, not {text!r}")
 
 
-def result_dtype(function: Activation, header: Header, keywords: dict[str, Any]) -> np.dtype[Any]:
-    """Ask the function itself, with an array of no elements; it also says what is wrong with the arguments."""
+def result_of(
+    function: Activation, dtype: np.dtype[Any], shape: tuple[int, ...], keywords: dict[str, Any], title: str = ""
+) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Ask the function itself for dtype and shape of its result; it also says what is wrong with the arguments.
+
+    Parameters
+    ----------
+    function : Activation
+        Which one.
+    dtype, shape
+        Of its argument.
+    keywords : dict
+        Hyperparameters, options and axis.
+    title : str, default ""
+        What messages begin with.
+
+    Raises
+    ------
+    ProblemError
+        If it refuses them.
+    """
     for name, default in function.definition.hyperparameters.items():
         if default is function.__signature__.empty and name not in keywords:
             stop(f"{function.__name__} needs --set {name}=VALUE")
-    if header.dtype.kind not in "biuf":
-        stop(f"{function.__name__} does not support {header.dtype}; it takes real numbers")
-    empty = np.zeros([0] * len(header.shape), header.dtype)
+    if dtype.kind not in "biuf":
+        stop(f"{title}{function.__name__} does not support {dtype}; it takes real numbers")
+    axis = keywords.get("axis")
+    if axis is None or not -len(shape) <= axis < len(shape):  # of which the function says that there is none
+        axis = None
+    # An array of no elements, or of few if it has one axis, is like any other but for the length of the axis.
+    probe, left = [0] * len(shape), list(shape)
+    if axis is not None:
+        probe[axis] = min(shape[axis], 2 + shape[axis] % 2)
     try:
         with np.errstate(all="ignore"):
-            result = function(empty, **keywords)
+            result = np.asarray(function(np.zeros(probe, dtype), **keywords))
     except (TypeError, ValueError, OverflowError) as error:
-        stop(str(error))
-    return np.asarray(result).dtype.newbyteorder("=")
+        message = str(error)
+        if axis is not None:
+            message = message.replace(f"odd length {probe[axis]}", f"odd length {shape[axis]}")
+        stop(f"{title}{message}")
+    if axis is not None and function.definition.reduces:
+        del left[axis]
+    elif axis is not None and function.definition.gated:
+        left[axis] //= 2
+    return result.dtype.newbyteorder("="), tuple(left)
 
 
-class _Blocks:
-    """Cuts an array into blocks that fit in memory, along with their results, and computes them.
-
-    A contiguous block is computed from one map into another. Over an axis that does not fit otherwise, a block is a
-    group of columns, copied to memory and back in parts, so that no more than that is mapped at a time.
-    """
-
-    def __init__(
-        self, function: Activation, keywords: dict[str, Any], header: Header, chunk: float, dtype: np.dtype[Any]
-    ) -> None:
-        self.function, self.keywords, self.dtype = function, dict(keywords), dtype
-        self.limit = max(1, int(chunk / (header.dtype.itemsize + dtype.itemsize)))  # elements in memory, twice
-        self.native = header.dtype.newbyteorder("=")
-        axis = self.keywords.pop("axis", None)
-        # As the elements lie in the file: `before` times `n` rows of `after` elements, to be reduced over the middle.
-        if axis is None or not header.shape:
-            self.before, self.n, self.after = header.elements, 1, 1
-        else:
-            shape = header.shape[::-1] if header.fortran_order else header.shape
-            axis %= len(shape)
-            axis = len(shape) - 1 - axis if header.fortran_order else axis
-            self.before, self.n, self.after = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
-        self.over_axis = axis is not None
-
-    def run(self, source: Data, target: Data) -> Iterator[int]:
-        """Compute everything, yielding the number of elements after each block."""
-        plane = self.n * self.after
-        if not self.before * plane:
-            return
-        if plane <= self.limit or self.after == 1:
-            step = max(1, self.limit // plane)
-            for start in range(0, self.before, step):
-                count = min(step, self.before - start)
-                self._contiguous(source, target, start * plane, count)
-                yield count * plane
-            return
-        width = max(1, self.limit // 2 // self.n)
-        for start in range(0, self.before * plane, plane):
-            for column in range(0, self.after, width):
-                count = min(width, self.after - column)
-                self._columns(source, target, start + column, count)
-                yield count * self.n
-
-    def _contiguous(self, source: Data, target: Data, start: int, count: int) -> None:
-        stop = start + count * self.n * self.after
-        shape = (count, self.n, self.after) if self.over_axis else (count,)
-        x, out = source.part(start, stop).reshape(shape), target.part(start, stop).reshape(shape)
-        self._call(x, out, axis=1)
-
-    def _columns(self, source: Data, target: Data, start: int, width: int) -> None:
-        x, out = np.empty((self.n, width), self.native), np.empty((self.n, width), self.dtype)
-        part = max(self.limit // 2, _LEAST_MAPPED // max(self.native.itemsize, self.dtype.itemsize))
-        source.copy(x, start, self.after, part)
-        self._call(x, out, axis=0)
-        target.copy(out, start, self.after, part, back=True)
-
-    def _call(self, x: Array, out: Array, axis: int) -> None:
-        keywords = self.keywords | {"axis": axis} if self.over_axis else self.keywords
-        self.function(x, out=out, **keywords)
+def _result(function: Activation, given: Input, keywords: dict[str, Any]) -> Header:
+    dtype, shape = result_of(function, given.dtype, given.shape, keywords, given.title)
+    return Header(dtype, shape, given.fortran_order and len(shape) > 1)
 
 
 @contextlib.contextmanager
-def _progress(name: str, total: int) -> Iterator[Callable[[float], object]]:
-    """Show a bar of bytes on the terminal, if stderr is one."""
+def _progress() -> Iterator[Phase]:
+    """Show a bar for one phase after the other on the terminal, if stderr is one."""
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import (  # noqa: PLC0415
         BarColumn,
@@ -211,10 +209,17 @@ def _progress(name: str, total: int) -> Iterator[Callable[[float], object]]:
     )
 
     console = Console(stderr=True)
-    columns = (TextColumn(name), BarColumn(None), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    title = TextColumn("{task.description}", markup=False)
+    columns = (title, BarColumn(None), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(name, total=total)
-        yield lambda amount: progress.advance(task, amount)
+
+        def phase(title: str, total: int) -> Any:
+            for old in progress.task_ids:
+                progress.remove_task(old)
+            task = progress.add_task(title, total=total)
+            return lambda amount: progress.advance(task, amount)
+
+        yield phase
 
 
 class _SignalInterrupt(KeyboardInterrupt):

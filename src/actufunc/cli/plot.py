@@ -13,8 +13,8 @@ import numpy as np
 from actufunc import catalogue
 
 from . import depth, panels
-from .apply import find_function, keywords_of, result_dtype, signals_interrupt
-from .npy import Data, Header, NewFile
+from .apply import find_function, keywords_of, result_of, signals_interrupt
+from .files import NewFile, write_all
 from .problem import shown, size, stop
 
 if TYPE_CHECKING:
@@ -74,11 +74,14 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = list(zip(functions, _settings(functions, arguments.set), strict=True))
     if arguments.depth is not None:
         depth.check(chosen, arguments.depth)
-    new = _NewPicture(arguments.output, force=arguments.force)
-    new.look()
+    # A link stays a link: what it points to is replaced.
+    new = NewFile(Path(os.path.realpath(arguments.output)), force=arguments.force)
+    new.check()
     picture = _draw(chosen, kind, arguments)
-    with signals_interrupt():
-        new.write(picture)
+    new.check(count=len(picture))
+    with signals_interrupt(), new as file:
+        write_all(file, picture)
+        new.finish()
     what = f"{len(chosen)} functions" if len(chosen) > 1 else chosen[0][0].__name__
     sys.stdout.write(f"{what}: {size(len(picture))}, to {shown(arguments.output)}\n")
     return 0
@@ -108,11 +111,10 @@ def _settings(functions: Sequence[Activation], given: Sequence[str]) -> list[dic
             stop(f"none of these functions has a hyperparameter {name!r}")
         for i in takers or [0]:  # which says what is wrong
             theirs[i].append(setting)
-    rows = Header(np.dtype("float64"), (0, 2), fortran_order=False)
     settings = []
     for function, its in zip(functions, theirs, strict=True):
         keywords = catalogue.examples(function) | keywords_of(function, its)
-        result_dtype(function, rows, keywords)
+        result_of(function, np.dtype("float64"), (0, 2), keywords)
         settings.append(keywords)
     return settings
 
@@ -140,43 +142,3 @@ def _with_palette(file: io.BytesIO) -> bytes:
         few = image.convert("RGB").quantize()
         few.save(smaller, format="png", optimize=True, dpi=image.info["dpi"])
     return smaller.getvalue()
-
-
-class _NewPicture(NewFile):
-    """A picture that is put in its place when it is complete, as an array is.
-
-    Parameters
-    ----------
-    path : str
-        Its place; a link stays a link, and what it points to is replaced.
-    force : bool
-        Whether a file there is replaced.
-    """
-
-    def __init__(self, path: str, *, force: bool) -> None:
-        super().__init__(Path(os.path.realpath(path)), _bytes(0), force=force)
-
-    def look(self) -> None:
-        """Raise `ProblemError` if it is known already that the file cannot be written."""
-        self.check(self.path.parent)  # which is not the picture: it is drawn from no file
-
-    def write(self, picture: bytes) -> None:
-        """Write it all, or nothing."""
-        self.header = _bytes(len(picture))
-        self.look()
-        with self as data:
-            data.part(0, len(picture))[...] = np.frombuffer(picture, np.uint8)
-            self.finish()
-
-    def _create(self) -> Data:
-        self._mine = True
-        try:
-            self._file = self._temporary.open("x+b", buffering=0)
-            self._reserve(self._file, 0)
-        except OSError as error:
-            self._refuse(error)
-        return Data(self._file, self.header, writable=True)
-
-
-def _bytes(count: int) -> Header:
-    return Header(np.dtype(np.uint8), (count,), fortran_order=False)
