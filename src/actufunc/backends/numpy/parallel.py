@@ -12,8 +12,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from actufunc.threads import get_num_threads
 
 from . import layer
@@ -22,6 +20,8 @@ from .pool import share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    import numpy as np
 
     from .kernels import Elementwise, OverAxis
 
