@@ -91,7 +91,7 @@ class Elementwise:
             with kept_loops(self._function) if cache else contextlib.nullcontext():
                 return numba.vectorize([signature], target=target, cache=cache)(self._function)
 
-        with wide_loops():
+        with wide_loops(self._dtype, self._arity):
             return compiled(build, self._function)
 
 
