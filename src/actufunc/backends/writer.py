@@ -5,7 +5,8 @@ The names that the text calls (``logistic``, ``where``, ...) are those of :mod:`
 
 The argument of an exponential is computed as a double word (``wide_add``, ``wide_multiply``, ...), because the
 exponential turns its absolute error into a relative one; and a product with a factor that may be subnormal,
-``damped(y, logistic(x))``, becomes one call ``logistic(x, y)`` that scales last.
+``damped(y, logistic(x))``, becomes one call ``logistic(x, y)`` that scales last. So do two others, in which what would
+be subnormal comes back into the normal range: ``softplus(x) / y``, and ``y * expm1(x / y)``, which is x for small x.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Writer:
     # double word as their argument.
     wide_operations = ARITHMETIC | {"where", "damped", "exp", "expm1", "logistic", "tanh", "normal_cdf", "normal_pdf"}
     amplifiers = AMPLIFIERS
+    brings_back = True  # whether what comes back from the subnormal range has calls of its own
 
     def __init__(self, dtype: np.dtype[Any], known: Mapping[Expression, str]) -> None:
         self.dtype = dtype
@@ -121,6 +123,8 @@ class Writer:
             return self._texts[node, False]
         if node.operation == "constant":
             return self.literal(node.value)
+        if self.brings_back and (text := self._brought_back(node)) is not None:
+            return self._assign(node, text, wide=False)
         if node.operation == "divide" and (divisor := self._divisors.get(node.operands[1])) is not None:
             return self._assign(node, f"divided({self.wide(node.operands[0])}, {divisor})", wide=False)
         if node.operation in INFIX:
@@ -145,6 +149,18 @@ class Writer:
         else:
             text = INTEGER_TEXT[node.operation].format(*operands)
         return self._assign(node, text, wide=False)
+
+    def _brought_back(self, node: Expression) -> str | None:
+        """Write what computes a product or quotient that is larger than what it is made of, which may be subnormal."""
+        match node.operation, node.operands:
+            case "divide", (over, divisor) if over.operation == "softplus":
+                return f"softplus_over({self.wide(over.operands[0])}, {self.value(divisor)})"
+            case "multiply", (factor, other) if other.operation == "expm1":
+                quotient = other.operands[0]
+                if quotient.operation == "divide" and quotient.operands[1] is factor:
+                    x = self.value(quotient.operands[0])
+                    return f"scaled_expm1({x}, {self.value(factor)}, {self.wide(quotient)})"
+        return None
 
     def wide(self, node: Expression) -> str:
         """Write what computes `node` as a double word where one word would round it."""
@@ -180,13 +196,15 @@ class Writer:
 
 
 class SingleWriter(Writer):
-    """Writes statements in float64 for a formula of float32 numbers: nothing needs a second word there.
+    """Writes statements in float64 for a formula of float32 numbers: nothing is subnormal there or needs a second word.
 
     Parameters
     ----------
     known : mapping of Expression to str
         Text of the nodes that need no statement, in float64.
     """
+
+    brings_back = False
 
     def __init__(self, known: Mapping[Expression, str]) -> None:
         super().__init__(np.dtype(np.float64), known)

@@ -199,7 +199,8 @@ NAMES: dict[str, Any] = {
     **{
         function.__name__: _intrinsic(function)
         for function in (
-            *(exponential.expm1, exponential.tanh, logarithm.log, logarithm.log1p, logarithm.softplus),
+            *(exponential.expm1, exponential.scaled_expm1, exponential.tanh, logarithm.log, logarithm.log1p),
+            *(logarithm.softplus, logarithm.softplus_over),
             *(elementary.where, elementary.maximum, elementary.minimum, elementary.absolute, elementary.sqrt),
             *(elementary.damped, elementary.divided, elementary.from_order_key),
         )

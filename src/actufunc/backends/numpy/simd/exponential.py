@@ -302,6 +302,18 @@ def expm1(x: Argument) -> Lane:
     return select(special, x, half + half)
 
 
+def scaled_expm1(x: Lane, factor: Lane, quotient: Argument) -> Lane:
+    """Return ``factor * expm1(quotient)`` for the quotient of `x` and the factor: where that is tiny, `x` itself."""
+    half, half_low, special, u = _half_expm1(quotient)
+    half = half + half_low
+    return select(_expm1_is_linear(u), x, factor * select(special, u, half + half))
+
+
+def _expm1_is_linear(x: Lane) -> Lane:
+    """Whether ``expm1(x)`` is `x` itself, a quarter of an ulp off."""
+    return x.magnitude_bits().below(x.format.bit_pattern(2.0 ** (-2 - x.format.mantissa_bits)))
+
+
 def wide_expm1(x: Argument) -> DoubleWord:
     """Return ``exp(x) - 1`` as a double word."""
     half, half_low, special, x = _half_expm1(x)
@@ -321,7 +333,7 @@ def _half_expm1(x: Argument) -> tuple[Lane, Lane, Lane, Lane]:
     form = x.format
     lower, upper = (form.bit_pattern(bound) for bound in EXPM1_BOUNDS)
     magnitude = x.magnitude_bits()
-    special = magnitude.below(form.bit_pattern(2.0 ** (-2 - form.mantissa_bits))) | x.is_nan_or(math.inf)
+    special = _expm1_is_linear(x) | x.is_nan_or(math.inf)
     a = x.bits()
     a = select(a.below_unsigned(lower), a, lower)  # unsigned, negative numbers are above the others
     a = select(a.below(upper), a, upper)
