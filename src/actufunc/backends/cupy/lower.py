@@ -195,7 +195,7 @@ class CudaWriter(Writer):
         texts = {"where": "{} ? {} : {}"} | _COMPARISONS | (_ON_FLOATS if self.dtype.kind == "f" else _ON_INTEGERS)
         if (node, False) in self._texts:
             return self._texts[node, False]
-        if node.operation == "rounded_once" and self._one_word:
+        if node.operation in {"raised", "rounded_once"} and self._one_word:
             return self.value(node.operands[0])
         if self.dtype.kind == "f" and (brought_back := self._brought_back(node)) is not None:
             text = brought_back

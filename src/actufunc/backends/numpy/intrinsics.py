@@ -216,7 +216,7 @@ NAMES: dict[str, Any] = {
         name: _intrinsic(function, "wide")
         for module in (double_word, exponential, logarithm, normal)
         for name, function in vars(module).items()
-        if name.startswith("wide_")
+        if name.startswith(("wide_", "raised_"))
     },
     "exp_words": _intrinsic(exponential.exp_words, "wide"),
     **{function.__name__: _intrinsic(function) for function in (half.from_float16, half.from_bfloat16)},

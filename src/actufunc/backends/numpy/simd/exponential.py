@@ -14,6 +14,8 @@ from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
 from numba.core import config
 
+from actufunc.backends.coefficients import RAISING_POWER
+
 from .lanes import (
     Argument,
     DoubleWord,
@@ -218,6 +220,12 @@ def wide_exp(x: Argument) -> DoubleWord:
     return double_word(*_exp_words(x))
 
 
+def raised_exp(x: Argument) -> DoubleWord:
+    """Return ``exp(x) * 2**RAISING_POWER`` as a double word."""
+    high, low, k, vanishes = _exp_words(x)
+    return double_word(high, low, k + RAISING_POWER, vanishes)
+
+
 def exp_words(x: Argument) -> DoubleWord:
     """Return `wide_exp` with low words that may be subnormal, and flag underflow, which no one sees over an axis."""
     high, low, k, vanishes = _exp_words(x)
@@ -293,6 +301,14 @@ def wide_logistic(x: Argument) -> DoubleWord:
     x, _ = split(x)
     high = select(far, high + low, high) * select(vanishes, power.constant(0.0), power)
     return DoubleWord(select(x.is_nan(), x, high), select(far, low.constant(0.0), low))
+
+
+def raised_logistic(x: Argument) -> DoubleWord:
+    """Return ``2**RAISING_POWER / (1 + exp(-x))`` as a double word."""
+    high, low, power, _, vanishes = _logistic_words(x)
+    x, _ = split(x)
+    power = select(vanishes, power.constant(0.0), power * 2.0**RAISING_POWER)
+    return DoubleWord(select(x.is_nan(), x, high * power), select(x.is_nan(), x.constant(0.0), low * power))
 
 
 def expm1(x: Argument) -> Lane:
