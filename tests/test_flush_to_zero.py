@@ -11,9 +11,9 @@ from conftest import ELEMENTWISE, OVER_AXIS, REDUCING, Case
 from flushing import IS_KNOWN, flushing
 
 from actufunc import activation, num_threads
-from actufunc.accuracy import sample, sample_rows
+from actufunc.accuracy import largest_error, sample, sample_rows
 from actufunc.backends.numpy import kernels, lower
-from actufunc.formula import Expression, damped, exp, logistic, rounded_once
+from actufunc.formula import Expression, damped, exp, logistic, normal_cdf, normal_pdf, raised, rounded_once
 
 pytestmark = pytest.mark.skipif(not IS_KNOWN, reason="x86-64 and POSIX only")
 
@@ -87,6 +87,17 @@ def test_the_text_of_a_kernel_is_the_same(case: Case) -> None:
         text = lower.source("probe", expression, definition.arguments, dtype)
         with flushing():
             assert lower.source("probe", expression, definition.arguments, dtype) == text
+
+
+def test_raised_sums_are_exact_whatever_their_terms() -> None:
+    @activation
+    def sums(x: Expression) -> Expression:
+        exponentials = logistic(x) - damped(x, exp(x)) + 0.25 * exp(x)
+        return raised(exponentials + (normal_cdf(x) - damped(x, normal_pdf(x))))
+
+    x = np.concatenate([np.linspace(-745, 0, 800), np.linspace(-40, 0, 200)])
+    assert largest_error(sums, x).ulp <= 1
+    check(sums, x)
 
 
 def test_what_is_compiled_meanwhile_is_right_afterwards() -> None:

@@ -173,8 +173,8 @@ class Writer:
         """Write the double word of a sum of terms times ``2**RAISING_POWER``."""
         if node.operation in {"add", "subtract"}:
             return f"wide_{node.operation}({', '.join(map(self._raised, node.operands))})"
-        if node.operation == "damped":
-            return f"wide_damped({self.wide(node.operands[0])}, {self._raised(node.operands[1])})"
+        if node.operation in {"damped", "multiply"}:
+            return f"wide_{node.operation}({self.wide(node.operands[0])}, {self._raised(node.operands[1])})"
         if node.operation in TAKING_FACTOR & self.wide_operations:
             return f"raised_{node.operation}({self.wide(node.operands[0])})"
         return f"wide_multiply({self.wide(node)}, {self.literal(2.0**RAISING_POWER)})"
