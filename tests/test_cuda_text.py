@@ -100,6 +100,7 @@ REFERENCE: dict[str, Callable[..., Any]] = {
     "expm1": lambda x: mpmath.mpf(-1) if x == -mpmath.inf else mpmath.expm1(x),
     "log": lambda x: mpmath.log(x) if x >= 0 else mpmath.nan,
     "log1p": lambda x: mpmath.log1p(x) if x >= -1 else mpmath.nan,
+    "raised": lambda x: x,
     "rounded_once": lambda x: x,
     "sqrt": mpmath.sqrt,
     "tanh": mpmath.tanh,
@@ -155,7 +156,7 @@ def reference(expression: Expression, values: dict[str, Any], dtype: str) -> tup
                 scales.append(scale / abs(b) if b else tiny)
             case "where", [(condition, _), (_, scale), (_, other)]:
                 scales.append(scale if condition else other)
-            case (("negative" | "rounded_once"), [(_, scale)]):
+            case (("negative" | "raised" | "rounded_once"), [(_, scale)]):
                 scales.append(scale)
         return value, max(scale for scale in scales if not mpmath.isnan(scale))
 
@@ -251,11 +252,28 @@ def _vocabulary() -> list[Activation]:
         return formula.damped(x, formula.normal_pdf(a * x))
 
     @activation
+    def divided_softplus(x: Expression, a: float = 0.003) -> Expression:
+        return formula.softplus(a * x) / a
+
+    @activation
+    def scaled_expm1(x: Expression, a: float = 300.0) -> Expression:
+        return a * formula.expm1(x / a)
+
+    @activation
     def others(x: Expression) -> Expression:
         y = formula.log(2 + formula.sqrt(abs(x))) + formula.log1p(abs(x))
         return formula.where(x != 3, formula.where(x <= 5, y, -y), 0)
 
-    return [of_rounded, rounded_expm1, damped_by_rounded, damped_by_exp, damped_by_pdf, others]
+    return [
+        of_rounded,
+        rounded_expm1,
+        damped_by_rounded,
+        damped_by_exp,
+        damped_by_pdf,
+        divided_softplus,
+        scaled_expm1,
+        others,
+    ]
 
 
 def test_the_rest_of_the_vocabulary() -> None:

@@ -138,6 +138,24 @@ def test_values_and_gradients_at_other_hyperparameters(name: str, value: float, 
     assert largest_error(function.grad, x, **keywords).ulp <= 1.6
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("gradient", [False, True], ids=["value", "grad"])
+@pytest.mark.parametrize("case", [case for case in ELEMENTWISE if case.function.definition.hyperparameters], ids=repr)
+def test_tails_at_other_hyperparameters(case: Case, gradient: bool, dtype: str) -> None:
+    """Over all binades, subnormal results included, and where the tails are that a hyperparameter stretches."""
+    function = case.function.grad if gradient else case.function
+    exponential = np.log(float(np.finfo(dtype).max)) * np.linspace(-1.1, 1.1, 40)
+    for name in case.function.definition.hyperparameters:
+        for value in (1e-3, 0.0137, 7.5, 1e3):
+            keywords = {**dict(case.keywords), name: value}
+            stretched = np.concatenate([exponential * value, exponential / value]).astype(dtype)
+            x = np.concatenate([sample(dtype, 60), stretched])
+            if Subject(case.function, gradient=gradient, keywords=dict(case.keywords)).has_root:
+                x = x[~(abs(x) <= NEAR_ROOT / value)]
+            error = largest_error(function, x, **keywords)
+            assert error.ulp <= 1.6, (name, value, error)
+
+
 @pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)
 def test_vjp_is_gradient_times_cotangent(case: Case) -> None:
     random = np.random.default_rng(0)

@@ -233,8 +233,8 @@ def tanh_offset(x: Expression) -> Expression:
 
 @tanh_offset.derivative
 def _(x: Expression) -> Expression:
-    u = clip(x, -FAR, FAR)
-    return rounded_once(2 * (logistic(u + u) * logistic(-u - u)))
+    u = minimum(absolute(x), FAR)
+    return damped(2 * logistic(u + u), logistic(-u - u))
 
 
 @activation

@@ -15,6 +15,7 @@ from actufunc.formula import (
     minimum,
     normal_cdf,
     normal_pdf,
+    raised,
     rounded_once,
     sqrt,
     where,
@@ -145,9 +146,8 @@ def gelu(x: Expression, approximate: str = "none") -> Expression:
 @gelu.derivative
 def _(x: Expression, approximate: str) -> Expression:
     if approximate == "none":
-        # Far left the terms are subnormal one by one, and their first words are all there is.
-        total = normal_cdf(x) + damped(x, normal_pdf(x))
-        return where(x < -_SATURATED, total, rounded_once(total))
+        # Far left the terms are subnormal one by one.
+        return raised(normal_cdf(x) + damped(x, normal_pdf(x)))
     # Without the derivative of the clamp, which is 1 wherever the other factors are not 0.
     u = clip(x, -_SATURATED, _SATURATED)
     square = _CUBIC * (u * u)

@@ -1,5 +1,9 @@
 """Coefficients that several backends use."""
 
+# Terms of a sum that may be subnormal are multiplied by this power of two: then the second word of the smallest double,
+# 2**-1074, is a normal number.
+RAISING_POWER = 180
+
 # The tail of `normal_cdf`: with R(a) = Phi(-a) * exp(a*a/2), P(a)/S(a) approximates 1/R(a) - sqrt(2*pi)*a on [0, 16],
 # [0, 16] and [0, 50]. The relative error of R is below 2**-29.8 (for arithmetic of float32), 2**-36.1 (for results of
 # float32, computed in float64) and 2**-57.0; P(0) = 2 and S(0) = 1 make Phi(0) exactly 1/2.

@@ -225,6 +225,7 @@ _BOUNDS: dict[str, Callable[..., Any]] = {"maximum": operator.le, "minimum": ope
 
 
 _COMPOSITIONS: dict[str, Callable[..., Any]] = {
+    "raised": lambda xp, x: x,
     "rounded_once": lambda xp, x: x,
     "absolute": lambda xp, x: xp.abs(x),
     "maximum": _maximum,

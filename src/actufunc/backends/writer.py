@@ -5,7 +5,8 @@ The names that the text calls (``logistic``, ``where``, ...) are those of :mod:`
 
 The argument of an exponential is computed as a double word (``wide_add``, ``wide_multiply``, ...), because the
 exponential turns its absolute error into a relative one; and a product with a factor that may be subnormal,
-``damped(y, logistic(x))``, becomes one call ``logistic(x, y)`` that scales last.
+``damped(y, logistic(x))``, becomes one call ``logistic(x, y)`` that scales last. So do two others, in which what would
+be subnormal comes back into the normal range: ``softplus(x) / y``, and ``y * expm1(x / y)``, which is x for small x.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actufunc.formula.expression import DIGITS, SCALED_LAST
+
+from .coefficients import RAISING_POWER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +37,9 @@ TAKING_FACTOR = SCALED_LAST
 
 # Operations that a primitive of the backend computes, in many instructions.
 PRIMITIVES = AMPLIFIERS | {"tanh"}
+
+# Operations whose result is at most one in magnitude.
+_BOUNDED = frozenset({"logistic", "tanh", "normal_cdf", "normal_pdf"})
 
 # Operations that round their result.
 _ROUNDING = ARITHMETIC - {"negative"}
@@ -72,6 +78,7 @@ class Writer:
     # double word as their argument.
     wide_operations = ARITHMETIC | {"where", "damped", "exp", "expm1", "logistic", "tanh", "normal_cdf", "normal_pdf"}
     amplifiers = AMPLIFIERS
+    brings_back = True  # whether what comes back from the subnormal range has calls of its own
 
     def __init__(self, dtype: np.dtype[Any], known: Mapping[Expression, str]) -> None:
         self.dtype = dtype
@@ -121,6 +128,8 @@ class Writer:
             return self._texts[node, False]
         if node.operation == "constant":
             return self.literal(node.value)
+        if self.brings_back and (text := self._brought_back(node)) is not None:
+            return self._assign(node, text, wide=False)
         if node.operation == "divide" and (divisor := self._divisors.get(node.operands[1])) is not None:
             return self._assign(node, f"divided({self.wide(node.operands[0])}, {divisor})", wide=False)
         if node.operation in INFIX:
@@ -130,7 +139,7 @@ class Writer:
             return self._assign(node, f"-{self.value(node.operands[0])}", wide=False)
         if node.operation in self.amplifiers:
             return self._assign(node, f"{node.operation}({self.wide(node.operands[0])})", wide=False)
-        if node.operation == "rounded_once":
+        if node.operation in {"raised", "rounded_once"}:
             text = self.wide(node.operands[0])
             is_wide = (node.operands[0], True) in self._texts
             return self._assign(node, f"rounded({text})", wide=False) if is_wide else text
@@ -145,6 +154,30 @@ class Writer:
         else:
             text = INTEGER_TEXT[node.operation].format(*operands)
         return self._assign(node, text, wide=False)
+
+    def _brought_back(self, node: Expression) -> str | None:
+        """Write what computes a node that is made of what may be subnormal although it is not itself."""
+        match node.operation, node.operands:
+            case "raised", (total,) if "damped" in self.wide_operations:
+                return f"rounded({self._raised(total)}) * {self.literal(2.0**-RAISING_POWER)}"
+            case "divide", (over, divisor) if over.operation == "softplus":
+                return f"softplus_over({self.wide(over.operands[0])}, {self.value(divisor)})"
+            case "multiply", (factor, other) if other.operation == "expm1":
+                quotient = other.operands[0]
+                if quotient.operation == "divide" and quotient.operands[1] is factor:
+                    x = self.value(quotient.operands[0])
+                    return f"scaled_expm1({x}, {self.value(factor)}, {self.wide(quotient)})"
+        return None
+
+    def _raised(self, node: Expression) -> str:
+        """Write the double word of a sum of terms times ``2**RAISING_POWER``."""
+        if node.operation in {"add", "subtract"}:
+            return f"wide_{node.operation}({', '.join(map(self._raised, node.operands))})"
+        if node.operation in {"damped", "multiply"}:
+            return f"wide_{node.operation}({self.wide(node.operands[0])}, {self._raised(node.operands[1])})"
+        if node.operation in TAKING_FACTOR & self.wide_operations:
+            return f"raised_{node.operation}({self.wide(node.operands[0])})"
+        return f"wide_multiply({self.wide(node)}, {self.literal(2.0**RAISING_POWER)})"
 
     def wide(self, node: Expression) -> str:
         """Write what computes `node` as a double word where one word would round it."""
@@ -180,13 +213,15 @@ class Writer:
 
 
 class SingleWriter(Writer):
-    """Writes statements in float64 for a formula of float32 numbers: nothing needs a second word there.
+    """Writes statements in float64 for a formula of float32 numbers: nothing is subnormal there or needs a second word.
 
     Parameters
     ----------
     known : mapping of Expression to str
         Text of the nodes that need no statement, in float64.
     """
+
+    brings_back = False
 
     def __init__(self, known: Mapping[Expression, str]) -> None:
         super().__init__(np.dtype(np.float64), known)
@@ -195,12 +230,14 @@ class SingleWriter(Writer):
         """Write what computes `node`, and return its name or literal."""
         if (node, False) in self._texts:
             return self._texts[node, False]
-        if node.operation == "rounded_once":
+        if node.operation in {"raised", "rounded_once"}:
             return self.value(node.operands[0])
         if node.operation in PRIMITIVES:
             return self._assign(node, f"single_{node.operation}({self.value(node.operands[0])})", wide=False)
         if node.operation == "damped":
-            return self._assign(node, f"damped({', '.join(map(self.value, node.operands))})", wide=False)
+            operands = list(map(self.value, node.operands))
+            text = " * ".join(operands) if _is_bounded(node.operands[0]) else f"damped({', '.join(operands)})"
+            return self._assign(node, text, wide=False)
         if node.operation == "divide" and (inverse := self._divisors.get(node.operands[1])) is not None:
             return self._assign(node, f"{self.value(node.operands[0])} * {inverse}", wide=False)
         return super().value(node)
@@ -212,6 +249,13 @@ class SingleWriter(Writer):
     def wide(self, node: Expression) -> str:
         """Write the same, which is exact enough."""
         return self.value(node)
+
+
+def _is_bounded(node: Expression) -> bool:
+    """Tell whether a node is finite or NaN."""
+    if node.operation in {"multiply", "negative"}:
+        return all(map(_is_bounded, node.operands))
+    return node.operation in _BOUNDED or (node.operation == "constant" and math.isfinite(node.value))
 
 
 def is_rounded_once(expression: Expression) -> bool:

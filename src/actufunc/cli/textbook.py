@@ -48,6 +48,7 @@ _AS_TYPED: dict[str, Callable[..., Any]] = {
     "logistic": lambda x: 1 / (1 + np.exp(-x)),
     "softplus": lambda x: np.log1p(np.exp(x)),
     "normal_pdf": lambda x: np.exp(-x * x / 2) / math.sqrt(2 * math.pi),
+    "raised": lambda x: x,
     "rounded_once": lambda x: x,
     "damped": lambda x, factor: x * factor,
     "first_half": lambda x: x[..., : x.shape[-1] // 2],

@@ -105,6 +105,14 @@ def damped(x: Operand, factor: Operand) -> Expression:
     return apply("damped", x, factor)
 
 
+def raised(x: Operand) -> Expression:
+    """`x` itself, a sum of terms of at most about one, rounded once although some of them may be subnormal.
+
+    Backends that have double words compute those of each term, multiplied by a large power of two.
+    """
+    return apply("raised", x)
+
+
 def axis_sum(x: Operand) -> Expression:
     """Sum over the axis of a function such as softmax."""
     return apply("axis_sum", x)

@@ -195,9 +195,11 @@ class CudaWriter(Writer):
         texts = {"where": "{} ? {} : {}"} | _COMPARISONS | (_ON_FLOATS if self.dtype.kind == "f" else _ON_INTEGERS)
         if (node, False) in self._texts:
             return self._texts[node, False]
-        if node.operation == "rounded_once" and self._one_word:
+        if node.operation in {"raised", "rounded_once"} and self._one_word:
             return self.value(node.operands[0])
-        if node.operation in {"exp", "expm1"}:
+        if self.dtype.kind == "f" and (brought_back := self._brought_back(node)) is not None:
+            text = brought_back
+        elif node.operation in {"exp", "expm1"}:
             x = self.wide(node.operands[0])
             if self._one_word or ((node.operands[0], True) not in self._texts and not x.startswith("wide(")):
                 text = f"{node.operation}$f({x})"

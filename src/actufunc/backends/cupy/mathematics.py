@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _FLOAT = {"real": "gradual", "f": "f", "mul": "operator*", "limit": "1e6f", "normal": "80.0f", "largest": "3.4e38f"}
 _DOUBLE = {"real": "double", "f": "", "mul": "__dmul_rn", "limit": "1e15", "normal": "700.0", "largest": "1.79e308"}
 _POWER = {"float32": 90, "float64": 900}  # of two, in `times_exp`
-_TWO_WORDS = {"argument": "wide", "x": "x.high"}
-_ONE_WORD = {"argument": "gradual", "x": "x"}
+_TWO_WORDS = {"argument": "wide", "x": "x.high", "expm1": "wide_expm1"}
+_ONE_WORD = {"argument": "gradual", "x": "x", "expm1": "expm1f"}
 KINDS = {"half": _FLOAT | _ONE_WORD, "float32": _FLOAT | _TWO_WORDS, "float64": _DOUBLE | _TWO_WORDS}
 """Substitutions by kind of kernel: one for both half types, and one for each of float32 and float64."""
 
@@ -171,6 +171,13 @@ _DERIVED = """\
 // Far left this is an exponential.
 __device__ inline $real times_logistic($real times, $argument x) {
     return $x < -$normal ? times_exp(times, x) : times * logistic(x);
+}
+__device__ inline $real softplus_over($argument x, $real divisor) {
+    return $x < -$normal ? times_exp(1.0$f / divisor, x) : softplus(x) / divisor;
+}
+// factor * expm1(x) for x = y / factor, which may be subnormal although y is not.
+__device__ inline $real scaled_expm1($real y, $real factor, $argument x) {
+    return fabs$f($x) < 1e-18$f ? y : factor * $expm1(x);
 }
 __device__ inline $real normal_pdf($argument x) { return times_normal_pdf(1.0$f, x); }
 __device__ inline $real normal_cdf($argument x) { return times_normal_cdf(1.0$f, x); }

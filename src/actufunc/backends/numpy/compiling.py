@@ -27,7 +27,7 @@ _Made = TypeVar("_Made")
 _DTYPES = ("float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 
 # Modules, besides those of `simd`, that make machine code what it is.
-_CODE = ("intrinsics", "vectors", "kernels", "loops", "extension")
+_CODE = ("intrinsics", "vectors", "flags", "kernels", "loops", "extension")
 
 _LONGEST_NAME = 100  # characters of a name in a cache: file systems have limits
 

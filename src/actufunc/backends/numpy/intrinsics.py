@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from numba.core import types as numba_types
 from numba.extending import intrinsic
 
+from actufunc.backends.rules import HALF_TYPES
 from actufunc.backends.writer import PRIMITIVES
 
+from . import flags
 from .simd import double_word, elementary, exponential, half, logarithm, normal, single, sums
 from .simd.lanes import FLOAT32, FLOAT64, DoubleWord, Lane
 from .vectors import prefer_wide
@@ -127,6 +129,29 @@ def _look_up(_context: Any, table: Any, bits: Any) -> Any:
     return table.dtype(table, bits), generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def _raised_flags(_context: Any) -> Any:
+    return types.uint32(), lambda _context, builder, _signature, _values: flags.read(builder)
+
+
+def _settle(dtype: str) -> Any:
+    """Take back the flags that arrays of this dtype, the last of which is the result, do not bear out."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def settle(_context: Any, before: Any, arrays: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            kind = signature.args[1].dtype
+            found = [builder.extract_value(values[1], place) for place in range(len(signature.args[1]))]
+            out = context.make_array(kind)(context, builder, found[-1])
+            operands = [_data(context, builder, kind, each) for each in found]
+            flags.settle(builder, dtype, operands, out.nitems, values[0])
+            return context.get_dummy_value()
+
+        return types.void(before, arrays), generate
+
+    return settle
+
+
 def _add_up(words: int) -> Any:
     """Add the first terms of an array, of one word, to the lanes of a sum of so many words."""
 
@@ -174,7 +199,8 @@ NAMES: dict[str, Any] = {
     **{
         function.__name__: _intrinsic(function)
         for function in (
-            *(exponential.expm1, exponential.tanh, logarithm.log, logarithm.log1p, logarithm.softplus),
+            *(exponential.expm1, exponential.scaled_expm1, exponential.tanh, logarithm.log, logarithm.log1p),
+            *(logarithm.softplus, logarithm.softplus_over),
             *(elementary.where, elementary.maximum, elementary.minimum, elementary.absolute, elementary.sqrt),
             *(elementary.damped, elementary.divided, elementary.from_order_key),
         )
@@ -190,7 +216,7 @@ NAMES: dict[str, Any] = {
         name: _intrinsic(function, "wide")
         for module in (double_word, exponential, logarithm, normal)
         for name, function in vars(module).items()
-        if name.startswith("wide_")
+        if name.startswith(("wide_", "raised_"))
     },
     "exp_words": _intrinsic(exponential.exp_words, "wide"),
     **{function.__name__: _intrinsic(function) for function in (half.from_float16, half.from_bfloat16)},
@@ -204,6 +230,8 @@ NAMES: dict[str, Any] = {
     "load": _load,
     "look_up": _look_up,
     "store": _store,
+    "raised_flags": _raised_flags,
+    **{f"settle_{name}": _settle(name) for name in HALF_TYPES},
     "rounded": _intrinsic(double_word.rounded),
     "low_word": _intrinsic(double_word.low_word),
     "two_sum": _intrinsic(double_word.two_sum_words, "wide"),

@@ -91,7 +91,7 @@ class Elementwise:
             with kept_loops(self._function) if cache else contextlib.nullcontext():
                 return numba.vectorize([signature], target=target, cache=cache)(self._function)
 
-        with wide_loops():
+        with wide_loops(self._dtype, self._arity):
             return compiled(build, self._function)
 
 
@@ -127,11 +127,11 @@ class Halves:
     is_costly = True  # for a lookup, too, takes as long per byte as a sigmoid, and does not wait for memory
 
     def __init__(self, name: str, expression: Expression, arguments: tuple[str, ...], dtype: np.dtype[Any]) -> None:
-        numbers = np.arange(1 << 16, dtype=np.uint16).view(dtype)
+        numbers = _all_numbers(dtype)
 
         def compute(part: Expression, argument: str, scale: float = 1.0) -> Array:
             in_wide = elementwise(name, part, (argument,), HALVES_IN)
-            result: Array = in_wide.serial(scale * numbers.astype(HALVES_IN)) / scale
+            result: Array = in_wide.serial(scale * numbers) / scale
             return result
 
         if len(arguments) == 1:
@@ -139,7 +139,7 @@ class Halves:
                 values, magnified = (compute(expression, *arguments, scale) for scale in (1.0, _MAGNIFIED))
                 bits = to_bits(dtype)
                 is_tie = bits(np.nextafter(values, -np.inf)) != bits(np.nextafter(values, np.inf))
-                is_tie &= abs(numbers.astype(HALVES_IN)) < _TINY
+                is_tie &= abs(numbers) < _TINY
                 is_tie &= abs(magnified - values) < _BEND * abs(values)
                 tables = [bits(np.where(is_tie, magnified, values))]
             kernel = _bits_kernel("look_up_results", LOOK_UP, tables, 1)
@@ -151,6 +151,24 @@ class Halves:
             kernel = _bits_kernel(name, text, tables, len(arguments))
         self.results = tables[0].view(dtype) if len(arguments) == 1 else None
         self.serial = functools.partial(kernel, *tables)
+
+
+def _all_numbers(dtype: np.dtype[Any]) -> Array:
+    """Return all numbers of a half type in float64, in the order of their bits.
+
+    From integers: a processor that flushes subnormal numbers to zero takes those of bfloat16, which float32 shares,
+    for zero where it converts them, and the tables would stay so.
+    """
+    from .simd.half import BFLOAT16, FLOAT16  # noqa: PLC0415
+
+    half = FLOAT16 if dtype.name == "float16" else BFLOAT16
+    bits = np.arange(1 << 15)
+    exponent, fraction = np.divmod(bits, 1 << half.mantissa_bits)
+    significand = fraction + (exponent > 0) * (1 << half.mantissa_bits)
+    numbers = np.ldexp(significand.astype(np.float64), np.maximum(exponent, 1) - half.bias - half.mantissa_bits)
+    numbers[half.infinity] = np.inf
+    numbers[half.infinity + 1 :] = np.nan
+    return np.concatenate([numbers, -numbers])
 
 
 def _bits_kernel(name: str, text: str, tables: list[Array], arity: int) -> np.ufunc:

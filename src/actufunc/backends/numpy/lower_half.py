@@ -112,8 +112,10 @@ def half_source(
     writer.lines.append(f"store(out, i, to_{dtype.name}({writer.value(rest)}))")
     tables = [f"table{number}" for number in range(len(parts))]
     lines = [f"def {name}({', '.join([*tables, *map(identifier, arguments), 'out'])}):"]
+    lines += ["    flags = raised_flags()"]
     lines += [f"    found{number} = np.empty({_BLOCK}, np.float64)" for number in range(len(parts))]
     lines += [f"    for start in range(0, out.size, {_BLOCK}):", f"        stop = min(start + {_BLOCK}, out.size)"]
     for loop in (lookups, writer.lines):
         lines += ["        for i in range(start, stop):", *(f"            {line}" for line in loop)] if loop else []
+    lines += [f"    settle_{dtype.name}(flags, ({', '.join([*map(identifier, arguments), 'out'])}))"]
     return "\n".join([*lines, ""]), list(parts.values())

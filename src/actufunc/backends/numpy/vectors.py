@@ -21,7 +21,8 @@ to 30 times slower in place. So the loop is said to be parallel. (With an input 
 independent, but a vector is loaded before one is stored.)
 
 Of its two loops Numba's ufunc takes that for contiguous operands wherever the inputs are contiguous, and writes out of
-bounds where the output is not. Here it is made to look at the output, too.
+bounds where the output is not. Here it is made to look at the output, too. And it takes back the floating-point flags
+that it raised in vain, see `flags`.
 """
 
 from __future__ import annotations
@@ -34,12 +35,17 @@ from numba.core import codegen
 from numba.core.compiler_lock import global_compiler_lock
 from numba.np.ufunc import wrappers
 
+from .flags import settle_at_end
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    import numpy as np
 
 _INTERLEAVE = "llvm.loop.interleave.count", ir.Constant(ir.IntType(32), 4)
 _SKIP = "llvm.loop.vectorize.enable", ir.Constant(ir.IntType(1), False)  # noqa: FBT003
 _PARALLEL = "llvm.loop.parallel_accesses", "llvm.access.group"
+_UFUNC = "__ufunc__"  # begins the names of loops
 _ATTRIBUTES = '"prefer-vector-width"="512"', '"stackrealign"'
 
 
@@ -56,7 +62,7 @@ def interleave(function: Any) -> None:
     alone, for to vectorise it too takes as long as all the rest.
     """
     before, loops = set(), 0
-    is_ufunc = function.name.startswith("__ufunc__")
+    is_ufunc = function.name.startswith(_UFUNC)
     for block in function.blocks:
         # Not the block that joins both branches around the loops of a ufunc, which stands before them.
         if not is_ufunc or block.name.startswith("for.cond"):
@@ -97,8 +103,10 @@ def _group_accesses(function: Any) -> Any:
 
 
 @contextlib.contextmanager
-def wide_loops() -> Iterator[None]:
+def wide_loops(dtype: np.dtype[Any] | None = None, arity: int = 0) -> Iterator[None]:
     """Let all that Numba compiles meanwhile have such loops.
+
+    Those of ufuncs settle flags, given the dtype of all operands and the number of inputs.
 
     Where Numba has changed so much that there is nothing to change here, loops are as LLVM likes them, and those of
     ufuncs as Numba writes them; kernels look whether they are safe.
@@ -121,10 +129,12 @@ def wide_loops() -> Iterator[None]:
                 one.is_unit_strided = builder.and_(one.is_unit_strided, self.is_unit_strided)
 
     def add_tuned(self: Any, module: Any) -> None:
-        for function in module.functions:
+        for function in list(module.functions):
             if not function.is_declaration:
                 prefer_wide(function)
                 interleave(function)
+                if dtype is not None and function.name.startswith(_UFUNC):
+                    settle_at_end(function, dtype, arity)
         add(self, module)
 
     with global_compiler_lock:

@@ -14,6 +14,8 @@ from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
 from numba.core import config
 
+from actufunc.backends.coefficients import RAISING_POWER
+
 from .lanes import (
     Argument,
     DoubleWord,
@@ -218,6 +220,12 @@ def wide_exp(x: Argument) -> DoubleWord:
     return double_word(*_exp_words(x))
 
 
+def raised_exp(x: Argument) -> DoubleWord:
+    """Return ``exp(x) * 2**RAISING_POWER`` as a double word."""
+    high, low, k, vanishes = _exp_words(x)
+    return double_word(high, low, k + RAISING_POWER, vanishes)
+
+
 def exp_words(x: Argument) -> DoubleWord:
     """Return `wide_exp` with low words that may be subnormal, and flag underflow, which no one sees over an axis."""
     high, low, k, vanishes = _exp_words(x)
@@ -295,11 +303,31 @@ def wide_logistic(x: Argument) -> DoubleWord:
     return DoubleWord(select(x.is_nan(), x, high), select(far, low.constant(0.0), low))
 
 
+def raised_logistic(x: Argument) -> DoubleWord:
+    """Return ``2**RAISING_POWER / (1 + exp(-x))`` as a double word."""
+    high, low, power, _, vanishes = _logistic_words(x)
+    x, _ = split(x)
+    power = select(vanishes, power.constant(0.0), power * 2.0**RAISING_POWER)
+    return DoubleWord(select(x.is_nan(), x, high * power), select(x.is_nan(), x.constant(0.0), low * power))
+
+
 def expm1(x: Argument) -> Lane:
     """Return ``exp(x) - 1``."""
     half, half_low, special, x = _half_expm1(x)
     half = half + half_low
     return select(special, x, half + half)
+
+
+def scaled_expm1(x: Lane, factor: Lane, quotient: Argument) -> Lane:
+    """Return ``factor * expm1(quotient)`` for the quotient of `x` and the factor: where that is tiny, `x` itself."""
+    half, half_low, special, u = _half_expm1(quotient)
+    half = half + half_low
+    return select(_expm1_is_linear(u), x, factor * select(special, u, half + half))
+
+
+def _expm1_is_linear(x: Lane) -> Lane:
+    """Whether ``expm1(x)`` is `x` itself, a quarter of an ulp off."""
+    return x.magnitude_bits().below(x.format.bit_pattern(2.0 ** (-2 - x.format.mantissa_bits)))
 
 
 def wide_expm1(x: Argument) -> DoubleWord:
@@ -321,7 +349,7 @@ def _half_expm1(x: Argument) -> tuple[Lane, Lane, Lane, Lane]:
     form = x.format
     lower, upper = (form.bit_pattern(bound) for bound in EXPM1_BOUNDS)
     magnitude = x.magnitude_bits()
-    special = magnitude.below(form.bit_pattern(2.0 ** (-2 - form.mantissa_bits))) | x.is_nan_or(math.inf)
+    special = _expm1_is_linear(x) | x.is_nan_or(math.inf)
     a = x.bits()
     a = select(a.below_unsigned(lower), a, lower)  # unsigned, negative numbers are above the others
     a = select(a.below(upper), a, upper)

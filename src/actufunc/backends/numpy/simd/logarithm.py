@@ -113,6 +113,22 @@ def _log1p_words(x: Argument) -> tuple[Lane, Lane, Lane, Lane]:
 
 def softplus(x: Argument) -> Lane:
     """``log(1 + exp(x))``."""
+    value, k, vanishes, is_linear = _softplus_parts(x)
+    x, _ = split(x)
+    result = select(vanishes, x.constant(0.0), scale(value, k))
+    return select(x.is_nan() | is_linear, x, result)
+
+
+def softplus_over(x: Argument, divisor: Lane) -> Lane:
+    """``log(1 + exp(x)) / divisor``, right also where the logarithm alone would be subnormal."""
+    value, k, vanishes, is_linear = _softplus_parts(x)
+    x, _ = split(x)
+    result = select(vanishes, x.constant(0.0), scale(select(is_linear, x, value) / divisor, k))
+    return select(x.is_nan(), x, result)
+
+
+def _softplus_parts(x: Argument) -> tuple[Lane, Lane, Lane, Lane]:
+    """Return a number and an integer k with ``log(1 + exp(x)) = number * 2**k``, and where that is zero, or `x`."""
     # max(x, 0) + log1p(E) with E = exp(-abs(x)) = (e + e_low) * 2**k in (0, 1]. For E < 1/2, log1p(E) = E + E*E*p(E),
     # and in the left half, where nothing is added to it, it is computed as
     #
@@ -160,9 +176,7 @@ def softplus(x: Argument) -> Lane:
     if x_low is not None:
         low = low + select(x.is_negative(), zero, x_low)
     low = fma(high * f, _second_order(f), low)
-    result = scale(total + low, select(tail, k, 0))
-    result = select(x.is_negative() & ~left, x.constant(0.0), result)
-    return select(x.is_nan() | (is_large & ~x.is_negative()), x, result)
+    return total + low, select(tail, k, 0), x.is_negative() & ~left, is_large & ~x.is_negative()
 
 
 def _reduce(x: Lane) -> tuple[Lane, Lane]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from actufunc.backends.coefficients import NORMAL_P, NORMAL_S
+from actufunc.backends.coefficients import NORMAL_P, NORMAL_S, RAISING_POWER
 
 from .exponential import double_word, exp_parts
 from .lanes import DoubleWord, fma, polynomial, power_of_two, scale, select, split, two_product, two_sum
@@ -59,6 +59,16 @@ def wide_normal_cdf(x: Argument) -> DoubleWord:
 def wide_normal_pdf(x: Argument) -> DoubleWord:
     """Return ``exp(-x*x/2) / sqrt(2*pi)`` as a double word."""
     return _wide(*_pdf_words(x))
+
+
+def raised_normal_cdf(x: Argument) -> DoubleWord:
+    """Return ``Phi(x) * 2**RAISING_POWER`` as a double word."""
+    return _wide(*_cdf_words(x), RAISING_POWER)
+
+
+def raised_normal_pdf(x: Argument) -> DoubleWord:
+    """Return ``exp(-x*x/2) / sqrt(2*pi) * 2**RAISING_POWER`` as a double word."""
+    return _wide(*_pdf_words(x), RAISING_POWER)
 
 
 def _cdf_words(x: Argument) -> Words:
@@ -156,9 +166,9 @@ def _times_constant(a: Lane, a_low: Lane | None, constant: tuple[float, float]) 
     return high, low if a_low is None else fma(a_low, constant[0], low)
 
 
-def _wide(x: Lane, value: DoubleWord, k: Lane, is_zero: Lane) -> DoubleWord:
-    """Return ``value * 2**k`` as a double word, but zero where it is, and NaN where `x` is."""
-    words = double_word(value.high, value.low, k, is_zero)
+def _wide(x: Lane, value: DoubleWord, k: Lane, is_zero: Lane, power: int = 0) -> DoubleWord:
+    """Return ``value * 2**(k + power)`` as a double word, but zero where it is, and NaN where `x` is."""
+    words = double_word(value.high, value.low, k + power if power else k, is_zero)
     return DoubleWord(select(x.is_nan(), x, words.high), words.low)
 
 
