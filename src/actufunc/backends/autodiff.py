@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import array_api_compat as compat
 
 from actufunc.formula.derivative import derivative, with_nan
-from actufunc.formula.expression import argument, plain
+from actufunc.formula.expression import argument
+from actufunc.formula.partials import plain
 
 from .operations import compute
 

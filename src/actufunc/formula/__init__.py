@@ -17,6 +17,7 @@ from .operations import (
     axis_max,
     axis_sum,
     axis_threshold,
+    bounded,
     clip,
     damped,
     exp,
@@ -25,6 +26,7 @@ from .operations import (
     log,
     log1p,
     logistic,
+    logistic_pdf,
     maximum,
     minimum,
     normal_cdf,
@@ -35,6 +37,7 @@ from .operations import (
     tanh,
     where,
 )
+from .partials import evaluated, stated
 
 __all__ = [
     "Expression",
@@ -42,14 +45,17 @@ __all__ = [
     "axis_max",
     "axis_sum",
     "axis_threshold",
+    "bounded",
     "clip",
     "damped",
+    "evaluated",
     "exp",
     "expm1",
     "halves",
     "log",
     "log1p",
     "logistic",
+    "logistic_pdf",
     "maximum",
     "minimum",
     "normal_cdf",
@@ -57,6 +63,7 @@ __all__ = [
     "rounded_once",
     "softplus",
     "sqrt",
+    "stated",
     "tanh",
     "where",
 ]

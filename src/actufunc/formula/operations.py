@@ -5,12 +5,14 @@ Each function applies one operation to expressions and Python numbers; arithmeti
 and its derivative in :mod:`~actufunc.formula.derivative`.
 
 Some operations could be written with others but are primitives here, because they decide the accuracy of every formula
-that uses them: `logistic`, `softplus`, `normal_cdf`, `normal_pdf` and `damped`.
+that uses them: `logistic`, `softplus`, `normal_cdf`, `normal_pdf` and `damped`. Others are made of these:
+`logistic_pdf`, `clip` and `bounded`.
 """
 
 from __future__ import annotations
 
-from .expression import HALVES, Expression, Operand, apply
+from .expression import HALVES, Expression, Operand, apply, constant
+from .partials import evaluated, stated
 
 
 def exp(x: Operand) -> Expression:
@@ -48,6 +50,15 @@ def logistic(x: Operand) -> Expression:
     return apply("logistic", x)
 
 
+def logistic_pdf(x: Operand) -> Expression:
+    """Density of the logistic distribution, ``logistic(x)*logistic(-x)``, the derivative of `logistic`.
+
+    The derivative of that product would cancel around zero; this one is that of ``(1 - tanh(x/2)**2)/4``.
+    """
+    half = tanh(0.5 * constant(x))
+    return stated(rounded_once(logistic(x) * logistic(-constant(x))), {half: -0.5 * half})
+
+
 def softplus(x: Operand) -> Expression:
     """``log(1 + exp(x))``, accurate in both tails."""
     return apply("softplus", x)
@@ -81,6 +92,14 @@ def minimum(a: Operand, b: Operand) -> Expression:
 def clip(x: Operand, low: Operand, high: Operand) -> Expression:
     """Return the number nearest to `x` that is neither below `low` nor above `high`."""
     return minimum(maximum(x, low), high)
+
+
+def bounded(x: Operand, low: Operand, high: Operand) -> Expression:
+    """`x` itself, but clipped lest something overflow, where that makes no difference: its derivative is 1 everywhere.
+
+    Unlike `clip`, which has kinks.
+    """
+    return evaluated(x, by=clip(x, low, high))
 
 
 def where(condition: Operand, a: Operand, b: Operand) -> Expression:
