@@ -8,14 +8,18 @@ from actufunc import formula
 from actufunc.formula import (
     Expression,
     absolute,
+    bounded,
     clip,
     damped,
+    evaluated,
     log,
     log1p,
     logistic,
+    logistic_pdf,
     maximum,
     minimum,
     rounded_once,
+    stated,
     where,
 )
 from actufunc.ufunc import activation
@@ -148,13 +152,21 @@ def logit(x: Expression) -> Expression:
     return where(is_middle, middle, where(x < 1, outside, where(x == 1, math.inf, math.nan)))
 
 
+def _reciprocal(y: Expression) -> Expression:
+    """Return one over what is not negative; at zero it is infinite, and so are its derivatives."""
+    return 1 / (y + where(y == 0, 1, 0)) * where(y == 0, math.inf, 1)
+
+
 @logit.derivative
 def _(x: Expression) -> Expression:
     inside = clip(x, 0, 1)
     product = inside * (1 - inside)
     # Not 1/where(product == 0, 1, product): compilers divide before they choose, and dividing by zero warns.
     slope = rounded_once(1 / (product + where(product == 0, 1, 0)))
-    return where(x > 0, where(x < 1, slope, where(x == 1, math.inf, math.nan)), where(x == 0, math.inf, math.nan))
+    slope = where(x > 0, where(x < 1, slope, where(x == 1, math.inf, math.nan)), where(x == 0, math.inf, math.nan))
+    # The same in partial fractions, whose derivatives do not cancel but at 1/2, where they vanish.
+    y = bounded(x, 0, 1)
+    return evaluated(where(x < 0, math.nan, where(x > 1, math.nan, _reciprocal(y) + _reciprocal(1 - y))), by=slope)
 
 
 @activation
@@ -227,14 +239,14 @@ def tanh_offset(x: Expression) -> Expression:
     >>> tanh_offset(np.array([-1.0, 0.0, 1.0]))
     array([0.11920292, 0.5       , 0.88079708])
     """
-    u = clip(x, -FAR, FAR)
+    u = bounded(x, -FAR, FAR)
     return logistic(u + u)
 
 
 @tanh_offset.derivative
 def _(x: Expression) -> Expression:
-    u = clip(x, -FAR, FAR)
-    return rounded_once(2 * (logistic(u + u) * logistic(-u - u)))
+    u = bounded(x, -FAR, FAR)
+    return evaluated(2 * logistic_pdf(u + u), by=rounded_once(2 * (logistic(u + u) * logistic(-u - u))))
 
 
 @activation
@@ -335,6 +347,7 @@ def _(x: Expression, beta: Expression) -> Expression:
     # softplus(-u) it is minus the entropy of a coin that falls with probability logistic(u).
     u = beta * x
     entropy = damped(formula.softplus(-u), logistic(u)) + damped(formula.softplus(u), logistic(-u))
+    entropy = stated(entropy, {u: -damped(u, logistic_pdf(u))})
     return -entropy / beta / beta
 
 

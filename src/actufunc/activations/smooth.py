@@ -7,16 +7,20 @@ from decimal import Decimal
 from actufunc.formula import (
     Expression,
     absolute,
+    bounded,
     clip,
     damped,
+    evaluated,
     exp,
     logistic,
+    logistic_pdf,
     maximum,
     minimum,
     normal_cdf,
     normal_pdf,
     rounded_once,
     sqrt,
+    stated,
     where,
 )
 from actufunc.ufunc import activation
@@ -69,12 +73,13 @@ def silu(x: Expression, beta: float | Expression = 1) -> Expression:
 
 def _slope(u: Expression, change: Expression) -> Expression:
     """Return the derivative of ``x*logistic(u)`` by `x`, given ``x*du/dx``, which must be finite."""
-    return damped(rounded_once(1 + change * logistic(-u)), logistic(u))
+    formula = logistic(u) + damped(change, logistic_pdf(u))
+    return evaluated(formula, by=damped(rounded_once(1 + change * logistic(-u)), logistic(u)))
 
 
 @silu.derivative
 def _(x: Expression, beta: Expression) -> Expression:
-    return _slope(beta * x, clip(beta * x, -ALMOST_INFINITE, ALMOST_INFINITE))
+    return _slope(beta * x, bounded(beta * x, -ALMOST_INFINITE, ALMOST_INFINITE))
 
 
 # 2*sqrt(2/pi) and 0.044715 times it, from mpmath at 50 digits. With (1 + tanh u)/2 = logistic(2 u) the left tail of the
@@ -135,7 +140,7 @@ def gelu(x: Expression, approximate: str = "none") -> Expression:
     if approximate == "none":
         return damped(x, normal_cdf(x))
     if approximate == "tanh":
-        u = clip(x, -_SATURATED, _SATURATED)
+        u = bounded(x, -_SATURATED, _SATURATED)
         return damped(x, logistic(u * (_LINEAR + _CUBIC * (u * u))))
     raise ValueError(f"approximate must be 'none' or 'tanh', not {approximate!r}")
 
@@ -146,8 +151,7 @@ def _(x: Expression, approximate: str) -> Expression:
         # Far left the terms are subnormal one by one, and their first words are all there is.
         total = normal_cdf(x) + damped(x, normal_pdf(x))
         return where(x < -_SATURATED, total, rounded_once(total))
-    # Without the derivative of the clamp, which is 1 wherever the other factors are not 0.
-    u = clip(x, -_SATURATED, _SATURATED)
+    u = bounded(x, -_SATURATED, _SATURATED)
     square = _CUBIC * (u * u)
     return _slope(u * (_LINEAR + square), u * (_LINEAR + 3 * square))
 
@@ -190,12 +194,12 @@ def quick_gelu(x: Expression) -> Expression:
     array([-0.15420423,  0.        ,  0.84579577])
     """
     # Clamped where the logistic function has long been 0 or 1, lest the product overflow.
-    return damped(x, logistic(_QUICK * clip(x, -FAR, FAR)))
+    return damped(x, logistic(_QUICK * bounded(x, -FAR, FAR)))
 
 
 @quick_gelu.derivative
 def _(x: Expression) -> Expression:
-    u = _QUICK * clip(x, -FAR, FAR)
+    u = _QUICK * bounded(x, -FAR, FAR)
     return _slope(u, u)
 
 
@@ -251,7 +255,14 @@ def _(x: Expression) -> Expression:
     v = clip(x, 0, FAR)
     rest = n * n * ((4 * v - 2) + n * (4 * (v - 1) - 4 * n))  # the numerator less the denominator
     below = 1 + 2 * n * (1 + n)
-    return where(x > 0, rounded_once(1 + rest / (below * below)), left)
+    slope = where(x > 0, rounded_once(1 + rest / (below * below)), left)
+    # Further derivatives from those of x*t, where t = tanh(log(1 + exp(x))) is p*(1 + q)/(1 + q**2) with p and q the
+    # logistic function of x and -x, and dt/dx = 4*p*q**2/(1 + q**2)**2; the small factors come last.
+    p, q = logistic(x), logistic(-x)
+    below = 1 + q * q
+    change = damped(damped(damped(4 / (below * below), q), q), p)
+    t = stated(p * (1 + q) / below, {x: change})
+    return evaluated(t + damped(x, change), by=slope)
 
 
 def _bend(x: Expression, b: float | Expression) -> tuple[Expression, Expression, Expression]:
@@ -259,6 +270,13 @@ def _bend(x: Expression, b: float | Expression) -> tuple[Expression, Expression,
     u = minimum(absolute(x), ALMOST_INFINITE)
     root = sqrt(u * u + b)
     return u, root, u / 2 + root / 2
+
+
+def _root(x: Expression, b: Expression) -> Expression:
+    """Return the root of the square of `x` plus `b`, for further derivatives: also where the square overflows."""
+    y = bounded(x, -ALMOST_INFINITE, ALMOST_INFINITE)
+    large = maximum(absolute(x), ALMOST_INFINITE)
+    return where(absolute(x) < ALMOST_INFINITE, sqrt(y * y + b), large * sqrt(1 + b / large / large))
 
 
 @activation
@@ -311,20 +329,24 @@ def _(x: Expression, b: Expression) -> Expression:
     large = maximum(absolute(x), ALMOST_INFINITE)
     tail = b / 4 / mean / root  # the derivative on the left, and what it lacks to 1 on the right
     left = where(u < ALMOST_INFINITE, rounded_once(tail), b / 4 / large / large)
-    return where(x >= 0, rounded_once(1 - tail), left)
+    r = _root(x, b)
+    return stated(where(x >= 0, rounded_once(1 - tail), left), {x: b / 2 / r / r / r, b: -x / 4 / r / r / r})
 
 
 @squareplus.derivative(wrt="b")
 def _(x: Expression, b: Expression) -> Expression:
     _, root, _ = _bend(x, b)
     large = maximum(absolute(x), ALMOST_INFINITE)
-    return where(absolute(x) < large, 0.25 / root, 0.25 / large)
+    r = _root(x, b)
+    slope = where(absolute(x) < large, 0.25 / root, 0.25 / large)
+    return stated(slope, {x: -x / 4 / r / r / r, b: -0.125 / r / r / r})
 
 
 def _square(x: Expression) -> Expression:
     """Return the square of `x`, clamped where its negative exponential has become one or zero."""
     u = clip(absolute(x), 1 / ALMOST_INFINITE, NOTHING)
-    return u * u
+    y = bounded(x, -NOTHING, NOTHING)
+    return evaluated(y * y, by=u * u)
 
 
 @activation
@@ -365,7 +387,7 @@ def gaussian(x: Expression) -> Expression:
 
 @gaussian.derivative
 def _(x: Expression) -> Expression:
-    return damped(-2 * clip(x, -NOTHING, NOTHING), exp(-_square(x)))
+    return damped(-2 * bounded(x, -NOTHING, NOTHING), exp(-_square(x)))
 
 
 swish = silu

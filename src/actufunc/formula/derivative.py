@@ -7,7 +7,20 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from .expression import COMPARISONS, Expression, apply, argument, constant, is_constant
-from .operations import absolute, damped, exp, logistic, logistic_pdf, minimum, normal_pdf, sqrt, tanh, where
+from .operations import (
+    absolute,
+    bounded,
+    damped,
+    exp,
+    half_tanh,
+    logistic,
+    logistic_pdf,
+    minimum,
+    normal_pdf,
+    sqrt,
+    tanh,
+    where,
+)
 from .partials import evaluated, stated
 from .sides import on_their_sides
 
@@ -17,12 +30,21 @@ if TYPE_CHECKING:
 # Here 1/cosh^2 is zero in every dtype, and twice this is finite.
 _FAR = 1000
 
+# Here the normal density is.
+_NOTHING = 40
+
 
 def _inverse_cosh_squared(x: Expression) -> Expression:
     """``1/cosh(x)**2``, where ``1 - tanh(x)**2`` would cancel; differentiated as that, through tanh."""
     u = 2 * minimum(absolute(x), _FAR)
     t = tanh(x)
     return stated(damped(4 * logistic(u), logistic(-u)), {t: -2 * t})
+
+
+def _twice_logistic_pdf(x: Expression) -> Expression:
+    """Twice the density of the logistic distribution, the factor last that makes it small in a tail."""
+    far, t = where(x > 0, x, -x), half_tanh(x)
+    return stated(damped(2 * logistic(far), logistic(-far)), {t: -t})
 
 
 # Derivative of each operation of one operand at x. They are written for accuracy and for the range: none cancels or
@@ -39,9 +61,10 @@ _OF_ONE: dict[str, Callable[[Expression], Expression]] = {
     "sqrt": lambda x: 0.5 / sqrt(x),
     "tanh": _inverse_cosh_squared,
     "logistic": logistic_pdf,
+    "half_tanh": _twice_logistic_pdf,
     "softplus": logistic,
     "normal_cdf": normal_pdf,
-    "normal_pdf": lambda x: damped(-x, normal_pdf(x)),
+    "normal_pdf": lambda x: damped(-bounded(x, -_NOTHING, _NOTHING), normal_pdf(x)),
 }
 
 # d f(a, b) from a, b and their derivatives da, db. A rule sees only operands that depend on the variable, or a zero.
@@ -145,16 +168,18 @@ def _quotient(a: Expression, b: Expression) -> Expression:
 
 
 def _damped(a: Expression, b: Expression) -> Expression:
-    """Product with a derivative that vanishes, be it of several factors or one that is damped itself."""
+    """Product with a derivative that vanishes, be it one of several factors, or a sum of what vanishes."""
     if b.operation == "multiply":  # each factor may be the one that vanishes
         return _damped(_damped(a, b.operands[1]), b.operands[0])
     if is_constant(a, 0) or is_constant(b, 0):
         return constant(0)
     if b.operation == "negative":
         return -_damped(a, b.operands[0])
+    if b.operation == "add":
+        return _damped(a, b.operands[0]) + _damped(a, b.operands[1])
     product = damped(a, b)
     value = b.operands[0] if b.operation == "stated" else b
     if value.operation != "damped" or product.operation != "damped":
         return product
-    # Multiplied by the factor that makes it small last of all: else a large one meets what has lost its digits.
+    # The factor that makes it small comes last: else a large one meets what has lost its digits.
     return evaluated(product, by=damped(_damped(a, value.operands[0]), value.operands[1]))

@@ -53,10 +53,15 @@ def logistic(x: Operand) -> Expression:
 def logistic_pdf(x: Operand) -> Expression:
     """Density of the logistic distribution, ``logistic(x)*logistic(-x)``, the derivative of `logistic`.
 
-    The derivative of that product would cancel around zero; this one is that of ``(1 - tanh(x/2)**2)/4``.
+    The derivative of that product would cancel around zero; this one is that of ``(1 - half_tanh(x)**2)/4``.
     """
-    half = tanh(0.5 * constant(x))
-    return stated(rounded_once(logistic(x) * logistic(-constant(x))), {half: -0.5 * half})
+    t = half_tanh(x)
+    return stated(rounded_once(logistic(x) * logistic(-constant(x))), {t: -0.5 * t})
+
+
+def half_tanh(x: Operand) -> Expression:
+    """``tanh(x/2)``, which is ``2*logistic(x) - 1``; what it is differentiated as, no backend needs to know."""
+    return evaluated(apply("half_tanh", x), by=tanh(0.5 * constant(x)))
 
 
 def softplus(x: Operand) -> Expression:

@@ -97,8 +97,9 @@ def _side(node: Expression, fact: Fact) -> Expression | None:
         x, zero = node.operands[0], constant(0)
         return x if _follows(zero, x, fact) else -x if _follows(x, zero, fact) else None
     if node.operation in {"maximum", "minimum"}:
-        a, b = node.operands if node.operation == "maximum" else node.operands[::-1]
-        return b if _follows(a, b, fact) else a if _follows(b, a, fact) else None
+        a, b = node.operands
+        low, high = (a, b) if _follows(a, b, fact) else (b, a) if _follows(b, a, fact) else (None, None)
+        return high if node.operation == "maximum" else low
     return None
 
 
