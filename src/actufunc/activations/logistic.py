@@ -24,7 +24,7 @@ from actufunc.formula import (
 )
 from actufunc.ufunc import activation
 
-from .bounds import ALMOST_INFINITE, FAR
+from .bounds import ALMOST_INFINITE, FAR, while_finite
 
 __all__ = ["expit", "log_expit", "log_sigmoid", "logit", "sigmoid", "softplus", "softsign", "tanh", "tanh_offset"]
 
@@ -347,7 +347,8 @@ def _(x: Expression, beta: Expression) -> Expression:
     # softplus(-u) it is minus the entropy of a coin that falls with probability logistic(u).
     u = beta * x
     entropy = damped(formula.softplus(-u), logistic(u)) + damped(formula.softplus(u), logistic(-u))
-    entropy = stated(entropy, {u: -damped(u, logistic_pdf(u))})
+    density, y = logistic_pdf(u), while_finite(x, u)
+    entropy = stated(entropy, {x: -damped(beta * beta * y, density), beta: -damped(beta * y * y, density)})
     return -entropy / beta / beta
 
 

@@ -23,9 +23,10 @@ from actufunc.formula import (
     stated,
     where,
 )
+from actufunc.formula.operations import half_tanh
 from actufunc.ufunc import activation
 
-from .bounds import ALMOST_INFINITE, FAR, NOTHING
+from .bounds import ALMOST_INFINITE, FAR, NOTHING, while_finite
 
 __all__ = ["gaussian", "gelu", "mish", "quick_gelu", "silu", "squareplus", "swish"]
 
@@ -80,6 +81,13 @@ def _slope(u: Expression, change: Expression) -> Expression:
 @silu.derivative
 def _(x: Expression, beta: Expression) -> Expression:
     return _slope(beta * x, bounded(beta * x, -ALMOST_INFINITE, ALMOST_INFINITE))
+
+
+@silu.derivative(wrt="beta")
+def _(x: Expression, beta: Expression) -> Expression:
+    u = beta * x
+    far, y = where(u > 0, u, -u), while_finite(x, u)
+    return evaluated(damped(y * y, logistic_pdf(u)), by=damped(rounded_once(y * y * logistic(far)), logistic(-far)))
 
 
 # 2*sqrt(2/pi) and 0.044715 times it, from mpmath at 50 digits. With (1 + tanh u)/2 = logistic(2 u) the left tail of the
@@ -150,7 +158,8 @@ def _(x: Expression, approximate: str) -> Expression:
     if approximate == "none":
         # Far left the terms are subnormal one by one, and their first words are all there is.
         total = normal_cdf(x) + damped(x, normal_pdf(x))
-        return where(x < -_SATURATED, total, rounded_once(total))
+        slope = where(x < -_SATURATED, total, rounded_once(total))
+        return evaluated(normal_cdf(x) + damped(bounded(x, -NOTHING, NOTHING), normal_pdf(x)), by=slope)
     u = bounded(x, -_SATURATED, _SATURATED)
     square = _CUBIC * (u * u)
     return _slope(u * (_LINEAR + square), u * (_LINEAR + 3 * square))
@@ -258,7 +267,8 @@ def _(x: Expression) -> Expression:
     slope = where(x > 0, rounded_once(1 + rest / (below * below)), left)
     # Further derivatives from those of x*t, where t = tanh(log(1 + exp(x))) is p*(1 + q)/(1 + q**2) with p and q the
     # logistic function of x and -x, and dt/dx = 4*p*q**2/(1 + q**2)**2; the small factors come last.
-    p, q = logistic(x), logistic(-x)
+    p = evaluated(0.5 + 0.5 * half_tanh(x), by=logistic(x))
+    q = evaluated(0.5 - 0.5 * half_tanh(x), by=logistic(-x))
     below = 1 + q * q
     change = damped(damped(damped(4 / (below * below), q), q), p)
     t = stated(p * (1 + q) / below, {x: change})

@@ -11,17 +11,19 @@ from .operations import (
     absolute,
     bounded,
     damped,
+    damped_by_parts,
     exp,
     half_tanh,
     logistic,
     logistic_pdf,
     minimum,
     normal_pdf,
+    rounded_once,
     sqrt,
     tanh,
     where,
 )
-from .partials import evaluated, stated
+from .partials import stated
 from .sides import on_their_sides
 
 if TYPE_CHECKING:
@@ -41,10 +43,10 @@ def _inverse_cosh_squared(x: Expression) -> Expression:
     return stated(damped(4 * logistic(u), logistic(-u)), {t: -2 * t})
 
 
-def _twice_logistic_pdf(x: Expression) -> Expression:
-    """Twice the density of the logistic distribution, the factor last that makes it small in a tail."""
-    far, t = where(x > 0, x, -x), half_tanh(x)
-    return stated(damped(2 * logistic(far), logistic(-far)), {t: -t})
+def _logistic_slope(x: Expression) -> Expression:
+    """``logistic_pdf(x)`` without a choice between the tails, in which it loses digits where it is subnormal."""
+    t = half_tanh(x)
+    return stated(rounded_once(logistic(x) * logistic(-x)), {t: -0.5 * t})
 
 
 # Derivative of each operation of one operand at x. They are written for accuracy and for the range: none cancels or
@@ -60,8 +62,8 @@ _OF_ONE: dict[str, Callable[[Expression], Expression]] = {
     "rounded_once": lambda x: constant(1),
     "sqrt": lambda x: 0.5 / sqrt(x),
     "tanh": _inverse_cosh_squared,
-    "logistic": logistic_pdf,
-    "half_tanh": _twice_logistic_pdf,
+    "logistic": _logistic_slope,
+    "half_tanh": lambda x: 2 * logistic_pdf(x),
     "softplus": logistic,
     "normal_cdf": normal_pdf,
     "normal_pdf": lambda x: damped(-bounded(x, -_NOTHING, _NOTHING), normal_pdf(x)),
@@ -177,9 +179,4 @@ def _damped(a: Expression, b: Expression) -> Expression:
         return -_damped(a, b.operands[0])
     if b.operation == "add":
         return _damped(a, b.operands[0]) + _damped(a, b.operands[1])
-    product = damped(a, b)
-    value = b.operands[0] if b.operation == "stated" else b
-    if value.operation != "damped" or product.operation != "damped":
-        return product
-    # The factor that makes it small comes last: else a large one meets what has lost its digits.
-    return evaluated(product, by=damped(_damped(a, value.operands[0]), value.operands[1]))
+    return damped_by_parts(a, b, _damped)

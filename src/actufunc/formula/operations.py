@@ -11,8 +11,13 @@ that uses them: `logistic`, `softplus`, `normal_cdf`, `normal_pdf` and `damped`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .expression import HALVES, Expression, Operand, apply, constant
 from .partials import evaluated, stated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def exp(x: Operand) -> Expression:
@@ -55,8 +60,9 @@ def logistic_pdf(x: Operand) -> Expression:
 
     The derivative of that product would cancel around zero; this one is that of ``(1 - half_tanh(x)**2)/4``.
     """
-    t = half_tanh(x)
-    return stated(rounded_once(logistic(x) * logistic(-constant(x))), {t: -0.5 * t})
+    x = constant(x)
+    far, t = where(x > 0, x, -x), half_tanh(x)
+    return stated(damped(logistic(far), logistic(-far)), {t: -0.5 * t})
 
 
 def half_tanh(x: Operand) -> Expression:
@@ -123,10 +129,24 @@ def rounded_once(x: Operand) -> Expression:
 def damped(x: Operand, factor: Operand) -> Expression:
     """``x * factor`` for a factor that vanishes faster than `x` grows: infinity times zero is zero.
 
-    Where the factor is an exponential, a logistic or a normal distribution function, the product keeps its relative
-    accuracy although the factor alone would be subnormal.
+    Where the factor is an exponential, a logistic or a normal distribution function or density, the product keeps its
+    relative accuracy although the factor alone would be subnormal.
     """
-    return apply("damped", x, factor)
+    return damped_by_parts(constant(x), constant(factor), damped)
+
+
+def damped_by_parts(x: Expression, factor: Expression, multiply: Callable[..., Expression]) -> Expression:
+    """Return ``damped(x, factor)`` for a factor that may be damped itself: then what makes it small comes last.
+
+    Else a large number would meet what has lost its digits. The product with the rest of the factor is left to
+    `multiply`.
+    """
+    product = apply("damped", x, factor)
+    value = factor.operands[0] if factor.operation == "stated" else factor
+    if value.operation != "damped" or product.operation != "damped":
+        return product
+    rest, small = value.operands
+    return evaluated(product, by=damped(multiply(x, rest), small))
 
 
 def axis_sum(x: Operand) -> Expression:
