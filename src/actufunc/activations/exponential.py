@@ -2,12 +2,14 @@ r"""Exponential linear units: the identity on the right, an exponential on the l
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 
-from actufunc.formula import Expression, damped, exp, expm1, rounded_once, where
+from actufunc.formula import Expression, clip, damped, exp, expm1, rounded_once, stated, where
+from actufunc.formula.expression import constant
 from actufunc.ufunc import activation
 
-from .bounds import without_right
+from .bounds import while_finite, without_right
 
 __all__ = ["celu", "elu", "selu"]
 
@@ -101,10 +103,21 @@ def _(x: Expression, alpha: Expression) -> Expression:
     return where(x > 0, 1, exp(without_right(x) / alpha))
 
 
+_TERMS = 19
+
+
 @celu.derivative(wrt="alpha")
 def _(x: Expression, alpha: Expression) -> Expression:
+    # With u = x/alpha it is expm1(u) - u*exp(u), which cancels near zero. There it is minus the sum of
+    # u**(k + 2)/(k!*(k + 2)), where the terms from _TERMS on are below 2**-59 of the sum for u from -1.
     u = without_right(x) / alpha
-    return where(x > 0, 0, expm1(u) - damped(u, exp(u)))
+    near = clip(u, -1, 0)
+    total = constant(0)
+    for k in reversed(range(_TERMS)):
+        total = total * near + 1 / (math.factorial(k) * (k + 2))
+    change = where(u > -1, -(near * near * total), expm1(u) - damped(u, exp(u)))
+    w = while_finite(u, u)
+    return where(x > 0, 0, stated(change, {x: -damped(w / alpha, exp(u)), alpha: damped(w * w / alpha, exp(u))}))
 
 
 # The fixed point of mean 0 and variance 1, to more digits than a float64 holds: the equations of Klambauer et al.
