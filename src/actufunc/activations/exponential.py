@@ -20,7 +20,7 @@ def elu(x: Expression, alpha: float | Expression = 1) -> Expression:
 
     .. math:: \operatorname{elu}(x) = \begin{cases} x & x > 0 \\ \alpha\,(e^x - 1) & x \le 0 \end{cases}
 
-    Range (-alpha, inf), increasing.
+    Range (-alpha, inf), increasing, smooth but at 0.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def celu(x: Expression, alpha: float | Expression = 1) -> Expression:
 
     .. math:: \operatorname{celu}(x) = \begin{cases} x & x > 0 \\ \alpha\,(e^{x/\alpha} - 1) & x \le 0 \end{cases}
 
-    Range (-alpha, inf) for positive `alpha`, increasing.
+    Range (-alpha, inf) for positive `alpha`, increasing, smooth but at 0.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def selu(x: Expression) -> Expression:
 
     with :math:`\alpha = 1.6732632423543772` and :math:`\lambda = 1.0507009873554805`.
 
-    Range (-1.7581, inf), increasing.
+    Range (-1.7581, inf), increasing, smooth but at 0.
 
     Parameters
     ----------

@@ -35,8 +35,8 @@ def sigmoid(x: Expression) -> Expression:
 
     .. math:: \sigma(x) = \frac{1}{1 + e^{-x}}
 
-    Range (0, 1), increasing, :math:`\sigma(-x) = 1 - \sigma(x)`. The left tail keeps its relative accuracy down to the
-    smallest subnormal number. ``expit`` is an alias.
+    Range (0, 1), increasing, smooth, :math:`\sigma(-x) = 1 - \sigma(x)`. The left tail keeps its relative accuracy down
+    to the smallest subnormal number. ``expit`` is an alias.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def log_sigmoid(x: Expression) -> Expression:
 
     .. math:: \log \sigma(x) = -\log(1 + e^{-x})
 
-    Range (-inf, 0), increasing. Accurate in both tails: it is `x` far left and :math:`-e^{-x}` far right.
+    Range (-inf, 0), increasing, smooth. Accurate in both tails: it is `x` far left and :math:`-e^{-x}` far right.
     ``log_expit`` is an alias.
 
     Parameters
@@ -113,7 +113,7 @@ def logit(x: Expression) -> Expression:
 
     .. math:: \operatorname{logit}(x) = \log \frac{x}{1 - x}
 
-    Range (-inf, inf) on [0, 1], increasing, and NaN outside. Accurate at 1/2 too, where it vanishes.
+    Range (-inf, inf) on [0, 1], increasing, smooth, and NaN outside. Accurate at 1/2 too, where it vanishes.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def tanh(x: Expression) -> Expression:
 
     .. math:: \tanh x = \frac{e^x - e^{-x}}{e^x + e^{-x}}
 
-    Range (-1, 1), odd, increasing.
+    Range (-1, 1), odd, increasing, smooth.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ def tanh_offset(x: Expression) -> Expression:
 
     .. math:: \operatorname{tanh\_offset}(x) = \frac{1 + \tanh x}{2} = \sigma(2 x)
 
-    Range (0, 1), increasing. The left tail keeps its relative accuracy.
+    Range (0, 1), increasing, smooth. The left tail keeps its relative accuracy.
 
     Parameters
     ----------
@@ -255,7 +255,7 @@ def softsign(x: Expression) -> Expression:
 
     .. math:: \operatorname{softsign}(x) = \frac{x}{1 + |x|}
 
-    Range [-1, 1], odd, increasing.
+    Range [-1, 1], odd, increasing, smooth but at 0.
 
     Parameters
     ----------
@@ -301,8 +301,8 @@ def softplus(x: Expression, beta: float | Expression = 1) -> Expression:
 
     .. math:: \operatorname{softplus}(x) = \frac{1}{\beta} \log(1 + e^{\beta x})
 
-    Range (0, inf) for positive `beta`, increasing. Exact as far as :math:`\beta x` is finite: there is no threshold
-    beyond which it becomes `x`.
+    Range (0, inf) for positive `beta`, increasing, smooth. Exact as far as :math:`\beta x` is finite: there is no
+    threshold beyond which it becomes `x`.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ def silu(x: Expression, beta: float | Expression = 1) -> Expression:
 
     .. math:: \operatorname{silu}(x) = x\,\sigma(\beta x)
 
-    Range [-0.2785, inf) for ``beta=1``. The left tail keeps its relative accuracy. ``swish`` is an alias.
+    Range [-0.2785, inf) for ``beta=1``, smooth. The left tail keeps its relative accuracy. ``swish`` is an alias.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def gelu(x: Expression, approximate: str = "none") -> Expression:
 
     .. math:: \frac{x}{2} \left(1 + \tanh\left(\sqrt{2/\pi}\,(x + 0.044715\,x^3)\right)\right)
 
-    Range [-0.1701, inf). The left tail keeps its relative accuracy, which ``1 + erf`` loses.
+    Range [-0.1701, inf), smooth. The left tail keeps its relative accuracy, which ``1 + erf`` loses.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def quick_gelu(x: Expression) -> Expression:
 
     .. math:: \operatorname{quick\_gelu}(x) = x\,\sigma(1.702\,x)
 
-    Range [-0.1637, inf). The left tail keeps its relative accuracy.
+    Range [-0.1637, inf), smooth. The left tail keeps its relative accuracy.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def mish(x: Expression) -> Expression:
 
     .. math:: \operatorname{mish}(x) = x \tanh(\log(1 + e^x))
 
-    Range [-0.3089, inf). The left tail keeps its relative accuracy.
+    Range [-0.3089, inf), smooth. The left tail keeps its relative accuracy.
 
     Parameters
     ----------
@@ -295,7 +295,7 @@ def squareplus(x: Expression, b: float | Expression = 4) -> Expression:
 
     .. math:: \operatorname{squareplus}(x) = \frac{x + \sqrt{x^2 + b}}{2}
 
-    Range (0, inf) for positive `b`, increasing. The left tail keeps its relative accuracy.
+    Range (0, inf) for positive `b`, increasing, smooth. The left tail keeps its relative accuracy.
 
     Parameters
     ----------
@@ -365,7 +365,7 @@ def gaussian(x: Expression) -> Expression:
 
     .. math:: \operatorname{gaussian}(x) = e^{-x^2}
 
-    Range (0, 1], even. The tails keep their relative accuracy.
+    Range (0, 1], even, smooth. The tails keep their relative accuracy.
 
     Parameters
     ----------
