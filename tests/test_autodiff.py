@@ -179,7 +179,7 @@ def test_gradient_of_what_takes_part(name: str, case: Case, axis: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "case"),
     [*(("torch", case) for case in ALL), *(("jax", case) for case in representatives(ALL))],
-    ids=repr,
+    ids=str,
 )
 @pytest.mark.parametrize("shape", [(0, 4), (2, 0)], ids=str)
 def test_empty_arrays_keep_the_graph(name: str, case: Case, shape: tuple[int, ...]) -> None:
@@ -302,7 +302,7 @@ def dynamo() -> Iterator[Any]:
 @pytest.mark.parametrize(
     ("case", "backend"),
     [(case, "eager") for case in ALL] + [(case, "aot_eager") for case in representatives(ALL)],
-    ids=repr,
+    ids=str,
 )
 def test_torch_compile(dynamo: Any, case: Case, backend: str) -> None:
     torch = load("torch").module

@@ -116,8 +116,8 @@ def _(x: Expression, alpha: Expression) -> Expression:
     for k in reversed(range(_TERMS)):
         total = total * near + 1 / (math.factorial(k) * (k + 2))
     change = where(u > -1, -(near * near * total), expm1(u) - damped(u, exp(u)))
-    w = while_finite(u, u)
-    return where(x > 0, 0, stated(change, {x: -damped(w / alpha, exp(u)), alpha: damped(w * w / alpha, exp(u))}))
+    v = while_finite(without_right(x), u) / alpha
+    return where(x > 0, 0, stated(change, {x: -damped(v / alpha, exp(v)), alpha: damped(v * v / alpha, exp(v))}))
 
 
 # The fixed point of mean 0 and variance 1, to more digits than a float64 holds: the equations of Klambauer et al.

@@ -347,7 +347,8 @@ def _(x: Expression, beta: Expression) -> Expression:
     # softplus(-u) it is minus the entropy of a coin that falls with probability logistic(u).
     u = beta * x
     entropy = damped(formula.softplus(-u), logistic(u)) + damped(formula.softplus(u), logistic(-u))
-    density, y = logistic_pdf(u), while_finite(x, u)
+    y = while_finite(x, u)
+    density = logistic_pdf(beta * y)
     entropy = stated(entropy, {x: -damped(beta * beta * y, density), beta: -damped(beta * y * y, density)})
     return -entropy / beta / beta
 

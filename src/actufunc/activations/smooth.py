@@ -87,7 +87,9 @@ def _(x: Expression, beta: Expression) -> Expression:
 def _(x: Expression, beta: Expression) -> Expression:
     u = beta * x
     far, y = where(u > 0, u, -u), while_finite(x, u)
-    return evaluated(damped(y * y, logistic_pdf(u)), by=damped(rounded_once(y * y * logistic(far)), logistic(-far)))
+    return evaluated(
+        damped(y * y, logistic_pdf(beta * y)), by=damped(rounded_once(y * y * logistic(far)), logistic(-far))
+    )
 
 
 # 2*sqrt(2/pi) and 0.044715 times it, from mpmath at 50 digits. With (1 + tanh u)/2 = logistic(2 u) the left tail of the

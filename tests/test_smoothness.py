@@ -1,0 +1,185 @@
+"""Derivatives of any order of functions that are smooth: no piece, clamp or tail of a formula shows in them."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import taylor
+from conftest import ELEMENTWISE, Case
+
+from actufunc.accuracy.switches import switches
+from actufunc.formula.definition import _derivative_by
+from actufunc.formula.derivative import derivative
+from actufunc.formula.partials import plain
+from actufunc.ufunc import Activation
+
+if TYPE_CHECKING:
+    Numbers = np.ndarray[Any, Any]
+
+
+def claim(case: Case) -> str:
+    """Return what the docstring says: "smooth", "smooth but at 0" or nothing."""
+    text = " ".join(case.function.__doc__.split())
+    found = re.search(r"Range [\[(][^\])]*[\])](?:.*?, | )(smooth(?: but at 0)?)[.,]", text.partition("Parameters")[0])
+    return found[1] if found else ""
+
+
+SMOOTH = [case for case in ELEMENTWISE if claim(case)]
+smooth = pytest.mark.parametrize("case", SMOOTH, ids=repr)
+with_hyperparameters = pytest.mark.parametrize(
+    "case", [case for case in SMOOTH if case.function.definition.hyperparameters], ids=repr
+)
+
+LARGEST = 16  # ulp; measured: 7.1
+FACTORS = (1, 3, 0.5, 2.0**-22)  # of hyperparameters
+"""squareplus at b=1e-6 and less bends so sharply that its second derivative is 500 and more."""
+
+# Of all binades, tails with subnormal results, and where formulas of any function may be clamped.
+_ORDINARY = [0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 1, 1.2, 1.5, 1.8, 2, 2.4, 3, 4, 5, 7, 9, 12, 16, 20, 25, 30, 38.4]
+_TAILS = [150, 300, 350, 360, 369, 400, 690, 700, 708, 715, 730, 740, 745, 760, 1000]
+_EXTREMES = [0, 5e-324, 1e-300, 1e-200, 1e-100, 1e-40, 1e-17, 1e-9, 1e-6, 1e-4, 1e4, 1e8, 1.01e18, 1e25, 1e60, 1e107]
+MAGNITUDES = np.array([*_EXTREMES, *_ORDINARY, *_TAILS, 1e150, 1e200, 1e300])
+
+
+@functools.cache
+def hyperparameters(case: Case) -> list[dict[str, float]]:
+    """Return values to try."""
+    defaults = case.function.definition.hyperparameters
+    return [{key: factor * value for key, value in defaults.items()} for factor in (FACTORS if defaults else (1,))]
+
+
+@functools.cache
+def points(case: Case, values: tuple[tuple[str, float], ...]) -> Numbers:
+    """Return where to look: at all magnitudes, and next to every switch-over point of the formula and its derivatives."""
+    definition = case.function.definition
+    expression = definition.trace(**{**definition.options, **dict(case.keywords)})
+    found = [MAGNITUDES, -MAGNITUDES]
+    for _, value in values:
+        found += [MAGNITUDES / value, -MAGNITUDES / value]
+    for _ in range(3):
+        at = switches(plain(expression), dict(values))
+        found += [at, np.nextafter(at, np.inf), np.nextafter(at, -np.inf), at * (1 + 2.0**-40), at * (1 - 2.0**-40)]
+        expression = derivative(expression, "x")
+    x = np.unique(np.concatenate(found))
+    x = x[abs(x) <= 1e300]
+    if case.function.__name__ == "logit":
+        x = np.concatenate([x[(x > 0) & (x < 1)], 1 - 2.0 ** -np.arange(1, 54)])
+    return x[x != 0] if claim(case) == "smooth but at 0" else x
+
+
+@functools.cache
+def exact(case: Case, values: tuple[tuple[str, float], ...], along: tuple[tuple[str, int], ...]) -> list[list[Any]]:
+    """Return the derivatives along a direction at these points."""
+    name, options = case.function.__name__, dict(case.keywords)
+    given = dict(values)
+    return [taylor.derivatives(name, {"x": float(x)} | given, dict(along), options) for x in points(case, values)]
+
+
+def errors(x: Numbers, results: Numbers, exact: list[Any], scales: list[Any], least: float) -> Numbers:
+    """Return errors in ulp, but not less than `least`; next to a root in those of `scales`, the magnitude of the terms."""
+    signs = np.array([int(taylor.NUMBERS.sign(value)) for value in exact])
+    near = np.zeros(x.shape, bool)
+    known = np.flatnonzero(signs)
+    for a, b in zip(known[:-1], known[1:], strict=True):
+        if signs[a] != signs[b] and x[a] * x[b] > 0:
+            low, high = sorted(abs(x[[a, b]]))
+            near |= (np.sign(x) == np.sign(x[a])) & (low / 1.5 <= abs(x)) & (abs(x) <= 1.5 * high)
+    found = []
+    for result, value, scale, is_near in zip(results.tolist(), exact, scales, near, strict=True):
+        rounded = float(value) if abs(value) < taylor.NUMBERS.mpf(2) ** 1024 else math.copysign(math.inf, value)
+        beside = max(abs(rounded), float(abs(scale))) if is_near else abs(rounded)
+        if result == rounded:
+            found.append(0.0)
+        elif math.isfinite(result) and math.isfinite(rounded):
+            unit = max(float(np.spacing(beside)), least)
+            found.append(float(abs(value - taylor.NUMBERS.mpf(result)) / taylor.NUMBERS.mpf(unit)))
+        else:
+            found.append(math.inf)
+    return np.array(found)
+
+
+def chain(case: Case, *names: str) -> Activation:
+    """Return the derivative by one argument after the other, as an activation."""
+    definition = case.function.definition
+    for name in names:
+        definition = _derivative_by(definition, name)
+    return Activation(definition)
+
+
+def computed(function: Any, case: Case, values: tuple[tuple[str, float], ...], **keywords: Any) -> Numbers:
+    """Compute at the points; hyperparameters are arrays, so that one kernel serves all of their values."""
+    x = points(case, values)
+    with np.errstate(over="ignore", under="ignore"):
+        return np.asarray(function(x, *(np.full(x.shape, value) for _, value in values), **keywords))
+
+
+def check(case: Case, values: tuple[tuple[str, float], ...], name: str, order: int, results: Numbers) -> None:
+    """Compare with the exact derivatives by one argument."""
+    x, series = points(case, values), exact(case, values, ((name, 1),))
+    at = x.tolist() if name == "x" else [dict(values)[name]] * x.size
+    scales = [p * s[order + 1] for p, s in zip(at, series, strict=True)]
+    # What is subnormal may be divided by a small hyperparameter several times.
+    least = 5e-324 if name == "x" else 5e-324 * max(1, 1 / dict(values)[name]) ** (order + 1)
+    found = errors(x, results, [each[order] for each in series], scales, least)
+    worst = int(found.argmax())
+    assert found[worst] <= LARGEST, (values, name, order, x[worst], results[worst], float(series[worst][order]))
+
+
+# What docstrings claim.
+
+
+def test_some_are_smooth_and_all_have_definitions() -> None:
+    assert {case.function.__name__ for case in SMOOTH} == set(taylor.DEFINITIONS)
+    assert {claim(case) for case in ELEMENTWISE} == {"", "smooth", "smooth but at 0"}
+
+
+@pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)
+def test_claim_holds_at_switches(case: Case) -> None:
+    """Up to the third derivative there is a jump where the formula switches, if and only if no smoothness is claimed."""
+    definition = case.function.definition
+    chosen = {**definition.hyperparameters, **definition.options, **dict(case.keywords)}
+    options = {key: chosen.pop(key) for key in definition.options}
+    jumps = set()
+    at = switches(definition.expression(options), chosen)
+    at = at[(abs(at) < 100) & ((abs(at) > 1e-10) | (at == 0))]
+    if case.function.__name__ == "logit":
+        at = at[(at > 0) & (at < 0.9)]
+    h = 1e-10
+    before, after = np.where(at == 0, -h, at * (1 - np.sign(at) * h)), np.where(at == 0, h, at * (1 + np.sign(at) * h))
+    function: Any = case
+    for order in range(4):
+        if order:
+            function = function.grad
+        with np.errstate(all="ignore"):
+            left, right = function(before), function(after)
+        jumps |= set(at[abs(left - right) > 1e-6 * (1 + abs(left))].tolist())
+    assert {"": bool(jumps), "smooth": not jumps, "smooth but at 0": jumps == {0.0}}[claim(case)], jumps
+
+
+# NumPy.
+
+
+@smooth
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_derivatives_by_x(case: Case, order: int) -> None:
+    function = case.function
+    for _ in range(order):
+        function = function.grad
+    for each in hyperparameters(case):
+        values = tuple(each.items())
+        check(case, values, "x", order, computed(function, case, values, **dict(case.keywords)))
+
+
+@with_hyperparameters
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_derivatives_by_hyperparameters(case: Case, order: int) -> None:
+    for name in case.function.definition.hyperparameters:
+        function = chain(case, *[name] * order)
+        for each in hyperparameters(case):
+            values = tuple(each.items())
+            check(case, values, name, order, computed(function, case, values))
