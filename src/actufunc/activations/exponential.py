@@ -100,7 +100,9 @@ def celu(x: Expression, alpha: float | Expression = 1) -> Expression:
 
 @celu.derivative
 def _(x: Expression, alpha: Expression) -> Expression:
-    return where(x > 0, 1, exp(without_right(x) / alpha))
+    u = without_right(x) / alpha
+    v = while_finite(without_right(x), u) / alpha
+    return where(x > 0, 1, stated(exp(u), {x: damped(1 / alpha, exp(u)), alpha: damped(-v / alpha, exp(v))}))
 
 
 _TERMS = 19

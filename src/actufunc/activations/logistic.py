@@ -338,7 +338,8 @@ def softplus(x: Expression, beta: float | Expression = 1) -> Expression:
 
 @softplus.derivative
 def _(x: Expression, beta: Expression) -> Expression:
-    return logistic(beta * x)
+    density = logistic_pdf(beta * x)
+    return stated(logistic(beta * x), {x: damped(beta, density), beta: damped(x, density)})
 
 
 @softplus.derivative(wrt="beta")

@@ -80,7 +80,10 @@ def _slope(u: Expression, change: Expression) -> Expression:
 
 @silu.derivative
 def _(x: Expression, beta: Expression) -> Expression:
-    return _slope(beta * x, bounded(beta * x, -ALMOST_INFINITE, ALMOST_INFINITE))
+    u, change = beta * x, bounded(beta * x, -ALMOST_INFINITE, ALMOST_INFINITE)
+    density = logistic_pdf(u)
+    sigma = stated(logistic(u), {x: damped(beta, density), beta: damped(x, density)})
+    return evaluated(sigma + damped(change, density), by=_slope(u, change))
 
 
 @silu.derivative(wrt="beta")
