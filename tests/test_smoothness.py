@@ -118,13 +118,17 @@ def computed(function: Any, case: Case, values: tuple[tuple[str, float], ...], *
         return np.asarray(function(x, *(np.full(x.shape, value) for _, value in values), **keywords))
 
 
+def divided(hyperparameter: float, order: int) -> float:
+    """Return the least unit of a derivative: what is subnormal may be divided by a small hyperparameter each time."""
+    return 5e-324 * max(1, 1 / hyperparameter) ** (order + 1)
+
+
 def check(case: Case, values: tuple[tuple[str, float], ...], name: str, order: int, results: Numbers) -> None:
     """Compare with the exact derivatives by one argument."""
     x, series = points(case, values), exact(case, values, ((name, 1),))
     at = x.tolist() if name == "x" else [dict(values)[name]] * x.size
     scales = [p * s[order + 1] for p, s in zip(at, series, strict=True)]
-    # What is subnormal may be divided by a small hyperparameter several times.
-    least = 5e-324 if name == "x" else 5e-324 * max(1, 1 / dict(values)[name]) ** (order + 1)
+    least = 5e-324 if name == "x" else divided(dict(values)[name], order)
     found = errors(x, results, [each[order] for each in series], scales, least)
     worst = int(found.argmax())
     assert found[worst] <= LARGEST, (values, name, order, x[worst], results[worst], float(series[worst][order]))
@@ -183,3 +187,21 @@ def test_derivatives_by_hyperparameters(case: Case, order: int) -> None:
         for each in hyperparameters(case):
             values = tuple(each.items())
             check(case, values, name, order, computed(function, case, values))
+
+
+@pytest.mark.slow
+@with_hyperparameters
+def test_mixed_derivatives(case: Case) -> None:
+    """From the derivatives along `x`, a hyperparameter, and both diagonals."""
+    for name in case.function.definition.hyperparameters:
+        for each in hyperparameters(case):
+            values = tuple(each.items())
+            x, along = points(case, values), [(("x", 1),), ((name, 1),), (("x", 1), (name, 1)), (("x", 1), (name, -1))]
+            mixed, scales = [], []
+            series = zip(*(exact(case, values, direction) for direction in along), strict=True)
+            for p, (a, b, c, d) in zip(x.tolist(), series, strict=True):
+                mixed.append((c[2] - a[2] - b[2]) / 2)
+                scales.append(p * ((c[3] - d[3]) / 2 - b[3]) / 3)  # x times the derivative by x
+            for names in (("x", name), (name, "x")):
+                found = errors(x, computed(chain(case, *names), case, values), mixed, scales, divided(each[name], 2))
+                assert found.max() <= LARGEST, (each, names, x[found.argmax()])
