@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import taylor
-from conftest import ELEMENTWISE, Case
+from conftest import ELEMENTWISE, Case, load
+from test_autodiff import jax_module
 
+from actufunc import activation, formula, mish, relu, sigmoid, silu, softplus, tanh
 from actufunc.accuracy.switches import switches
 from actufunc.formula.definition import _derivative_by
 from actufunc.formula.derivative import derivative
@@ -20,6 +23,8 @@ from actufunc.ufunc import Activation
 
 if TYPE_CHECKING:
     Numbers = np.ndarray[Any, Any]
+
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # torch, of its own forward mode
 
 
 def claim(case: Case) -> str:
@@ -55,7 +60,7 @@ def hyperparameters(case: Case) -> list[dict[str, float]]:
 
 @functools.cache
 def points(case: Case, values: tuple[tuple[str, float], ...]) -> Numbers:
-    """Return where to look: at all magnitudes, and next to every switch-over point of the formula and its derivatives."""
+    """Return where to look: at all magnitudes, and next to where the formula and its derivatives switch over."""
     definition = case.function.definition
     expression = definition.trace(**{**definition.options, **dict(case.keywords)})
     found = [MAGNITUDES, -MAGNITUDES]
@@ -81,11 +86,11 @@ def exact(case: Case, values: tuple[tuple[str, float], ...], along: tuple[tuple[
 
 
 def errors(x: Numbers, results: Numbers, exact: list[Any], scales: list[Any], least: float) -> Numbers:
-    """Return errors in ulp, but not less than `least`; next to a root in those of `scales`, the magnitude of the terms."""
+    """Return errors in ulp, not less than `least`; next to a root beside `scales`, the magnitude of the terms."""
     signs = np.array([int(taylor.NUMBERS.sign(value)) for value in exact])
     near = np.zeros(x.shape, bool)
     known = np.flatnonzero(signs)
-    for a, b in zip(known[:-1], known[1:], strict=True):
+    for a, b in itertools.pairwise(known):
         if signs[a] != signs[b] and x[a] * x[b] > 0:
             low, high = sorted(abs(x[[a, b]]))
             near |= (np.sign(x) == np.sign(x[a])) & (low / 1.5 <= abs(x)) & (abs(x) <= 1.5 * high)
@@ -144,7 +149,7 @@ def test_some_are_smooth_and_all_have_definitions() -> None:
 
 @pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)
 def test_claim_holds_at_switches(case: Case) -> None:
-    """Up to the third derivative there is a jump where the formula switches, if and only if no smoothness is claimed."""
+    """Up to the third derivative there is a jump where the formula switches if and only if no smoothness is claimed."""
     definition = case.function.definition
     chosen = {**definition.hyperparameters, **definition.options, **dict(case.keywords)}
     options = {key: chosen.pop(key) for key in definition.options}
@@ -205,3 +210,172 @@ def test_mixed_derivatives(case: Case) -> None:
             for names in (("x", name), (name, "x")):
                 found = errors(x, computed(chain(case, *names), case, values), mixed, scales, divided(each[name], 2))
                 assert found.max() <= LARGEST, (each, names, x[found.argmax()])
+
+
+# torch and JAX.
+
+
+def differentiated(name: str, function: Any, x: Numbers, orders: int) -> list[Numbers]:
+    """Let a library differentiate a function of one array several times."""
+    if name == "torch":
+        torch, found = load("torch").module, []
+        leaf = torch.tensor(x, requires_grad=True)
+        result = function(leaf)
+        for _ in range(orders):
+            # What does not depend on x any more is constant.
+            slope = torch.autograd.grad(result.sum(), leaf, create_graph=True)[0] if result.requires_grad else 0 * leaf
+            result = slope
+            found.append(result.detach().numpy())
+        return found
+    jax, functions = jax_module(), [function]
+    for _ in range(orders):
+        functions.append(jax.grad(lambda x, f=functions[-1]: f(x).sum()))
+    jax.config.update("jax_disable_most_optimizations", val=True)  # compiles in half the time
+    try:
+        return [np.asarray(each) for each in jax.jit(lambda x: [f(x) for f in functions[1:]])(jax.numpy.asarray(x))]
+    finally:
+        jax.config.update("jax_disable_most_optimizations", val=False)
+
+
+@smooth
+@pytest.mark.parametrize("name", ["torch", "jax"])
+def test_libraries_differentiate_formulas(name: str, case: Case) -> None:
+    """As NumPy's do; but the argument of an exponential is rounded there, and factors are not scaled last."""
+    library = load(name)
+    values = tuple(hyperparameters(case)[0].items())
+    x, series = points(case, values), exact(case, values, (("x", 1),))
+    if name == "jax":  # which takes subnormal numbers for zero
+        series = [terms for at, terms in zip(x, series, strict=True) if at == 0 or abs(at) > 1e-307]
+        x = x[(x == 0) | (abs(x) > 1e-307)]
+
+    def slope(x: Any) -> Any:
+        arrays = (library.asarray(np.full(len(x), value)) for _, value in values)
+        return case.function.grad(x, *arrays, **dict(case.keywords))
+
+    for order, results in enumerate(differentiated(name, slope, x, 2), 2):
+        for at, result, terms in zip(x.tolist(), results.tolist(), series, strict=True):
+            value, conditioned = float(terms[order]), float(abs(at * terms[order + 1]))
+            tolerance = LARGEST * 2.0**-52 * max(abs(value), conditioned) + 1e-290
+            assert result == value or abs(result - value) <= tolerance, (order, at, result, value)
+
+
+@smooth
+@pytest.mark.parametrize("name", ["torch", "jax"])
+def test_libraries_differentiate_their_own_functions(name: str, case: Case) -> None:
+    """Where the library's own function serves, its accuracy is its own; at 0 it is smooth as well."""
+    load(name)
+    x = np.concatenate([[0.0, -0.0, 5e-324, -1e-300, 1e-17], np.linspace(-4, 4, 17)])
+    x = np.linspace(0.1, 0.9, 9) if case.function.__name__ == "logit" else x
+    x = x[abs(x) > 1e-307] if claim(case) == "smooth but at 0" else x
+    function: Any = case
+    for results in differentiated(name, case, x, 3):
+        function = function.grad
+        np.testing.assert_allclose(results, function(x), rtol=1e-12, atol=1e-12)
+
+
+@smooth
+def test_hessian_of_torch(case: Case) -> None:
+    torch = load("torch").module
+    x = np.array([0.0, 0.3] if claim(case) == "smooth" and case.function.__name__ != "logit" else [0.2, 0.3])
+    hessian = torch.func.hessian(lambda x: case(x).sum())(torch.tensor(x))
+    np.testing.assert_allclose(hessian.numpy(), np.diag(case.grad.grad(x)), rtol=1e-13, atol=1e-15)
+
+
+# Formulas of one's own.
+
+
+def own_mish(x: Any) -> Any:
+    return x * formula.tanh(formula.softplus(x))
+
+
+def own_silu(x: Any, beta: float = 3) -> Any:
+    return x * formula.logistic(beta * x)
+
+
+def mish_in_pieces(x: Any) -> Any:
+    n = formula.exp(-formula.absolute(x))
+    right, left = (1 + 2 * n) / (1 + 2 * n * (1 + n)), n * (2 + n) / (2 + n * (2 + n))
+    return formula.where(x > 0, x * right, formula.minimum(x, 0) * left)
+
+
+def sigmoid_in_pieces(x: Any) -> Any:
+    n = formula.exp(-formula.absolute(x))
+    return formula.where(x < 0, n / (1 + n), 1 / (1 + n))
+
+
+def clamped_tanh(x: Any) -> Any:
+    """Out of the way of an overflow."""
+    n = formula.exp(2 * formula.bounded(x, -300, 300))
+    return (n - 1) / (n + 1)
+
+
+def evaluated_tanh(x: Any) -> Any:
+    pieces = formula.where(formula.absolute(x) < 1e-9, x, formula.tanh(x))
+    return formula.evaluated(formula.tanh(x), by=formula.where(formula.absolute(x) > 1e-30, pieces, 0))
+
+
+def stated_tanh(x: Any) -> Any:
+    t = formula.tanh(x)
+    return formula.stated(formula.where(x > 0, formula.absolute(t), t), {x: 1 - t * t})
+
+
+@pytest.mark.parametrize(
+    ("own", "known"),
+    [
+        (own_mish, mish),
+        (own_silu, functools.partial(silu, beta=3)),
+        (mish_in_pieces, mish),
+        (sigmoid_in_pieces, sigmoid),
+        (clamped_tanh, tanh),
+        (evaluated_tanh, tanh),
+        (stated_tanh, tanh),
+    ],
+    ids=lambda function: getattr(function, "__name__", ""),
+)
+def test_own_formulas_are_differentiated_as_what_they_mean(own: Any, known: Any) -> None:
+    """No clamp, piece or absolute value of them shows at 0."""
+    x = np.array([-2.5, -0.5, -1e-9, -1e-40, -5e-324, -0.0, 0.0, 5e-324, 1e-200, 1e-12, 0.25, 3])
+    own, keywords = activation(own), getattr(known, "keywords", {})
+    known = getattr(known, "func", known)
+    for _ in range(4):
+        np.testing.assert_allclose(own(x), known(x, **keywords), rtol=1e-13, atol=1e-14)
+        own, known = own.grad, known.grad
+
+
+def test_evaluated_computes_the_one_and_differentiates_the_other() -> None:
+    twice = activation(lambda x: formula.evaluated(x * x, by=3 * x))
+    x = np.array([-2.0, 5.0])
+    np.testing.assert_array_equal(twice(x), 3 * x)
+    np.testing.assert_array_equal(twice.grad(x), 2 * x)
+    np.testing.assert_array_equal(twice.grad.grad(x), [2, 2])
+    assert "x*x" not in repr(twice)
+    outer = activation(lambda x: softplus(twice(x)))
+    np.testing.assert_allclose(outer.grad(x), sigmoid(3 * x) * 2 * x, rtol=1e-15)
+
+
+def test_kinks_keep_the_derivative_of_the_libraries() -> None:
+    x = np.array([0.0, -0.0])
+    assert relu.grad(x).tolist() == [0, 0]
+    assert activation(formula.absolute).grad(x).tolist() == [0, 0]
+    edge = activation(lambda x: formula.clip(x, -1, 1))
+    assert edge.grad(np.array([-1.0, 1.0])).tolist() == [0, 0]
+
+
+def test_limits_at_infinity() -> None:
+    """Derivatives vanish there, or stay: none is NaN because infinity was multiplied by zero."""
+    x = np.array([-np.inf, np.inf])
+    for case in SMOOTH:
+        if case.function.__name__ == "logit":
+            continue
+        function: Any = case
+        for _ in range(3):
+            function = function.grad
+            assert np.isfinite(function(x)).all(), (case, function(x))
+
+
+def test_logit_ends_in_poles() -> None:
+    logit: Any = next(case for case in SMOOTH if case.function.__name__ == "logit")
+    x = np.array([-1.0, 0.0, 1.0, 2.0])
+    np.testing.assert_array_equal(logit.grad(x), [np.nan, np.inf, np.inf, np.nan])
+    np.testing.assert_array_equal(logit.grad.grad(x), [np.nan, -np.inf, np.inf, np.nan])
+    np.testing.assert_array_equal(logit.grad.grad.grad(x), [np.nan, np.inf, np.inf, np.nan])

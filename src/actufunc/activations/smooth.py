@@ -287,11 +287,16 @@ def _bend(x: Expression, b: float | Expression) -> tuple[Expression, Expression,
     return u, root, u / 2 + root / 2
 
 
-def _root(x: Expression, b: Expression) -> Expression:
-    """Return the root of the square of `x` plus `b`, for further derivatives: also where the square overflows."""
+# The cube of its inverse is zero.
+_REMOTE = 1e300
+
+
+def _root(x: Expression, b: Expression) -> tuple[Expression, Expression]:
+    """Return `x` and the root of its square plus `b`, for further derivatives: also where the square overflows."""
+    x = bounded(x, -_REMOTE, _REMOTE)
     y = bounded(x, -ALMOST_INFINITE, ALMOST_INFINITE)
     large = maximum(absolute(x), ALMOST_INFINITE)
-    return where(absolute(x) < ALMOST_INFINITE, sqrt(y * y + b), large * sqrt(1 + b / large / large))
+    return x, where(absolute(x) < ALMOST_INFINITE, sqrt(y * y + b), large * sqrt(1 + b / large / large))
 
 
 @activation
@@ -344,17 +349,17 @@ def _(x: Expression, b: Expression) -> Expression:
     large = maximum(absolute(x), ALMOST_INFINITE)
     tail = b / 4 / mean / root  # the derivative on the left, and what it lacks to 1 on the right
     left = where(u < ALMOST_INFINITE, rounded_once(tail), b / 4 / large / large)
-    r = _root(x, b)
-    return stated(where(x >= 0, rounded_once(1 - tail), left), {x: b / 2 / r / r / r, b: -x / 4 / r / r / r})
+    y, r = _root(x, b)
+    return stated(where(x >= 0, rounded_once(1 - tail), left), {x: b / 2 / r / r / r, b: -y / 4 / r / r / r})
 
 
 @squareplus.derivative(wrt="b")
 def _(x: Expression, b: Expression) -> Expression:
     _, root, _ = _bend(x, b)
     large = maximum(absolute(x), ALMOST_INFINITE)
-    r = _root(x, b)
+    y, r = _root(x, b)
     slope = where(absolute(x) < large, 0.25 / root, 0.25 / large)
-    return stated(slope, {x: -x / 4 / r / r / r, b: -0.125 / r / r / r})
+    return stated(slope, {x: -y / 4 / r / r / r, b: -0.125 / r / r / r})
 
 
 def _square(x: Expression) -> Expression:
