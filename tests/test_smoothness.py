@@ -16,6 +16,7 @@ from test_autodiff import jax_module
 
 from actufunc import activation, formula, mish, relu, sigmoid, silu, softplus, tanh
 from actufunc.accuracy.switches import switches
+from actufunc.backends.operations import compute
 from actufunc.formula.definition import _derivative_by
 from actufunc.formula.derivative import derivative
 from actufunc.formula.partials import plain
@@ -152,20 +153,17 @@ def test_claim_holds_at_switches(case: Case) -> None:
     """Up to the third derivative there is a jump where the formula switches if and only if no smoothness is claimed."""
     definition = case.function.definition
     chosen = {**definition.hyperparameters, **definition.options, **dict(case.keywords)}
-    options = {key: chosen.pop(key) for key in definition.options}
-    jumps = set()
+    options, jumps = {key: chosen.pop(key) for key in definition.options}, set()
     at = switches(definition.expression(options), chosen)
     at = at[(abs(at) < 100) & ((abs(at) > 1e-10) | (at == 0))]
     if case.function.__name__ == "logit":
         at = at[(at > 0) & (at < 0.9)]
     h = 1e-10
     before, after = np.where(at == 0, -h, at * (1 - np.sign(at) * h)), np.where(at == 0, h, at * (1 + np.sign(at) * h))
-    function: Any = case
-    for order in range(4):
-        if order:
-            function = function.grad
-        with np.errstate(all="ignore"):
-            left, right = function(before), function(after)
+    expression = definition.trace(**options).substitute(chosen)
+    for _ in range(4):
+        left, right = (compute(np, plain(expression), {"x": x}) for x in (before, after))
+        expression = derivative(expression, "x")
         jumps |= set(at[abs(left - right) > 1e-6 * (1 + abs(left))].tolist())
     assert {"": bool(jumps), "smooth": not jumps, "smooth but at 0": jumps == {0.0}}[claim(case)], jumps
 
@@ -182,6 +180,20 @@ def test_derivatives_by_x(case: Case, order: int) -> None:
     for each in hyperparameters(case):
         values = tuple(each.items())
         check(case, values, "x", order, computed(function, case, values, **dict(case.keywords)))
+
+
+@pytest.mark.slow
+@smooth
+def test_derivatives_in_float32(case: Case) -> None:
+    """They are computed in float64, and rounded."""
+    for function in (case.grad.grad, case.grad.grad.grad):
+        x = points(case, tuple(hyperparameters(case)[0].items()))
+        with np.errstate(over="ignore", under="ignore"):
+            x = np.unique(x.astype(np.float32))
+            x = x[np.isfinite(x)] if claim(case) == "smooth" else x[np.isfinite(x) & (x != 0)]
+            got, expected = function(x), function(x.astype(np.float64)).astype(np.float32)
+        is_root = (abs(expected) < 1e-15) & (abs(x) > 0.1) & (abs(x) < 10)  # there the error counts beside the terms
+        np.testing.assert_allclose(got[~is_root], expected[~is_root], rtol=2.0**-22, atol=1e-45)
 
 
 @with_hyperparameters

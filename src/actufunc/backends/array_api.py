@@ -137,10 +137,10 @@ class _Namespace:
         xp, x = self.xp, self.operands["x"]
         if x.ndim:
             # The sum of all arrays is as empty, and keeps the graph of a library that differentiates.
-            arrays = {key: value for key, value in self.operands.items() if not _is_number(value)}
-            for key in arrays.keys() & self.call.definition.of_rows:
-                arrays[key] = xp.reshape(xp.broadcast_to(arrays[key], self.shapes.given), self.shapes.kept)
-            empty = functools.reduce(operator.add, arrays.values())
+            given = {key: value for key, value in self.operands.items() if not _is_number(value)}
+            for key in given.keys() & self.call.definition.of_rows:
+                given[key] = xp.reshape(xp.broadcast_to(given[key], self.shapes.given), self.shapes.kept)
+            empty = functools.reduce(operator.add, given.values())
             if not self.call.definition.reduces:
                 return empty + 0
             return xp.reshape(xp.sum(empty, axis=self.shapes.axes) + value_left_out(self.call), self.shapes.given)
