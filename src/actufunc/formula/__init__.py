@@ -1,5 +1,11 @@
 """The vocabulary of formulas: what the definition of an activation may use.
 
+A formula is differentiated at any order. Where the function that it stands for is smooth, the one-sided derivative of
+an `absolute`, `maximum`, `clip` or `where` in its text must not show, so the text says what it means: `bounded` for a
+clamp that makes no difference, `where` for pieces, each of which is differentiated as what it is on its side,
+`evaluated` for a smooth formula that is computed by another, `stated` for a part whose derivative is known better. They
+change no value, and no backend knows of them.
+
 Examples
 --------
 >>> from actufunc import activation
