@@ -42,10 +42,10 @@ def stated(value: Operand, partials: Mapping[Expression, Operand]) -> Expression
     >>> from actufunc.formula import maximum, sqrt, stated
     >>> @activation
     ... def root(x):
-    ...     y = sqrt(maximum(x, 1e-6))
+    ...     y = sqrt(maximum(x, 1e-4))
     ...     return stated(y, {x: 0.5 / y})
     >>> root.grad(np.array([0.0, 4.0]))
-    array([500.  ,   0.25])
+    array([50.  ,  0.25])
     """
     pairs = ((constant(by), constant(partial)) for by, partial in partials.items())
     return make_node("stated", (constant(value), *(node for pair in pairs for node in pair)))
