@@ -15,6 +15,7 @@ from conftest import ELEMENTWISE, Case, load
 from test_autodiff import jax_module
 
 from actufunc import activation, formula, mish, relu, sigmoid, silu, softplus, tanh
+from actufunc.accuracy import sample
 from actufunc.accuracy.switches import switches
 from actufunc.backends.operations import compute
 from actufunc.formula.definition import _derivative_by
@@ -41,7 +42,8 @@ with_hyperparameters = pytest.mark.parametrize(
     "case", [case for case in SMOOTH if case.function.definition.hyperparameters], ids=repr
 )
 
-LARGEST = 16  # ulp; measured: 7.1
+# In ulp; measured: 6.1 at the points of the quick tests, 8.04 at all; 12 in torch and JAX.
+LARGEST, LARGEST_IN_LIBRARIES = 10, 16
 FACTORS = (1, 3, 0.5, 2.0**-22)  # of hyperparameters
 """squareplus at b=1e-6 and less bends so sharply that its second derivative is 500 and more."""
 
@@ -60,11 +62,11 @@ def hyperparameters(case: Case) -> list[dict[str, float]]:
 
 
 @functools.cache
-def points(case: Case, values: tuple[tuple[str, float], ...]) -> Numbers:
+def points(case: Case, values: tuple[tuple[str, float], ...], more: int = 0) -> Numbers:
     """Return where to look: at all magnitudes, and next to where the formula and its derivatives switch over."""
     definition = case.function.definition
     expression = definition.trace(**{**definition.options, **dict(case.keywords)})
-    found = [MAGNITUDES, -MAGNITUDES]
+    found = [MAGNITUDES, -MAGNITUDES, sample(np.float64, more), np.random.default_rng(0).normal(scale=6, size=more)]
     for _, value in values:
         found += [MAGNITUDES / value, -MAGNITUDES / value]
     for _ in range(3):
@@ -72,18 +74,20 @@ def points(case: Case, values: tuple[tuple[str, float], ...]) -> Numbers:
         found += [at, np.nextafter(at, np.inf), np.nextafter(at, -np.inf), at * (1 + 2.0**-40), at * (1 - 2.0**-40)]
         expression = derivative(expression, "x")
     x = np.unique(np.concatenate(found))
-    x = x[abs(x) <= 1e300]
+    x = x[abs(x) <= 1e300]  # NaN, too, is left out
     if case.function.__name__ == "logit":
         x = np.concatenate([x[(x > 0) & (x < 1)], 1 - 2.0 ** -np.arange(1, 54)])
     return x[x != 0] if claim(case) == "smooth but at 0" else x
 
 
 @functools.cache
-def exact(case: Case, values: tuple[tuple[str, float], ...], along: tuple[tuple[str, int], ...]) -> list[list[Any]]:
+def exact(
+    case: Case, values: tuple[tuple[str, float], ...], along: tuple[tuple[str, int], ...], more: int = 0
+) -> list[list[Any]]:
     """Return the derivatives along a direction at these points."""
     name, options = case.function.__name__, dict(case.keywords)
-    given = dict(values)
-    return [taylor.derivatives(name, {"x": float(x)} | given, dict(along), options) for x in points(case, values)]
+    at = [{"x": x, **dict(values)} for x in points(case, values, more).tolist()]
+    return [taylor.derivatives(name, each, dict(along), options) for each in at]
 
 
 def errors(x: Numbers, results: Numbers, exact: list[Any], scales: list[Any], least: float) -> Numbers:
@@ -117,9 +121,9 @@ def chain(case: Case, *names: str) -> Activation:
     return Activation(definition)
 
 
-def computed(function: Any, case: Case, values: tuple[tuple[str, float], ...], **keywords: Any) -> Numbers:
+def computed(function: Any, case: Case, values: tuple[tuple[str, float], ...], more: int = 0) -> Numbers:
     """Compute at the points; hyperparameters are arrays, so that one kernel serves all of their values."""
-    x = points(case, values)
+    x, keywords = points(case, values, more), dict(case.keywords)
     with np.errstate(over="ignore", under="ignore"):
         return np.asarray(function(x, *(np.full(x.shape, value) for _, value in values), **keywords))
 
@@ -129,9 +133,12 @@ def divided(hyperparameter: float, order: int) -> float:
     return 5e-324 * max(1, 1 / hyperparameter) ** (order + 1)
 
 
-def check(case: Case, values: tuple[tuple[str, float], ...], name: str, order: int, results: Numbers) -> None:
-    """Compare with the exact derivatives by one argument."""
-    x, series = points(case, values), exact(case, values, ((name, 1),))
+def check(
+    function: Any, case: Case, values: tuple[tuple[str, float], ...], name: str, order: int, more: int = 0
+) -> None:
+    """Compare a function with the exact derivatives by one argument."""
+    x, series = points(case, values, more), exact(case, values, ((name, 1),), more)
+    results = computed(function, case, values, more)
     at = x.tolist() if name == "x" else [dict(values)[name]] * x.size
     scales = [p * s[order + 1] for p, s in zip(at, series, strict=True)]
     least = 5e-324 if name == "x" else divided(dict(values)[name], order)
@@ -179,7 +186,17 @@ def test_derivatives_by_x(case: Case, order: int) -> None:
         function = function.grad
     for each in hyperparameters(case):
         values = tuple(each.items())
-        check(case, values, "x", order, computed(function, case, values, **dict(case.keywords)))
+        check(function, case, values, "x", order)
+
+
+@pytest.mark.slow
+@smooth
+def test_derivatives_by_x_everywhere(case: Case) -> None:
+    """At many points of all binades, and of a normal distribution."""
+    function, values = case.function.grad, tuple(hyperparameters(case)[0].items())
+    for order in (2, 3):
+        function = function.grad
+        check(function, case, values, "x", order, more=400)
 
 
 @pytest.mark.slow
@@ -203,7 +220,7 @@ def test_derivatives_by_hyperparameters(case: Case, order: int) -> None:
         function = chain(case, *[name] * order)
         for each in hyperparameters(case):
             values = tuple(each.items())
-            check(case, values, name, order, computed(function, case, values))
+            check(function, case, values, name, order)
 
 
 @pytest.mark.slow
@@ -267,7 +284,7 @@ def test_libraries_differentiate_formulas(name: str, case: Case) -> None:
     for order, results in enumerate(differentiated(name, slope, x, 2), 2):
         for at, result, terms in zip(x.tolist(), results.tolist(), series, strict=True):
             value, conditioned = float(terms[order]), float(abs(at * terms[order + 1]))
-            tolerance = LARGEST * 2.0**-52 * max(abs(value), conditioned) + 1e-290
+            tolerance = LARGEST_IN_LIBRARIES * 2.0**-52 * max(abs(value), conditioned) + 1e-290
             assert result == value or abs(result - value) <= tolerance, (order, at, result, value)
 
 
