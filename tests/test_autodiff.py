@@ -176,6 +176,26 @@ def test_gradient_of_what_takes_part(name: str, case: Case, axis: Any) -> None:
     np.testing.assert_allclose(autograd(library, weighted, x), expected, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [*(("torch", case) for case in ALL), *(("jax", case) for case in representatives(ALL))],
+    ids=str,
+)
+@pytest.mark.parametrize("shape", [(0, 4), (2, 0)], ids=str)
+def test_empty_arrays_keep_the_graph(name: str, case: Case, shape: tuple[int, ...]) -> None:
+    """Also an empty array has a gradient, which is empty, and so has the vjp by both of its arrays."""
+    library, kind = load(name), case.function.definition.kind
+    for axis in [-1, 0, None] if "axis" in kind or kind == "reducing" else [-1, 0] if kind == "gated" else [None]:
+        keywords = {} if axis is None and kind == "elementwise" else {"axis": axis}
+        function, vjp = (functools.partial(each, **keywords) for each in (case, case.vjp))
+        expected = function(np.zeros(shape))
+        np.testing.assert_array_equal(asnumpy(library, function(library.asarray(np.zeros(shape)))), expected)
+        assert autograd(library, function, np.zeros(shape)).shape == shape
+        x, g = library.asarray(np.zeros(shape)), library.asarray(np.zeros(expected.shape))
+        assert autograd(library, lambda x, g=g, vjp=vjp: vjp(x, g), np.zeros(shape)).shape == shape
+        assert autograd(library, lambda g, x=x, vjp=vjp: vjp(x, g), np.zeros(expected.shape)).shape == expected.shape
+
+
 # torch.
 
 
@@ -282,7 +302,7 @@ def dynamo() -> Iterator[Any]:
 @pytest.mark.parametrize(
     ("case", "backend"),
     [(case, "eager") for case in ALL] + [(case, "aot_eager") for case in representatives(ALL)],
-    ids=repr,
+    ids=str,
 )
 def test_torch_compile(dynamo: Any, case: Case, backend: str) -> None:
     torch = load("torch").module

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from actufunc.ufunc import Activation
 
+from .algebraic import *
 from .exponential import *
 from .gated import *
 from .logistic import *

@@ -2,12 +2,14 @@ r"""Exponential linear units: the identity on the right, an exponential on the l
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 
-from actufunc.formula import Expression, damped, exp, expm1, rounded_once, where
+from actufunc.formula import Expression, clip, damped, exp, expm1, rounded_once, stated, where
+from actufunc.formula.expression import constant
 from actufunc.ufunc import activation
 
-from .bounds import without_right
+from .bounds import while_finite, without_right
 
 __all__ = ["celu", "elu", "selu"]
 
@@ -18,7 +20,7 @@ def elu(x: Expression, alpha: float | Expression = 1) -> Expression:
 
     .. math:: \operatorname{elu}(x) = \begin{cases} x & x > 0 \\ \alpha\,(e^x - 1) & x \le 0 \end{cases}
 
-    Range (-alpha, inf), increasing.
+    Range (-alpha, inf), increasing, smooth but at 0.
 
     Parameters
     ----------
@@ -63,7 +65,7 @@ def celu(x: Expression, alpha: float | Expression = 1) -> Expression:
 
     .. math:: \operatorname{celu}(x) = \begin{cases} x & x > 0 \\ \alpha\,(e^{x/\alpha} - 1) & x \le 0 \end{cases}
 
-    Range (-alpha, inf) for positive `alpha`, increasing.
+    Range (-alpha, inf) for positive `alpha`, increasing, smooth but at 0.
 
     Parameters
     ----------
@@ -98,13 +100,26 @@ def celu(x: Expression, alpha: float | Expression = 1) -> Expression:
 
 @celu.derivative
 def _(x: Expression, alpha: Expression) -> Expression:
-    return where(x > 0, 1, exp(without_right(x) / alpha))
+    u = without_right(x) / alpha
+    v = while_finite(without_right(x), u) / alpha
+    return where(x > 0, 1, stated(exp(u), {x: damped(1 / alpha, exp(u)), alpha: damped(-v / alpha, exp(v))}))
+
+
+_TERMS = 19
 
 
 @celu.derivative(wrt="alpha")
 def _(x: Expression, alpha: Expression) -> Expression:
+    # With u = x/alpha it is expm1(u) - u*exp(u), which cancels near zero. There it is minus the sum of
+    # u**(k + 2)/(k!*(k + 2)), where the terms from _TERMS on are below 2**-59 of the sum for u from -1.
     u = without_right(x) / alpha
-    return where(x > 0, 0, expm1(u) - damped(u, exp(u)))
+    near = clip(u, -1, 0)
+    total = constant(0)
+    for k in reversed(range(_TERMS)):
+        total = total * near + 1 / (math.factorial(k) * (k + 2))
+    change = where(u > -1, -(near * near * total), expm1(u) - damped(u, exp(u)))
+    v = while_finite(without_right(x), u) / alpha
+    return where(x > 0, 0, stated(change, {x: -damped(v / alpha, exp(v)), alpha: damped(v * v / alpha, exp(v))}))
 
 
 # The fixed point of mean 0 and variance 1, to more digits than a float64 holds: the equations of Klambauer et al.
@@ -121,7 +136,7 @@ def selu(x: Expression) -> Expression:
 
     with :math:`\alpha = 1.6732632423543772` and :math:`\lambda = 1.0507009873554805`.
 
-    Range (-1.7581, inf), increasing.
+    Range (-1.7581, inf), increasing, smooth but at 0.
 
     Parameters
     ----------

@@ -8,19 +8,23 @@ from actufunc import formula
 from actufunc.formula import (
     Expression,
     absolute,
+    bounded,
     clip,
     damped,
+    evaluated,
     log,
     log1p,
     logistic,
+    logistic_pdf,
     maximum,
     minimum,
     rounded_once,
+    stated,
     where,
 )
 from actufunc.ufunc import activation
 
-from .bounds import ALMOST_INFINITE, FAR
+from .bounds import ALMOST_INFINITE, FAR, while_finite
 
 __all__ = ["expit", "log_expit", "log_sigmoid", "logit", "sigmoid", "softplus", "softsign", "tanh", "tanh_offset"]
 
@@ -31,8 +35,8 @@ def sigmoid(x: Expression) -> Expression:
 
     .. math:: \sigma(x) = \frac{1}{1 + e^{-x}}
 
-    Range (0, 1), increasing, :math:`\sigma(-x) = 1 - \sigma(x)`. The left tail keeps its relative accuracy down to the
-    smallest subnormal number. ``expit`` is an alias.
+    Range (0, 1), increasing, smooth, :math:`\sigma(-x) = 1 - \sigma(x)`. The left tail keeps its relative accuracy down
+    to the smallest subnormal number. ``expit`` is an alias.
 
     Parameters
     ----------
@@ -71,7 +75,7 @@ def log_sigmoid(x: Expression) -> Expression:
 
     .. math:: \log \sigma(x) = -\log(1 + e^{-x})
 
-    Range (-inf, 0), increasing. Accurate in both tails: it is `x` far left and :math:`-e^{-x}` far right.
+    Range (-inf, 0), increasing, smooth. Accurate in both tails: it is `x` far left and :math:`-e^{-x}` far right.
     ``log_expit`` is an alias.
 
     Parameters
@@ -109,7 +113,7 @@ def logit(x: Expression) -> Expression:
 
     .. math:: \operatorname{logit}(x) = \log \frac{x}{1 - x}
 
-    Range (-inf, inf) on [0, 1], increasing, and NaN outside. Accurate at 1/2 too, where it vanishes.
+    Range (-inf, inf) on [0, 1], increasing, smooth, and NaN outside. Accurate at 1/2 too, where it vanishes.
 
     Parameters
     ----------
@@ -148,13 +152,21 @@ def logit(x: Expression) -> Expression:
     return where(is_middle, middle, where(x < 1, outside, where(x == 1, math.inf, math.nan)))
 
 
+def _reciprocal(y: Expression) -> Expression:
+    """Return one over what is not negative; at zero it is infinite, and so are its derivatives."""
+    return 1 / (y + where(y == 0, 1, 0)) * where(y == 0, math.inf, 1)
+
+
 @logit.derivative
 def _(x: Expression) -> Expression:
     inside = clip(x, 0, 1)
     product = inside * (1 - inside)
     # Not 1/where(product == 0, 1, product): compilers divide before they choose, and dividing by zero warns.
     slope = rounded_once(1 / (product + where(product == 0, 1, 0)))
-    return where(x > 0, where(x < 1, slope, where(x == 1, math.inf, math.nan)), where(x == 0, math.inf, math.nan))
+    slope = where(x > 0, where(x < 1, slope, where(x == 1, math.inf, math.nan)), where(x == 0, math.inf, math.nan))
+    # The same in partial fractions, whose derivatives do not cancel but at 1/2, where they vanish.
+    y = bounded(x, 0, 1)
+    return evaluated(where(x < 0, math.nan, where(x > 1, math.nan, _reciprocal(y) + _reciprocal(1 - y))), by=slope)
 
 
 @activation
@@ -163,7 +175,7 @@ def tanh(x: Expression) -> Expression:
 
     .. math:: \tanh x = \frac{e^x - e^{-x}}{e^x + e^{-x}}
 
-    Range (-1, 1), odd, increasing.
+    Range (-1, 1), odd, increasing, smooth.
 
     Parameters
     ----------
@@ -200,7 +212,7 @@ def tanh_offset(x: Expression) -> Expression:
 
     .. math:: \operatorname{tanh\_offset}(x) = \frac{1 + \tanh x}{2} = \sigma(2 x)
 
-    Range (0, 1), increasing. The left tail keeps its relative accuracy.
+    Range (0, 1), increasing, smooth. The left tail keeps its relative accuracy.
 
     Parameters
     ----------
@@ -227,14 +239,15 @@ def tanh_offset(x: Expression) -> Expression:
     >>> tanh_offset(np.array([-1.0, 0.0, 1.0]))
     array([0.11920292, 0.5       , 0.88079708])
     """
-    u = clip(x, -FAR, FAR)
+    u = bounded(x, -FAR, FAR)
     return logistic(u + u)
 
 
 @tanh_offset.derivative
 def _(x: Expression) -> Expression:
-    u = minimum(absolute(x), FAR)
-    return damped(2 * logistic(u + u), logistic(-u - u))
+    u = bounded(x, -FAR, FAR)
+    far = minimum(absolute(x), FAR)
+    return evaluated(2 * logistic_pdf(u + u), by=damped(2 * logistic(far + far), logistic(-far - far)))
 
 
 @activation
@@ -243,7 +256,7 @@ def softsign(x: Expression) -> Expression:
 
     .. math:: \operatorname{softsign}(x) = \frac{x}{1 + |x|}
 
-    Range [-1, 1], odd, increasing.
+    Range [-1, 1], odd, increasing, smooth but at 0.
 
     Parameters
     ----------
@@ -289,8 +302,8 @@ def softplus(x: Expression, beta: float | Expression = 1) -> Expression:
 
     .. math:: \operatorname{softplus}(x) = \frac{1}{\beta} \log(1 + e^{\beta x})
 
-    Range (0, inf) for positive `beta`, increasing. Exact as far as :math:`\beta x` is finite: there is no threshold
-    beyond which it becomes `x`.
+    Range (0, inf) for positive `beta`, increasing, smooth. Exact as far as :math:`\beta x` is finite: there is no
+    threshold beyond which it becomes `x`.
 
     Parameters
     ----------
@@ -328,7 +341,8 @@ def softplus(x: Expression, beta: float | Expression = 1) -> Expression:
 
 @softplus.derivative
 def _(x: Expression, beta: Expression) -> Expression:
-    return logistic(beta * x)
+    density = logistic_pdf(beta * x)
+    return stated(logistic(beta * x), {x: damped(beta, density), beta: damped(x, density)})
 
 
 @softplus.derivative(wrt="beta")
@@ -337,6 +351,9 @@ def _(x: Expression, beta: Expression) -> Expression:
     # softplus(-u) it is minus the entropy of a coin that falls with probability logistic(u).
     u = beta * x
     entropy = damped(formula.softplus(-u), logistic(u)) + damped(formula.softplus(u), logistic(-u))
+    y = while_finite(x, u)
+    density = logistic_pdf(beta * y)
+    entropy = stated(entropy, {x: -damped(beta * beta * y, density), beta: -damped(beta * y * y, density)})
     return -entropy / beta / beta
 
 

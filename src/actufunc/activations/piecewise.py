@@ -17,7 +17,8 @@ def identity(x: Expression) -> Expression:
 
     .. math:: \operatorname{identity}(x) = x
 
-    Range (-inf, inf), odd, increasing. Exact, also on integers, which keep their dtype. The result is a new array.
+    Range (-inf, inf), odd, increasing, smooth. Exact, also on integers, which keep their dtype. The result is a new
+    array.
 
     Parameters
     ----------
@@ -176,7 +177,7 @@ def _(x: Expression) -> Expression:
 
 @activation
 def sparse_plus(x: Expression) -> Expression:
-    r"""Smooth rectifier that is exactly zero on the left.
+    r"""Continuously differentiable rectifier that is exactly zero on the left.
 
     .. math:: \operatorname{sparse\_plus}(x) = \begin{cases} 0 & x \le -1 \\ (x + 1)^2/4 & -1 < x < 1 \\ x & x \ge 1
         \end{cases}

@@ -126,7 +126,7 @@ def tanh_shrink(x: Expression) -> Expression:
 
     .. math:: \operatorname{tanh\_shrink}(x) = x - \tanh x
 
-    Range (-inf, inf), odd, increasing. Accurate near zero, where the difference would cancel.
+    Range (-inf, inf), odd, increasing, smooth. Accurate near zero, where the difference would cancel.
 
     Parameters
     ----------

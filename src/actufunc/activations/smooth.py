@@ -7,24 +7,26 @@ from decimal import Decimal
 from actufunc.formula import (
     Expression,
     absolute,
+    bounded,
     clip,
     damped,
+    evaluated,
     exp,
     logistic,
-    maximum,
-    minimum,
+    logistic_pdf,
     normal_cdf,
     normal_pdf,
     raised,
     rounded_once,
-    sqrt,
+    stated,
     where,
 )
+from actufunc.formula.operations import half_tanh
 from actufunc.ufunc import activation
 
-from .bounds import ALMOST_INFINITE, FAR, NOTHING
+from .bounds import ALMOST_INFINITE, FAR, NOTHING, while_finite
 
-__all__ = ["gaussian", "gelu", "mish", "quick_gelu", "silu", "squareplus", "swish"]
+__all__ = ["gaussian", "gelu", "mish", "quick_gelu", "silu", "swish"]
 
 
 @activation
@@ -33,7 +35,7 @@ def silu(x: Expression, beta: float | Expression = 1) -> Expression:
 
     .. math:: \operatorname{silu}(x) = x\,\sigma(\beta x)
 
-    Range [-0.2785, inf) for ``beta=1``. The left tail keeps its relative accuracy. ``swish`` is an alias.
+    Range [-0.2785, inf) for ``beta=1``, smooth. The left tail keeps its relative accuracy. ``swish`` is an alias.
 
     Parameters
     ----------
@@ -70,12 +72,25 @@ def silu(x: Expression, beta: float | Expression = 1) -> Expression:
 
 def _slope(u: Expression, change: Expression) -> Expression:
     """Return the derivative of ``x*logistic(u)`` by `x`, given ``x*du/dx``, which must be finite."""
-    return damped(rounded_once(1 + change * logistic(-u)), logistic(u))
+    formula = logistic(u) + damped(change, logistic_pdf(u))
+    return evaluated(formula, by=damped(rounded_once(1 + change * logistic(-u)), logistic(u)))
 
 
 @silu.derivative
 def _(x: Expression, beta: Expression) -> Expression:
-    return _slope(beta * x, clip(beta * x, -ALMOST_INFINITE, ALMOST_INFINITE))
+    u, change = beta * x, bounded(beta * x, -ALMOST_INFINITE, ALMOST_INFINITE)
+    density = logistic_pdf(u)
+    sigma = stated(logistic(u), {x: damped(beta, density), beta: damped(x, density)})
+    return evaluated(sigma + damped(change, density), by=_slope(u, change))
+
+
+@silu.derivative(wrt="beta")
+def _(x: Expression, beta: Expression) -> Expression:
+    u = beta * x
+    far, y = where(u > 0, u, -u), while_finite(x, u)
+    return evaluated(
+        damped(y * y, logistic_pdf(beta * y)), by=damped(rounded_once(y * y * logistic(far)), logistic(-far))
+    )
 
 
 # 2*sqrt(2/pi) and 0.044715 times it, from mpmath at 50 digits. With (1 + tanh u)/2 = logistic(2 u) the left tail of the
@@ -96,7 +111,7 @@ def gelu(x: Expression, approximate: str = "none") -> Expression:
 
     .. math:: \frac{x}{2} \left(1 + \tanh\left(\sqrt{2/\pi}\,(x + 0.044715\,x^3)\right)\right)
 
-    Range [-0.1701, inf). The left tail keeps its relative accuracy, which ``1 + erf`` loses.
+    Range [-0.1701, inf), smooth. The left tail keeps its relative accuracy, which ``1 + erf`` loses.
 
     Parameters
     ----------
@@ -138,7 +153,7 @@ def gelu(x: Expression, approximate: str = "none") -> Expression:
     if approximate == "none":
         return damped(x, normal_cdf(x))
     if approximate == "tanh":
-        u = clip(x, -_SATURATED, _SATURATED)
+        u = bounded(x, -_SATURATED, _SATURATED)
         return damped(x, logistic(u * (_LINEAR + _CUBIC * (u * u))))
     raise ValueError(f"approximate must be 'none' or 'tanh', not {approximate!r}")
 
@@ -147,9 +162,9 @@ def gelu(x: Expression, approximate: str = "none") -> Expression:
 def _(x: Expression, approximate: str) -> Expression:
     if approximate == "none":
         # Far left the terms are subnormal one by one.
-        return raised(normal_cdf(x) + damped(x, normal_pdf(x)))
-    # Without the derivative of the clamp, which is 1 wherever the other factors are not 0.
-    u = clip(x, -_SATURATED, _SATURATED)
+        slope = raised(normal_cdf(x) + damped(x, normal_pdf(x)))
+        return evaluated(normal_cdf(x) + damped(bounded(x, -NOTHING, NOTHING), normal_pdf(x)), by=slope)
+    u = bounded(x, -_SATURATED, _SATURATED)
     square = _CUBIC * (u * u)
     return _slope(u * (_LINEAR + square), u * (_LINEAR + 3 * square))
 
@@ -163,7 +178,7 @@ def quick_gelu(x: Expression) -> Expression:
 
     .. math:: \operatorname{quick\_gelu}(x) = x\,\sigma(1.702\,x)
 
-    Range [-0.1637, inf). The left tail keeps its relative accuracy.
+    Range [-0.1637, inf), smooth. The left tail keeps its relative accuracy.
 
     Parameters
     ----------
@@ -192,12 +207,12 @@ def quick_gelu(x: Expression) -> Expression:
     array([-0.15420423,  0.        ,  0.84579577])
     """
     # Clamped where the logistic function has long been 0 or 1, lest the product overflow.
-    return damped(x, logistic(_QUICK * clip(x, -FAR, FAR)))
+    return damped(x, logistic(_QUICK * bounded(x, -FAR, FAR)))
 
 
 @quick_gelu.derivative
 def _(x: Expression) -> Expression:
-    u = _QUICK * clip(x, -FAR, FAR)
+    u = _QUICK * bounded(x, -FAR, FAR)
     return _slope(u, u)
 
 
@@ -207,7 +222,7 @@ def mish(x: Expression) -> Expression:
 
     .. math:: \operatorname{mish}(x) = x \tanh(\log(1 + e^x))
 
-    Range [-0.3089, inf). The left tail keeps its relative accuracy.
+    Range [-0.3089, inf), smooth. The left tail keeps its relative accuracy.
 
     Parameters
     ----------
@@ -253,80 +268,22 @@ def _(x: Expression) -> Expression:
     v = clip(x, 0, FAR)
     rest = n * n * ((4 * v - 2) + n * (4 * (v - 1) - 4 * n))  # the numerator less the denominator
     below = 1 + 2 * n * (1 + n)
-    return where(x > 0, rounded_once(1 + rest / (below * below)), left)
-
-
-def _bend(x: Expression, b: float | Expression) -> tuple[Expression, Expression, Expression]:
-    """Return the clamped magnitude of `x`, the root of its square plus `b`, and the mean of the two."""
-    u = minimum(absolute(x), ALMOST_INFINITE)
-    root = sqrt(u * u + b)
-    return u, root, u / 2 + root / 2
-
-
-@activation
-def squareplus(x: Expression, b: float | Expression = 4) -> Expression:
-    r"""Algebraic smooth rectifier.
-
-    .. math:: \operatorname{squareplus}(x) = \frac{x + \sqrt{x^2 + b}}{2}
-
-    Range (0, inf) for positive `b`, increasing. The left tail keeps its relative accuracy.
-
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-    b : scalar or array that broadcasts, default 4
-        Width of the bend, from 1e-30 to 1e18, so that its square root counts and neither vanishes beside `x`.
-
-    Returns
-    -------
-    array
-        Of the kind and dtype of `x`.
-
-    Notes
-    -----
-    Values for ``b=4``: 0 at -inf, 1 at -0 and +0, inf at +inf, NaN at NaN. Derivative: :math:`\left(1 + x/\sqrt{x^2 +
-    b}\right)/2`.
-
-    References
-    ----------
-    J. T. Barron, "Squareplus: a softplus-like algebraic rectifier", 2021.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from actufunc import squareplus
-    >>> squareplus(np.array([-1e8, 0.0, 1.5]))
-    array([1.e-08, 1.e+00, 2.e+00])
-    """
-    # With r the root, (x + r)/2 = (b/2)/(r - x), which does not cancel on the left.
-    u, _, mean = _bend(x, b)
-    large = maximum(absolute(x), ALMOST_INFINITE)
-    right = where(u < ALMOST_INFINITE, rounded_once(mean), large)
-    left = where(u < ALMOST_INFINITE, rounded_once(b / 4 / mean), b / 4 / large)
-    return where(x >= 0, right, left)
-
-
-@squareplus.derivative
-def _(x: Expression, b: Expression) -> Expression:
-    u, root, mean = _bend(x, b)
-    large = maximum(absolute(x), ALMOST_INFINITE)
-    tail = b / 4 / mean / root  # the derivative on the left, and what it lacks to 1 on the right
-    left = where(u < ALMOST_INFINITE, rounded_once(tail), b / 4 / large / large)
-    return where(x >= 0, rounded_once(1 - tail), left)
-
-
-@squareplus.derivative(wrt="b")
-def _(x: Expression, b: Expression) -> Expression:
-    _, root, _ = _bend(x, b)
-    large = maximum(absolute(x), ALMOST_INFINITE)
-    return where(absolute(x) < large, 0.25 / root, 0.25 / large)
+    slope = where(x > 0, rounded_once(1 + rest / (below * below)), left)
+    # Further derivatives from those of x*t, where t = tanh(log(1 + exp(x))) is p*(1 + q)/(1 + q**2) with p and q the
+    # logistic function of x and -x, and dt/dx = 4*p*q**2/(1 + q**2)**2; the small factors come last.
+    p = evaluated(0.5 + 0.5 * half_tanh(x), by=logistic(x))
+    q = evaluated(0.5 - 0.5 * half_tanh(x), by=logistic(-x))
+    below = 1 + q * q
+    change = damped(damped(damped(4 / (below * below), q), q), p)
+    t = stated(p * (1 + q) / below, {x: change})
+    return evaluated(t + damped(x, change), by=slope)
 
 
 def _square(x: Expression) -> Expression:
     """Return the square of `x`, clamped where its negative exponential has become one or zero."""
     u = clip(absolute(x), 1 / ALMOST_INFINITE, NOTHING)
-    return u * u
+    y = bounded(x, -NOTHING, NOTHING)
+    return evaluated(y * y, by=u * u)
 
 
 @activation
@@ -335,7 +292,7 @@ def gaussian(x: Expression) -> Expression:
 
     .. math:: \operatorname{gaussian}(x) = e^{-x^2}
 
-    Range (0, 1], even. The tails keep their relative accuracy.
+    Range (0, 1], even, smooth. The tails keep their relative accuracy.
 
     Parameters
     ----------
@@ -367,7 +324,7 @@ def gaussian(x: Expression) -> Expression:
 
 @gaussian.derivative
 def _(x: Expression) -> Expression:
-    return damped(-2 * clip(x, -NOTHING, NOTHING), exp(-_square(x)))
+    return damped(-2 * bounded(x, -NOTHING, NOTHING), exp(-_square(x)))
 
 
 swish = silu

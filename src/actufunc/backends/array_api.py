@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from typing import TYPE_CHECKING, Any
 
 import array_api_compat as compat
@@ -162,12 +163,16 @@ class _Namespace:
 
     def _without_axis(self) -> Any:
         """Reduce over the axis of an empty array, or over that which a 0-d array lacks."""
-        x = self.operands["x"]
-        if x.ndim and self.call.definition.reduces:
-            value = value_left_out(self.call)
-            return self.xp.full(self.shapes.given, value, dtype=self.dtype, device=compat.device(x))
+        xp, x = self.xp, self.operands["x"]
         if x.ndim:
-            return self.xp.zeros_like(x)
+            # The sum of all arrays is as empty, and keeps the graph of a library that differentiates.
+            given = {key: value for key, value in self.operands.items() if not _is_number(value)}
+            for key in given.keys() & self.call.definition.of_rows:
+                given[key] = xp.reshape(xp.broadcast_to(given[key], self.shapes.given), self.shapes.kept)
+            empty = functools.reduce(operator.add, given.values())
+            if not self.call.definition.reduces:
+                return empty + 0
+            return xp.reshape(xp.sum(empty, axis=self.shapes.axes) + value_left_out(self.call), self.shapes.given)
         keywords = {key: value for key, value in self.call.keywords.items() if key == "where"}
         rows = {
             key: value if _is_number(value) else self.xp.reshape(value, (1,)) for key, value in self.operands.items()

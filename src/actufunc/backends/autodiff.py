@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import array_api_compat as compat
 
 from actufunc.formula.derivative import derivative, with_nan
-from actufunc.formula.expression import argument, plain
+from actufunc.formula.expression import argument
+from actufunc.formula.partials import plain
 
-from .operations import compute
+from .operations import compute, working_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,7 @@ class Formula:
 
     def __init__(self, expression: Expression, names: tuple[str, ...]) -> None:
         self.expression, self.names = expression, names
+        self._slopes: dict[int, Formula] = {}
         self._products: dict[int, Formula] = {}
 
     @functools.cached_property
@@ -48,12 +50,18 @@ class Formula:
         """Compute the function in a namespace."""
         return compute(xp, self._computed, dict(zip(self.names, arrays, strict=True)))
 
+    def slope(self, index: int) -> Formula:
+        """Return the derivative by one of the arrays."""
+        if index not in self._slopes:
+            slope = with_nan(derivative(self.expression, self.names[index]), "x")
+            self._slopes[index] = Formula(slope, self.names)
+        return self._slopes[index]
+
     def times_derivative(self, index: int) -> Formula:
         """Return the product of one more array with the derivative by one of the others."""
         if index not in self._products:
             factor = f"#{len(self.names)}"  # no hyperparameter can be called so
-            slope = with_nan(derivative(self.expression, self.names[index]), "x")
-            self._products[index] = Formula(argument(factor) * slope, (*self.names, factor))
+            self._products[index] = Formula(argument(factor) * self.slope(index).expression, (*self.names, factor))
         return self._products[index]
 
 
@@ -118,10 +126,17 @@ def _jax() -> Callable[..., Any]:
 
     apply: Callable[..., Any] = jax.custom_jvp(compute_formula, nondiff_argnums=(0,))
 
+    def product(formula: Formula, index: int, arrays: tuple[Any, ...], tangent: Any) -> Any:
+        # Not a formula of the tangent too: JAX forgets the rules by which to differentiate what it transposes. The
+        # derivative depends on the arrays alone, and is rounded to a half type with the product only.
+        x, *others = arrays
+        work = working_dtype(jax.numpy, x.dtype)
+        return (tangent.astype(work) * apply(formula.slope(index), x.astype(work), *others)).astype(x.dtype)
+
     @functools.partial(apply.defjvp, symbolic_zeros=True)  # type: ignore[attr-defined]
     def _(formula: Formula, arrays: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
         products = (
-            apply(formula.times_derivative(i), *arrays, tangent)
+            product(formula, i, arrays, tangent)
             for i, tangent in enumerate(tangents)
             if not isinstance(tangent, jax.custom_derivatives.SymbolicZero)
         )

@@ -1,5 +1,11 @@
 """The vocabulary of formulas: what the definition of an activation may use.
 
+A formula is differentiated at any order. Where the function that it stands for is smooth, the one-sided derivative of
+an `absolute`, `maximum`, `clip` or `where` in its text must not show, so the text says what it means: `bounded` for a
+clamp that makes no difference, `where` for pieces, each of which is differentiated as what it is on its side,
+`evaluated` for a smooth formula that is computed by another, `stated` for a part whose derivative is known better. They
+change no value, and no backend knows of them.
+
 Examples
 --------
 >>> from actufunc import activation
@@ -17,6 +23,7 @@ from .operations import (
     axis_max,
     axis_sum,
     axis_threshold,
+    bounded,
     clip,
     damped,
     exp,
@@ -25,6 +32,7 @@ from .operations import (
     log,
     log1p,
     logistic,
+    logistic_pdf,
     maximum,
     minimum,
     normal_cdf,
@@ -36,6 +44,7 @@ from .operations import (
     tanh,
     where,
 )
+from .partials import evaluated, stated
 
 __all__ = [
     "Expression",
@@ -43,14 +52,17 @@ __all__ = [
     "axis_max",
     "axis_sum",
     "axis_threshold",
+    "bounded",
     "clip",
     "damped",
+    "evaluated",
     "exp",
     "expm1",
     "halves",
     "log",
     "log1p",
     "logistic",
+    "logistic_pdf",
     "maximum",
     "minimum",
     "normal_cdf",
@@ -59,6 +71,7 @@ __all__ = [
     "rounded_once",
     "softplus",
     "sqrt",
+    "stated",
     "tanh",
     "where",
 ]

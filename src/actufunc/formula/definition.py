@@ -20,9 +20,8 @@ from .expression import (
     argument,
     constant,
     make_node,
-    plain,
-    stated,
 )
+from .partials import plain, stated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

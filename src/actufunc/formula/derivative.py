@@ -7,7 +7,24 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from .expression import COMPARISONS, Expression, apply, argument, constant, is_constant
-from .operations import absolute, damped, exp, logistic, minimum, normal_pdf, rounded_once, sqrt, where
+from .operations import (
+    absolute,
+    bounded,
+    damped,
+    damped_by_parts,
+    exp,
+    half_tanh,
+    logistic,
+    logistic_pdf,
+    minimum,
+    normal_pdf,
+    rounded_once,
+    sqrt,
+    tanh,
+    where,
+)
+from .partials import stated
+from .sides import on_their_sides
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,15 +32,26 @@ if TYPE_CHECKING:
 # Here 1/cosh^2 is zero in every dtype, and twice this is finite.
 _FAR = 1000
 
+# Here the normal density is.
+_NOTHING = 40
+
 
 def _inverse_cosh_squared(x: Expression) -> Expression:
-    """``1/cosh(x)**2``, where ``1 - tanh(x)**2`` would cancel."""
+    """``1/cosh(x)**2``, where ``1 - tanh(x)**2`` would cancel; differentiated as that, through tanh."""
     u = 2 * minimum(absolute(x), _FAR)
-    return damped(4 * logistic(u), logistic(-u))
+    t = tanh(x)
+    return stated(damped(4 * logistic(u), logistic(-u)), {t: -2 * t})
+
+
+def _logistic_slope(x: Expression) -> Expression:
+    """``logistic_pdf(x)`` without a choice between the tails, in which it loses digits where it is subnormal."""
+    t = half_tanh(x)
+    return stated(rounded_once(logistic(x) * logistic(-x)), {t: -0.5 * t})
 
 
 # Derivative of each operation of one operand at x. They are written for accuracy and for the range: none cancels or
-# overflows where the operation itself does not. At a kink it is 0, or that of a constant bound, as in PyTorch and JAX.
+# overflows where the operation itself does not, at any order. At a kink it is 0, or that of a constant bound, as in
+# PyTorch and JAX.
 _OF_ONE: dict[str, Callable[[Expression], Expression]] = {
     "negative": lambda x: constant(-1),
     "absolute": lambda x: where(x > 0, 1, where(x < 0, -1, 0)),
@@ -35,10 +63,11 @@ _OF_ONE: dict[str, Callable[[Expression], Expression]] = {
     "rounded_once": lambda x: constant(1),
     "sqrt": lambda x: 0.5 / sqrt(x),
     "tanh": _inverse_cosh_squared,
-    "logistic": lambda x: rounded_once(logistic(x) * logistic(-x)),
+    "logistic": _logistic_slope,
+    "half_tanh": lambda x: 2 * logistic_pdf(x),
     "softplus": logistic,
     "normal_cdf": normal_pdf,
-    "normal_pdf": lambda x: damped(-x, normal_pdf(x)),
+    "normal_pdf": lambda x: damped(-bounded(x, -_NOTHING, _NOTHING), normal_pdf(x)),
 }
 
 # d f(a, b) from a, b and their derivatives da, db. A rule sees only operands that depend on the variable, or a zero.
@@ -96,7 +125,7 @@ def derivative(expression: Expression, name: str) -> Expression:
             return node, _OF_TWO[node.operation](values[0], values[1], slopes[0], slopes[1])
         raise TypeError(f"{node.operation} has no elementwise derivative; use the vjp of the function instead")
 
-    return zero if is_constant(expression) else expression.fold(leaf, combine)[1]
+    return zero if is_constant(expression) else on_their_sides(expression).fold(leaf, combine)[1]
 
 
 def _is_nan(node: Expression) -> bool:
@@ -142,6 +171,13 @@ def _quotient(a: Expression, b: Expression) -> Expression:
 
 
 def _damped(a: Expression, b: Expression) -> Expression:
+    """Product with a derivative that vanishes, be it one of several factors, or a sum of what vanishes."""
     if b.operation == "multiply":  # each factor may be the one that vanishes
         return _damped(_damped(a, b.operands[1]), b.operands[0])
-    return constant(0) if is_constant(a, 0) or is_constant(b, 0) else damped(a, b)
+    if is_constant(a, 0) or is_constant(b, 0):
+        return constant(0)
+    if b.operation == "negative":
+        return -_damped(a, b.operands[0])
+    if b.operation == "add":
+        return _damped(a, b.operands[0]) + _damped(a, b.operands[1])
+    return damped_by_parts(a, b, _damped)

@@ -278,32 +278,6 @@ def is_constant(node: Expression, value: float | None = None) -> bool:
     return node.operation == "constant" and (value is None or node.value == value)
 
 
-def stated(value: Expression, partials: Mapping[Expression, Expression]) -> Expression:
-    """Return `value` together with its partial derivatives by some arguments, for whoever differentiates it.
-
-    Parameters
-    ----------
-    value : Expression
-        A function of the arguments.
-    partials : mapping of Expression to Expression
-        Derivative by each argument on which `value` depends.
-    """
-    return make_node("stated", (value, *(node for pair in partials.items() for node in pair)))
-
-
-def plain(expression: Expression) -> Expression:
-    """Return the expression without the derivatives that it states."""
-
-    def combine(node: Expression, operands: tuple[Any, ...]) -> Expression:
-        result: Expression = operands[0] if node.operation == "stated" else apply(node.operation, *operands)
-        return result
-
-    if all(node.operation != "stated" for node in expression.nodes()):
-        return expression
-    result: Expression = expression.fold(lambda node: node, combine)
-    return result
-
-
 def apply(operation: str, *operands: object) -> Expression:
     """Apply an operation, simplified where that changes no bit of any result."""
     nodes = tuple(constant(operand) for operand in operands)

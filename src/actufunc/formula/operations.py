@@ -5,12 +5,19 @@ Each function applies one operation to expressions and Python numbers; arithmeti
 and its derivative in :mod:`~actufunc.formula.derivative`.
 
 Some operations could be written with others but are primitives here, because they decide the accuracy of every formula
-that uses them: `logistic`, `softplus`, `normal_cdf`, `normal_pdf` and `damped`.
+that uses them: `logistic`, `softplus`, `normal_cdf`, `normal_pdf` and `damped`. Others are made of these:
+`logistic_pdf`, `clip` and `bounded`.
 """
 
 from __future__ import annotations
 
-from .expression import HALVES, Expression, Operand, apply
+from typing import TYPE_CHECKING
+
+from .expression import HALVES, Expression, Operand, apply, constant
+from .partials import evaluated, stated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def exp(x: Operand) -> Expression:
@@ -48,6 +55,21 @@ def logistic(x: Operand) -> Expression:
     return apply("logistic", x)
 
 
+def logistic_pdf(x: Operand) -> Expression:
+    """Density of the logistic distribution, ``logistic(x)*logistic(-x)``, the derivative of `logistic`.
+
+    The derivative of that product would cancel around zero; this one is that of ``(1 - half_tanh(x)**2)/4``.
+    """
+    x = constant(x)
+    far, t = where(x > 0, x, -x), half_tanh(x)
+    return stated(damped(logistic(far), logistic(-far)), {t: -0.5 * t})
+
+
+def half_tanh(x: Operand) -> Expression:
+    """``tanh(x/2)``, which is ``2*logistic(x) - 1``; what it is differentiated as, no backend needs to know."""
+    return evaluated(apply("half_tanh", x), by=tanh(0.5 * constant(x)))
+
+
 def softplus(x: Operand) -> Expression:
     """``log(1 + exp(x))``, accurate in both tails."""
     return apply("softplus", x)
@@ -83,6 +105,14 @@ def clip(x: Operand, low: Operand, high: Operand) -> Expression:
     return minimum(maximum(x, low), high)
 
 
+def bounded(x: Operand, low: Operand, high: Operand) -> Expression:
+    """`x` itself, but clipped lest something overflow, where that makes no difference: its derivative is 1 everywhere.
+
+    Unlike `clip`, which has kinks.
+    """
+    return evaluated(x, by=clip(x, low, high))
+
+
 def where(condition: Operand, a: Operand, b: Operand) -> Expression:
     """Return `a` where the condition holds, else `b`; both are computed."""
     return apply("where", condition, a, b)
@@ -99,10 +129,24 @@ def rounded_once(x: Operand) -> Expression:
 def damped(x: Operand, factor: Operand) -> Expression:
     """``x * factor`` for a factor that vanishes faster than `x` grows: infinity times zero is zero.
 
-    Where the factor is an exponential, a logistic or a normal distribution function, the product keeps its relative
-    accuracy although the factor alone would be subnormal.
+    Where the factor is an exponential, a logistic or a normal distribution function or density, the product keeps its
+    relative accuracy although the factor alone would be subnormal.
     """
-    return apply("damped", x, factor)
+    return damped_by_parts(constant(x), constant(factor), damped)
+
+
+def damped_by_parts(x: Expression, factor: Expression, multiply: Callable[..., Expression]) -> Expression:
+    """Return ``damped(x, factor)`` for a factor that may be damped itself: then what makes it small comes last.
+
+    Else a large number would meet what has lost its digits. The product with the rest of the factor is left to
+    `multiply`.
+    """
+    product = apply("damped", x, factor)
+    value = factor.operands[0] if factor.operation == "stated" else factor
+    if value.operation != "damped" or product.operation != "damped":
+        return product
+    rest, small = value.operands
+    return evaluated(product, by=damped(multiply(x, rest), small))
 
 
 def raised(x: Operand) -> Expression:
