@@ -21,7 +21,7 @@ from actufunc.formula import (
     stated,
     where,
 )
-from actufunc.formula.operations import half_tanh
+from actufunc.formula.operations import half_tanh, magnitude
 from actufunc.ufunc import activation
 
 from .bounds import ALMOST_INFINITE, FAR, NOTHING, while_finite
@@ -87,7 +87,7 @@ def _(x: Expression, beta: Expression) -> Expression:
 @silu.derivative(wrt="beta")
 def _(x: Expression, beta: Expression) -> Expression:
     u = beta * x
-    far, y = where(u > 0, u, -u), while_finite(x, u)
+    far, y = magnitude(u), while_finite(x, u)
     return evaluated(
         damped(y * y, logistic_pdf(beta * y)), by=damped(rounded_once(y * y * logistic(far)), logistic(-far))
     )

@@ -61,8 +61,19 @@ def logistic_pdf(x: Operand) -> Expression:
     The derivative of that product would cancel around zero; this one is that of ``(1 - half_tanh(x)**2)/4``.
     """
     x = constant(x)
-    far, t = where(x > 0, x, -x), half_tanh(x)
+    far, t = magnitude(x), half_tanh(x)
     return stated(damped(logistic(far), logistic(-far)), {t: -0.5 * t})
+
+
+def magnitude(x: Expression) -> Expression:
+    """Return the absolute value of `x` for the argument of an exponential.
+
+    Where `x` is a product this is one too: all backends compute that in double words, and not all of them a choice.
+    """
+    if x.operation != "multiply":
+        return where(x > 0, x, -x)
+    a, b = x.operands
+    return where(x > 0, a, -a) * b
 
 
 def half_tanh(x: Operand) -> Expression:
