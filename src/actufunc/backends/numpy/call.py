@@ -185,7 +185,9 @@ class _Elementwise:
         rounds_to = to_bits(out.dtype) if is_half(out.dtype) and out.dtype.isnative else None
         if rounds_to is not None:
             out, aside = out.view(straight.BITS), True
-        operands: list[Any] = [*self.operands, out]
+        # What has no dimensions is cast here: NumPy before 2.3 gives garbage where an iterator that promises contiguous
+        # chunks has to cast it.
+        operands: list[Any] = [*(o if o.ndim else o.astype(self.work) for o in self.operands), out]
         access = "writeonly" if self.mask is None else "readwrite"
         contiguous = ["contig", "aligned", "nbo", "overlap_assume_elementwise"]
         flags = [["readonly", *contiguous]] * len(self.operands) + [[access, "no_broadcast", *contiguous]]
