@@ -157,6 +157,10 @@ def representatives(of: list[Case]) -> list[Case]:
     return list(kinds.values())
 
 
+def pytest_configure() -> None:
+    host_gpu.shared_folder()  # before there are workers
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let one function of every kind do for the tests over all libraries where each function takes long to compile.
 
