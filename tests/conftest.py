@@ -164,6 +164,12 @@ def representatives(of: list[Case]) -> list[Case]:
     return list(kinds.values())
 
 
+def mostly_slow(of: list[Case]) -> list[Any]:
+    """Return cases to parametrize a test with, of which one of every kind is not slow."""
+    chosen = representatives(of)
+    return [case if case in chosen else pytest.param(case, marks=pytest.mark.slow) for case in of]
+
+
 def pytest_configure() -> None:
     host_gpu.shared_folder()  # before there are workers
 
