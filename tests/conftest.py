@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import host_gpu
 import numpy as np
 import pytest
+import two_runs
 from hypothesis import HealthCheck, settings
 
 from actufunc.backends.rules import keeps_integers
@@ -26,6 +27,12 @@ settings.register_profile(
 )
 settings.register_profile("long", max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
 settings.load_profile("default")
+
+
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register what is for the tests outside of this folder too, which are those in docstrings."""
+    pluginmanager.register(two_runs)
+
 
 LIBRARIES = ("numpy", "array_api_strict", "torch", "jax", "dask", "cupy")
 
@@ -84,7 +91,7 @@ def _without_gpu_on_host() -> contextlib.ExitStack:
     stack = contextlib.ExitStack()
     if not host_gpu.has_gpu():
         if host_gpu.COMPILER is None:
-            pytest.skip("neither a GPU nor a C++ compiler")
+            pytest.skip("no C++ compiler, nor a GPU")
         stack.enter_context(host_gpu.gpu_on_host())
     return stack
 
@@ -155,6 +162,16 @@ def representatives(of: list[Case]) -> list[Case]:
         exact = keeps_integers(definition.expression(definition.options))
         kinds.setdefault((definition.kind, bool(definition.hyperparameters), exact), case)
     return list(kinds.values())
+
+
+def mostly_slow(of: list[Case]) -> list[Any]:
+    """Return cases to parametrize a test with, of which one of every kind is not slow."""
+    chosen = representatives(of)
+    return [case if case in chosen else pytest.param(case, marks=pytest.mark.slow) for case in of]
+
+
+def pytest_configure() -> None:
+    host_gpu.shared_folder()  # before there are workers
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -14,6 +14,7 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -34,6 +35,7 @@ HEADERS = Path(__file__).parent / "cuda_on_host"
 OPTIONS = ["-std=c++17", "-O1", "-ffp-contract=off", "-shared", "-fPIC"]
 if shutil.which("ld.gold"):
     OPTIONS.append("-fuse-ld=gold")  # a fifth faster
+_FOLDER = "ACTUFUNC_CUDA_ON_HOST"
 
 
 def compile_text(text: str, options: tuple[str, ...] = ()) -> ctypes.CDLL:
@@ -43,28 +45,42 @@ def compile_text(text: str, options: tuple[str, ...] = ()) -> ctypes.CDLL:
     text = re.sub(r"(?<!\w)::(?=(?:expf|expm1f|logf|log|log1pf|tanhf)\()", "flushing::", text)
     key = hashlib.sha256("\0".join([text, *options]).encode()).hexdigest()
     with _lock:
-        library = _folder() / f"{key}.so"
-        if not library.exists():
-            source = library.with_suffix(".cpp")
-            source.write_text(f'#include "host.h"\n{text}')
-            _run([f"-I{library.parent}", f"-I{HEADERS}", *options, str(source), "-o", str(library), "-lm"])
+        folder = _folder_with_header()
+        library = folder / f"{key}.so"
+        source = folder / f"{key}-{os.getpid()}.cpp"
+        source.write_text(f'#include "host.h"\n{text}')
+        _compile(library, [f"-I{folder}", f"-I{HEADERS}", *options, str(source), str(folder / "host.o"), "-lm"])
         return ctypes.CDLL(str(library))
 
 
 _lock = threading.RLock()
 
 
-def _run(arguments: list[str]) -> None:
-    done = subprocess.run([str(COMPILER), *OPTIONS, *arguments], check=False, capture_output=True, text=True)  # noqa: S603
+def _compile(target: Path, arguments: list[str]) -> None:
+    """Run the compiler, unless its output is there; another process may do the same at the same time."""
+    if target.exists():
+        return
+    part = target.with_name(f"{os.getpid()}-{target.name}")
+    command = [str(COMPILER), *OPTIONS, *arguments, "-o", str(part)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
     assert done.returncode == 0, done.stderr
+    part.replace(target)
+
+
+def shared_folder() -> Path:
+    """Return the folder for what is compiled, which processes that this one starts share with it."""
+    if _FOLDER not in os.environ:
+        os.environ[_FOLDER] = tempfile.mkdtemp(prefix="actufunc-cuda-on-host-")
+        atexit.register(shutil.rmtree, os.environ[_FOLDER], ignore_errors=True)
+    return Path(os.environ[_FOLDER])
 
 
 @functools.cache
-def _folder() -> Path:
-    """Make a folder for what is compiled, with the header in compiled form: that saves a third of the time."""
-    folder = Path(tempfile.mkdtemp(prefix="actufunc-cuda-on-host-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    _run(["-w", "-x", "c++-header", str(HEADERS / "host.h"), "-o", str(folder / "host.h.gch")])
+def _folder_with_header() -> Path:
+    """Compile the header and what all libraries share: each is compiled twice as fast then."""
+    folder = shared_folder()
+    _compile(folder / "host.h.gch", ["-w", "-x", "c++-header", str(HEADERS / "host.h")])
+    _compile(folder / "host.o", ["-c", str(HEADERS / "host.cpp")])
     return folder
 
 

@@ -5,8 +5,8 @@ each call every byte of the memory is what it was or what the function, applied 
 the memory lies between pages that end the process when they are touched. Thresholds are lowered so that threads share
 even a few elements.
 
-The default profile makes 10,000 runs of some calls each; ``pytest tests/test_attack.py --hypothesis-profile=long``
-makes a million.
+By default there are 1,000 runs of some calls each, of the slow tests 10,000;
+``pytest tests/test_attack.py -m slow --hypothesis-profile=long`` makes a million.
 """
 
 from __future__ import annotations
@@ -308,11 +308,12 @@ def lowered(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(module, name, elements)
 
 
+@pytest.mark.parametrize("runs", [1_000, pytest.param(10_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("runner", ["TBB", "pool"])
-def test_attack(runner: str, lowered: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attack(runner: str, runs: int, lowered: None, monkeypatch: pytest.MonkeyPatch) -> None:
     if runner == "pool":
         monkeypatch.setattr(layer, "is_usable", lambda: False)
     elif not layer.is_usable():
         pytest.skip(layer.description())
-    runs = 1_000_000 if settings.get_current_profile_name() == "long" else 10_000
+    runs *= 100 if settings.get_current_profile_name() == "long" else 1
     run_state_machine_as_test(Machine, settings=settings(max_examples=runs // 2, stateful_step_count=3))

@@ -56,7 +56,7 @@ def nvrtc() -> Any:
     try:
         module.getVersion()
     except RuntimeError as error:
-        pytest.skip(f"no NVRTC: {error}")
+        pytest.skip(f"could not import NVRTC: {error}")
     return module
 
 

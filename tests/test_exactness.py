@@ -22,25 +22,27 @@ from actufunc.accuracy.stated import special_values
 from actufunc.accuracy.subject import NEAR_ROOT, OF_TERMS, Subject
 from actufunc.catalogue import ACTIVATIONS
 
-POINTS = 1500
+every_size = pytest.mark.parametrize("points", [300, pytest.param(1500, marks=pytest.mark.slow)])
 # Measured: 0.501 in float32, 0.918 (tanh_shrink) in float64.
 LARGEST = {"float32": 0.51, "float64": 1.0}
 DTYPES = ("float32", "float64")
 
 
+@every_size
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)
-def test_value(case: Case, dtype: str) -> None:
-    error = largest_error(case.function, sample(dtype, POINTS), **dict(case.keywords))
+def test_value(case: Case, dtype: str, points: int) -> None:
+    error = largest_error(case.function, sample(dtype, points), **dict(case.keywords))
     assert error.ulp <= LARGEST[dtype], error
 
 
+@every_size
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", [*OVER_AXIS, *REDUCING], ids=repr)
-def test_over_axis(case: Case, dtype: str) -> None:
+def test_over_axis(case: Case, dtype: str, points: int) -> None:
     # The sum and the quotient add half an ulp each to the error of the exponential.
     for length in (2, 10, 130):
-        error = largest_error(case.function, sample_rows(dtype, 2000 // length, length))
+        error = largest_error(case.function, sample_rows(dtype, 2 * points // length, length))
         assert error.ulp <= 2, (length, error)
 
 
@@ -63,12 +65,13 @@ def test_long_rows_are_summed_exactly() -> None:
 GRADIENT = {"float32": 0.51, "float64": 1.0}
 
 
+@every_size
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)
-def test_gradient(case: Case, dtype: str) -> None:
-    x = sample(dtype, POINTS)
+def test_gradient(case: Case, dtype: str, points: int) -> None:
+    x = sample(dtype, points)
     if case.function is logit:
-        x = np.concatenate([x, np.linspace(0, 1, POINTS // 2, dtype=dtype)])
+        x = np.concatenate([x, np.linspace(0, 1, points // 2, dtype=dtype)])
     with np.errstate(all="ignore"):
         values = case.grad(x)
     exact = reference(case.function.grad, x, **dict(case.keywords))

@@ -1,5 +1,4 @@
-// What CUDA has and C++ lacks, so that kernels compile for the host and run there, one block after the other. The threads
-// of a block are contexts that hand over to each other wherever CUDA's wait for each other.
+// What CUDA has and C++ lacks, so that kernels compile for the host and run there, one block after the other.
 #pragma once
 #include <assert.h>
 #include <math.h>
@@ -7,11 +6,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <tuple>
 #include <type_traits>
-#include <ucontext.h>
 #include <utility>
-#include <vector>
 
 #define __host__
 #define __device__
@@ -36,59 +32,16 @@ static inline int __popc(unsigned x) { return __builtin_popcount(x); }
 static inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 
 struct dim3 { unsigned x, y, z; };
-static dim3 threadIdx, blockIdx, blockDim = {1, 1, 1}, gridDim = {1, 1, 1};
+extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 
+// In host.cpp, which is compiled once.
 namespace host {
-struct thread { ucontext_t context; std::vector<char> stack; bool done; long waited; };
-static std::vector<thread> threads;
-static ucontext_t scheduler;
-static size_t current;
-static std::vector<double> shuffled;
-static void (*body)(void *);
-static void *arguments;
-
-static void start() { body(arguments); threads[current].done = true; }
-
-static void wait() {
-    threads[current].waited++;
-    swapcontext(&threads[current].context, &scheduler);
-}
-
-// Run a block; false if some of its threads wait while others have ended, which would hang a GPU.
-static bool run_block() {
-    const size_t count = blockDim.x;
-    threads.resize(count);
-    shuffled.resize(count);
-    for (size_t t = 0; t < count; t++) {
-        threads[t].stack.resize(1 << 16);
-        threads[t].done = false;
-        threads[t].waited = 0;
-        getcontext(&threads[t].context);
-        threads[t].context.uc_stack.ss_sp = threads[t].stack.data();
-        threads[t].context.uc_stack.ss_size = threads[t].stack.size();
-        threads[t].context.uc_link = &scheduler;
-        makecontext(&threads[t].context, start, 0);
-    }
-    for (;;) {
-        size_t ended = 0;
-        for (current = 0; current < count; current++) {
-            threadIdx = {(unsigned)current, 0, 0};
-            swapcontext(&scheduler, &threads[current].context);
-            ended += threads[current].done;
-        }
-        if (ended == count) break;
-        if (ended) return false;
-    }
-    for (size_t t = 1; t < count; t++)
-        if (threads[t].waited != threads[0].waited) return false;
-    return true;
-}
-
-static void sync() {
-    const dim3 own = threadIdx;
-    wait();
-    threadIdx = own;
-}
+extern size_t current;  // thread
+extern double *shuffled;  // of each thread
+extern void (*body)(void *);
+extern void *arguments;
+bool run_block();
+void sync();
 
 template <typename... A, size_t... I>
 void call(void (*kernel)(A...), void **args, std::index_sequence<I...>) {
