@@ -378,6 +378,7 @@ def test_limit_of_the_file_size(one: str, other: str) -> None:
     assert names() == [source]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts resident memory as Linux does")
 @pytest.mark.parametrize(("kind", "name"), [(".npz", "silu"), (".csv", "silu"), (".csv", "softmax"), (".zarr", "silu")])
 def test_memory_is_bounded_by_the_chunk(kind: str, name: str) -> None:

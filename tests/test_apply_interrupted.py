@@ -71,6 +71,7 @@ def test_killed_process_cleans_up(folder: Path, number: int, status: int) -> Non
     assert names(folder) == ["in.npy"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts resident memory as Linux does")
 @pytest.mark.parametrize(
     ("name", "shape", "arguments"),

@@ -47,6 +47,7 @@ def test_rows_have_readable_names(command: str, functions: int) -> None:
     assert len(found) == functions
 
 
+@pytest.mark.slow
 def test_tables_compare_libraries_and_runs(tmp_path: Path) -> None:
     save, compare = COMMANDS[1:3]
     assert "--benchmark-save" in save
@@ -66,6 +67,7 @@ def test_tables_compare_libraries_and_runs(tmp_path: Path) -> None:
         }
 
 
+@pytest.mark.slow
 def test_histogram(tmp_path: Path) -> None:
     if importlib.util.find_spec("pygal") is None:  # not imported here: it changes how Python imports
         pytest.skip("could not import 'pygal'")

@@ -150,6 +150,7 @@ def test_the_shortest_time_of_all_turns_counts(scripts: Any, monkeypatch: pytest
     assert (row.function, row.output, row.threads, row.fastest) == ("relu", "out", 2, "NumPy")
 
 
+@pytest.mark.slow
 def test_measures_the_cells_that_an_expression_matches(scripts: Any, tmp_path: Path) -> None:
     kept = tmp_path / "kept.json"
     command = [

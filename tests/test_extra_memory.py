@@ -16,6 +16,7 @@ ROWS = (1000, 1000)
 CONSTANT = 400_000  # bytes: Python's objects, and NumPy's buffers for rows that are half of others
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [False, True], ids=["fresh", "out"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", cases(), ids=repr)
