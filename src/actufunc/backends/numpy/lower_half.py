@@ -112,7 +112,7 @@ def half_source(
     writer.lines.append(f"store(out, i, to_{dtype.name}({writer.value(rest)}))")
     tables = [f"table{number}" for number in range(len(parts))]
     lines = [f"def {name}({', '.join([*tables, *map(identifier, arguments), 'out'])}):"]
-    lines += [f"    found{number} = np.empty({_BLOCK}, np.float64)" for number in range(len(parts))]
+    lines += [f"    found{number} = on_stack({_BLOCK})" for number in range(len(parts))]
     lines += [f"    for start in range(0, out.size, {_BLOCK}):", f"        stop = min(start + {_BLOCK}, out.size)"]
     for loop in (lookups, writer.lines):
         lines += ["        for i in range(start, stop):", *(f"            {line}" for line in loop)] if loop else []

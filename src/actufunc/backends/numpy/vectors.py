@@ -25,9 +25,8 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
-from numba.core import codegen
-from numba.core.compiler_lock import global_compiler_lock
-from numba.np.ufunc import wrappers
+
+from .numba_internals import ADD_MODULE, ARGUMENT, IS_UNIT_STRIDED, lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,22 +76,8 @@ def wide_loops() -> Iterator[None]:
     Where Numba has changed so much that there is nothing to change here, loops are as LLVM likes them, and those of
     ufuncs as Numba writes them; kernels look whether they are safe.
     """
-    library: Any = getattr(codegen, "CPUCodeLibrary", None)
-    add = getattr(library, "add_ir_module", None)
-    argument: Any = getattr(wrappers, "UArrayArg", None)
-    if add is None or argument is None:
-        yield
-        return
-
-    first: dict[Any, Any] = {}
-
-    class Argument(argument):  # type: ignore[misc]
-        def __init__(self, context: Any, builder: Any, *others: Any) -> None:
-            super().__init__(context, builder, *others)
-            # The wrapper asks only inputs whether they are contiguous; so let the first speak for all.
-            one = first.setdefault(builder, self)
-            if one is not self:
-                one.is_unit_strided = builder.and_(one.is_unit_strided, self.is_unit_strided)
+    add: Any = ADD_MODULE.get()
+    argument: Any = ARGUMENT.get()
 
     def add_tuned(self: Any, module: Any) -> None:
         for function in module.functions:
@@ -101,9 +86,25 @@ def wide_loops() -> Iterator[None]:
                 interleave(function)
         add(self, module)
 
-    with global_compiler_lock:
-        library.add_ir_module, wrappers.UArrayArg = add_tuned, Argument
-        try:
-            yield
-        finally:
-            library.add_ir_module, wrappers.UArrayArg = add, argument
+    with lock(), contextlib.ExitStack() as stack:
+        if add is not None:
+            stack.enter_context(ADD_MODULE.replaced(add_tuned))
+        if argument is not None:
+            stack.enter_context(ARGUMENT.replaced(_looking_at_the_output(argument)))
+        yield
+
+
+def _looking_at_the_output(argument: Any) -> Any:
+    """Return a class of the operands of Numba's loop, whose first one speaks for all, also for the output."""
+    first: dict[Any, Any] = {}
+
+    class Argument(argument):  # type: ignore[misc]
+        def __init__(self, context: Any, builder: Any, *others: Any) -> None:
+            super().__init__(context, builder, *others)
+            # The wrapper asks only inputs whether they are contiguous.
+            one = first.setdefault(builder, self)
+            both = [IS_UNIT_STRIDED.of(one), IS_UNIT_STRIDED.of(self)]
+            if one is not self and None not in both:
+                one.is_unit_strided = builder.and_(*both)
+
+    return Argument
