@@ -115,7 +115,7 @@ class _Elementwise:
         given = [*self.operands, *([] if self.out is None else [self.out])]
         self.is_of_halves = is_half(self.dtype) and all(o.dtype == self.dtype for o in given)
         kernel_of = self.dtype if self.is_of_halves else self.work
-        self.kernel = elementwise(call.definition.identifier, expression, tuple(arrays), kernel_of)
+        self.kernel = elementwise(name, expression, tuple(arrays), kernel_of)
         arrays_of_call = [call.operands[key] for key in call.definition.arrays]
         exact = all(type(array) is np.ndarray and array.dtype == kernel_of == self.dtype for array in arrays_of_call)
         if exact and tuple(arrays) == call.definition.arrays and call.keywords.keys() <= {"out"}:

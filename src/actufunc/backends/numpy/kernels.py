@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-_elementwise: dict[tuple[Expression, tuple[str, ...], np.dtype[Any]], Elementwise | Halves] = {}
+_elementwise: dict[tuple[str, Expression, tuple[str, ...], np.dtype[Any]], Elementwise | Halves] = {}
 _BITS = np.dtype(np.uint16)
 
 _kept: list[Any] = []  # what Numba may not let go
@@ -209,7 +209,7 @@ def elementwise(
 ) -> Elementwise | Halves:
     """Return the kernels of an elementwise expression; see `Elementwise` and `Halves`."""
     make = Halves if is_half(dtype) else Elementwise
-    key = (expression, arguments, dtype)
+    key = (name, expression, arguments, dtype)
     return once(_elementwise, key, lambda: make(name, expression, arguments, dtype))
 
 
@@ -219,14 +219,14 @@ def _with_arguments(text: str, dtype: np.dtype[Any], ndim: int, scratches: int) 
     It takes their addresses, as Python hands them over, and returns that of a number.
     """
     first, *body = text.splitlines()
-    name, parameters = re.findall(r"\w+", first)[1], re.findall(r"\w+", first)[2:]
-    *operands, out, begin, end = parameters
+    _, name, *operands, out, begin, end = re.findall(r"\w+", first)
     inputs = len(operands) - scratches
     lines = [f"def {name}(self, arguments, number):"]
     for place, operand in enumerate([*operands, out]):
         kind = "float64, 1" if inputs <= place < len(operands) else f"{dtype.name}, {ndim}"
         lines.append(f"    {operand} = array_among(arguments, {place}, {kind})")
-    lines += [f"    {bound} = integer_among(arguments, {len(operands) + 1 + k})" for k, bound in enumerate((begin, end))]
+    for place, bound in enumerate((begin, end), len(operands) + 1):
+        lines.append(f"    {bound} = integer_among(arguments, {place})")
     lines += ["    thread = released()", *body, "    return reacquired(thread)", ""]
     return "\n".join(lines)
 

@@ -16,14 +16,13 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
 
 _kept: list[Any] = []  # what NumPy and Python only point to; a kernel lives as long as the process
 
@@ -81,10 +80,9 @@ def undefined(content: bytes) -> tuple[str, ...] | None:
     if not content.startswith(b"\x7fELF\x02"):
         return None
     sections = {section.name(): section.data() for section in binding.ObjectFileRef.from_data(content).sections()}
-    order = "<" if sys.byteorder == "little" else ">"
-    names = sections[b".strtab"]
-    places = [name for name, _, _, section, _, _ in struct.iter_unpack(f"{order}IBBHQQ", sections[b".symtab"]) if not section]
-    return tuple(sorted(names[place : names.index(b"\0", place)].decode() for place in places if place))
+    names, symbols = sections[b".strtab"], struct.iter_unpack("=IBBHQQ", sections[b".symtab"])
+    places = [place for place, _, _, section, _, _ in symbols if place and not section]
+    return tuple(sorted(names[place : names.index(b"\0", place)].decode() for place in places))
 
 
 def ufunc(address: int, name: str, dtypes: Sequence[np.dtype[Any]], signature: str | None = None) -> np.ufunc:
@@ -116,21 +114,24 @@ def ufunc(address: int, name: str, dtypes: Sequence[np.dtype[Any]], signature: s
 
 
 _NO_IDENTITY = -1
-_FROM_FUNC_AND_DATA_AND_SIGNATURE = 31  # place in the table of NumPy's C interface, which is part of its binary interface
+_FROM_FUNC_AND_DATA_AND_SIGNATURE = 31  # place in the table of functions that NumPy has for compiled modules
 
 
 @functools.cache
 def _make_ufunc() -> Any:
-    from numpy._core._multiarray_umath import _UFUNC_API  # type: ignore[attr-defined]  # noqa: PLC0415, PLC2701
+    from numpy._core._multiarray_umath import _UFUNC_API  # type: ignore[attr-defined]  # noqa: PLC0415
 
-    capsule = ctypes.pythonapi.PyCapsule_GetPointer
-    get_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
-        ctypes.cast(capsule, ctypes.c_void_p).value
-    )
-    place = get_pointer(_UFUNC_API, None) + _FROM_FUNC_AND_DATA_AND_SIGNATURE * ctypes.sizeof(ctypes.c_void_p)
     pointer, number = ctypes.c_void_p, ctypes.c_int
+    table = _of_python("PyCapsule_GetPointer", pointer, ctypes.py_object, ctypes.c_char_p)(_UFUNC_API, None)
+    place = table + _FROM_FUNC_AND_DATA_AND_SIGNATURE * ctypes.sizeof(pointer)
     prototype = ctypes.PYFUNCTYPE(ctypes.py_object, *[pointer] * 3, *[number] * 4, *[pointer] * 2, number, pointer)
     return prototype(pointer.from_address(place).value)
+
+
+def _of_python(name: str, result: Any, *arguments: Any) -> Any:
+    """Return a function of Python's C interface, with types that no other user of it can change."""
+    address = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
+    return ctypes.PYFUNCTYPE(result, *arguments)(address)
 
 
 class _Method(ctypes.Structure):
@@ -151,7 +152,5 @@ def builtin(address: int, name: str) -> Any:
     """Make a function of Python of one in machine code, which takes ``(self, arguments, number)`` and trusts them."""
     method = _Method(name.encode(), address, _FASTCALL, None)
     _kept.append(method)
-    make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(
-        ctypes.cast(ctypes.pythonapi.PyCFunction_NewEx, ctypes.c_void_p).value
-    )
+    make = _of_python("PyCFunction_NewEx", ctypes.py_object, *[ctypes.c_void_p] * 3)
     return make(ctypes.addressof(method), None, None)

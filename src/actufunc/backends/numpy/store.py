@@ -4,9 +4,9 @@ A file is written under another name and then renamed, so that whoever reads it 
 with a digest of all the rest and of its own name, in which stands what the machine code depends on. What does not fit
 is as good as missing. Nothing is unpickled.
 
-The folder is the one that Numba would take for the cache of a module like this one: in ``NUMBA_CACHE_DIR`` if that is
-set, else ``__pycache__`` beside the module, else the user's cache. The first that can be written to gets the files; they
-are read wherever they are.
+The folder is where Numba would keep what is compiled of a module like this one: in ``NUMBA_CACHE_DIR`` if that is set,
+else in ``__pycache__`` beside the module, else in the user's cache. The first that can be written to gets the files,
+and they are read wherever they are.
 """
 
 from __future__ import annotations
