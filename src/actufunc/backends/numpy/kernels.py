@@ -179,10 +179,11 @@ def _bits_kernel(name: str, of_function: str, text: str, tables: list[Array], ar
         import numba  # noqa: PLC0415
 
         from . import numba_internals as internals  # noqa: PLC0415
+        from .vectors import raising_nothing  # noqa: PLC0415
 
         signature = numba.types.void(*(numba.from_dtype(dtype)[::1] for dtype in dtypes))
         function.__name__ = name
-        with internals.captured(internals.GUFUNC_LOOP) as found:
+        with raising_nothing(), internals.captured(internals.GUFUNC_LOOP) as found:
             made = numba.guvectorize([signature], layout)(function)
         return made.ufunc, internals.machine_code(*found)
 
@@ -271,10 +272,10 @@ class OverAxis:
             import numba  # noqa: PLC0415
 
             from . import numba_internals as internals  # noqa: PLC0415
-            from .vectors import wide_loops  # noqa: PLC0415
+            from .vectors import raising_nothing, wide_loops  # noqa: PLC0415
 
             pointer, number = numba.types.voidptr, numba.types.intp
-            with wide_loops():
+            with wide_loops(), raising_nothing():
                 made = numba.cfunc(pointer(pointer, pointer, number), error_model="numpy")(function)
             _kept.append(made)
             found = internals.CALLBACK_LIBRARY.of(made), internals.CALLBACK_NAME.of(made)

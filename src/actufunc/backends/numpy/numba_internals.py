@@ -151,6 +151,9 @@ ATTRIBUTES = Internal(
     "compiled code must be given the derivatives themselves",
 )
 
+ASK_FOR_LOCK = "numba_gil_ensure"
+"""Symbol with which what raises an exception begins; if it is another, kernels that have it are compiled every time."""
+
 
 @functools.cache
 def lock() -> Any:

@@ -5,39 +5,54 @@ with a digest of all the rest and of its own name, in which stands what the mach
 is as good as missing. Nothing is unpickled.
 
 The folder is where Numba would keep what is compiled of a module like this one: in ``NUMBA_CACHE_DIR`` if that is set,
-else in ``__pycache__`` beside the module, else in the user's cache. The first that can be written to gets the files,
-and they are read wherever they are.
+else in ``__pycache__`` beside the module, else in the user's cache. The first that can be written to takes the files, and
+those before it are read.
 """
 
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .machine_code import MachineCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _FOLDER = "actufunc"  # ours alone: what earlier versions left to Numba to keep is never looked at
 _FORMAT = b"actufunc kernel 1\n"
 _DIGEST = 32  # bytes
 _LONGEST_NAME = 100  # characters: file systems have limits
 
-# What a whole disk suffers from, not a folder or a file.
-_OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-_is_full = False
-_unwritable: set[Path] = set()
+_broken: set[Path] = set()  # folders that could not take a file: what is full for one kernel is full for the next
 
 
-def folders() -> list[Path]:
-    """Return where kernels may be kept, the first choice first."""
+def folders() -> Iterator[Path]:
+    """Return where kernels are looked for, and last, if there is any, the folder that takes new ones."""
     config = getattr(sys.modules.get("numba"), "config", None)
     chosen = os.environ.get("NUMBA_CACHE_DIR") if config is None else config.CACHE_DIR
-    found = [Path(chosen)] if chosen else []
-    return [folder / _FOLDER for folder in (*found, Path(__file__).parent / "__pycache__", _of_user() / "numba")]
+    for folder in (chosen, Path(__file__).parent / "__pycache__", _of_user() / "numba"):
+        if folder:
+            yield Path(folder, _FOLDER)
+            if _takes_files(Path(folder, _FOLDER)):
+                return
+
+
+@functools.cache
+def _takes_files(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except (OSError, ValueError):  # ValueError: of a path that no system call takes
+        return False
+    return True
 
 
 def _of_user() -> Path:
@@ -56,7 +71,7 @@ def load(name: str, digest: str) -> MachineCode | None:
     for folder in folders():
         try:
             content = (folder / file).read_bytes()
-        except (OSError, ValueError):  # ValueError: of a path that no system call takes
+        except (OSError, ValueError):
             continue
         start = len(_FORMAT) + _DIGEST
         if content[:start] == _FORMAT + _checksum(digest, content[start:]):
@@ -67,24 +82,15 @@ def load(name: str, digest: str) -> MachineCode | None:
 
 def save(name: str, digest: str, code: MachineCode) -> None:
     """Keep a kernel if that is possible."""
-    global _is_full  # noqa: PLW0603 -- a disk that is full for one kernel is full for the next
+    *_, folder = folders()
+    if folder in _broken or not _takes_files(folder):
+        return
     body = json.dumps({"entry": code.entry, "needs": code.needs}).encode() + b"\n" + code.content
-    file = _file(name, digest)
-    for folder in folders():
-        if _is_full:
-            return
-        if folder in _unwritable:
-            continue
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            _write(folder / file, _FORMAT + _checksum(digest, body) + body)
-        except (OSError, ValueError) as error:
-            number = getattr(error, "errno", None)
-            _is_full = number in _OF_DISKS
-            if number != errno.ENAMETOOLONG:
-                _unwritable.add(folder)
-        else:
-            return
+    try:
+        _write(folder / _file(name, digest), _FORMAT + _checksum(digest, body) + body)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            _broken.add(folder)
 
 
 def _write(path: Path, content: bytes) -> None:

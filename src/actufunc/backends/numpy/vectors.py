@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
-from .numba_internals import ADD_MODULE, ARGUMENT, IS_UNIT_STRIDED, lock
+from .numba_internals import ADD_MODULE, ARGUMENT, ASK_FOR_LOCK, IS_UNIT_STRIDED, lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _INTERLEAVE = "llvm.loop.interleave.count", ir.Constant(ir.IntType(32), 4)
 _SKIP = "llvm.loop.vectorize.enable", ir.Constant(ir.IntType(1), False)  # noqa: FBT003
@@ -76,21 +76,58 @@ def wide_loops() -> Iterator[None]:
     Where Numba has changed so much that there is nothing to change here, loops are as LLVM likes them, and those of
     ufuncs as Numba writes them; kernels look whether they are safe.
     """
-    add: Any = ADD_MODULE.get()
-    argument: Any = ARGUMENT.get()
 
-    def add_tuned(self: Any, module: Any) -> None:
+    def tune(function: Any) -> None:
+        prefer_wide(function)
+        interleave(function)
+
+    argument: Any = ARGUMENT.get()
+    with _each_function(tune), contextlib.ExitStack() as stack:
+        if argument is not None:
+            stack.enter_context(ARGUMENT.replaced(_looking_at_the_output(argument)))
+        yield
+
+
+@contextlib.contextmanager
+def raising_nothing() -> Iterator[None]:
+    """Leave out of all that Numba compiles meanwhile what would raise an exception of a function that raises none.
+
+    It begins by asking for the lock of the interpreter. Without it the object calls nothing of Numba.
+    """
+    with _each_function(_raise_nothing):
+        yield
+
+
+def _raise_nothing(function: Any) -> None:
+    for block in function.blocks:
+        end = block.terminator
+        targets = [] if end is None or end.opname != "br" else [o for o in end.operands if isinstance(o, ir.Block)]
+        others = [target for target in targets if not _asks_for_lock(target)]
+        if len(others) < len(targets):
+            block.instructions.remove(end)
+            block.terminator = None
+            ir.IRBuilder(block).branch(*others)
+
+
+def _asks_for_lock(block: Any) -> bool:
+    calls = [each for each in block.instructions if isinstance(each, ir.CallInstr)]
+    return bool(calls) and getattr(calls[0].callee, "name", "") == ASK_FOR_LOCK
+
+
+@contextlib.contextmanager
+def _each_function(change: Callable[[Any], object]) -> Iterator[None]:
+    """Change each function that Numba hands to LLVM meanwhile."""
+    add: Any = ADD_MODULE.get()
+
+    def add_changed(self: Any, module: Any) -> None:
         for function in module.functions:
             if not function.is_declaration:
-                prefer_wide(function)
-                interleave(function)
+                change(function)
         add(self, module)
 
     with lock(), contextlib.ExitStack() as stack:
         if add is not None:
-            stack.enter_context(ADD_MODULE.replaced(add_tuned))
-        if argument is not None:
-            stack.enter_context(ARGUMENT.replaced(_looking_at_the_output(argument)))
+            stack.enter_context(ADD_MODULE.replaced(add_changed))
         yield
 
 
