@@ -76,7 +76,8 @@ def load(name: str, digest: str) -> MachineCode | None:
         start = len(_FORMAT) + _DIGEST
         if content[:start] == _FORMAT + _checksum(digest, content[start:]):
             facts, _, code = content[start:].partition(b"\n")
-            return MachineCode(**json.loads(facts), content=code)
+            entry, *needs = json.loads(facts)
+            return MachineCode(entry, tuple(needs), code)
     return None
 
 
@@ -85,7 +86,7 @@ def save(name: str, digest: str, code: MachineCode) -> None:
     *_, folder = folders()
     if folder in _broken or not _takes_files(folder):
         return
-    body = json.dumps({"entry": code.entry, "needs": code.needs}).encode() + b"\n" + code.content
+    body = json.dumps([code.entry, *code.needs]).encode() + b"\n" + code.content
     try:
         _write(folder / _file(name, digest), _FORMAT + _checksum(digest, body) + body)
     except OSError as error:
