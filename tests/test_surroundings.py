@@ -51,7 +51,9 @@ def imported(name: str) -> set[str]:
             base = resolve_name("." * node.level + (node.module or ""), package)
             candidates = [base, *(f"{base}.{alias.name}" for alias in node.names)]
             folder = PACKAGE.parent.joinpath(*base.split("."))
-            found |= {each for each in candidates if each == base or (folder / f"{each.rpartition('.')[2]}.py").exists()}
+            found |= {
+                each for each in candidates if each == base or (folder / f"{each.rpartition('.')[2]}.py").exists()
+            }
         elif isinstance(node, ast.Import) and node not in left_out:
             found |= {alias.name for alias in node.names}
     return {each for each in found if each.startswith("actufunc.")}
@@ -70,7 +72,13 @@ def test_the_closure_of_imports() -> None:
 
 def test_each_module_counts(tmp_path: Path) -> None:
     shutil.copytree(PACKAGE, tmp_path / "actufunc", ignore=shutil.ignore_patterns("__pycache__"))
-    code = ["import sys", f"sys.path.insert(0, {str(tmp_path)!r})", "import actufunc", "print(actufunc.__file__)", TOUCH]
+    code = [
+        "import sys",
+        f"sys.path.insert(0, {str(tmp_path)!r})",
+        "import actufunc",
+        "print(actufunc.__file__)",
+        TOUCH,
+    ]
     file, *names = run(*code).split()
     assert Path(file).parent == tmp_path / "actufunc"
     assert set(names) == surroundings.sources().keys()

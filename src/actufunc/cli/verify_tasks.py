@@ -10,12 +10,10 @@ import importlib.util
 import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import actufunc
 from actufunc import catalogue
 from actufunc.accuracy import measure
 from actufunc.accuracy.compare import REFERENCE_ULP
@@ -28,6 +26,7 @@ from .problem import of, shown, stop
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from importlib.resources.abc import Traversable
+    from pathlib import Path
 
     from actufunc import Activation
 

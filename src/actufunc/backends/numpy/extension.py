@@ -9,16 +9,14 @@ on arrays becomes one of a function with a loop around the same statements.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import importlib
 from typing import TYPE_CHECKING, Any
 
 from actufunc.backends.writer import identifier
 
-from .compiling import function, jit_enabled, once
+from .compiling import function, once
 from .lower import elementwise_source, statements
-from .numba_internals import FUNCTION_CACHE
+from .numba_cache import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,11 +25,6 @@ if TYPE_CHECKING:
 
     from actufunc.formula.expression import Expression
     from actufunc.ufunc import Activation
-
-# What a whole directory suffers from, not a file.
-_OF_DIRECTORIES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
-
-_cache_works = True
 
 _modules: dict[str, Any] = {}
 _results: dict[tuple[Expression, np.dtype[Any], tuple[Any, ...]], Any] = {}
@@ -97,48 +90,7 @@ def _compile(name: str, expression: Expression, dtype: np.dtype[Any], kinds: Map
         lean = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": not arrays}
         return numba.njit(signature, cache=cache, **own, **lean)(written)
 
-    return _compiled(build, written).overloads[signature.args]
-
-
-def _compiled(build: Callable[..., Any], source: Any) -> Any:
-    """Compile with Numba's cache on disk, or without where it cannot be written or what it holds is broken.
-
-    Each function there is in one file, with what it calls. Only Numba can link it into others, so Numba keeps it.
-
-    Parameters
-    ----------
-    build : callable
-        Compiles; takes ``cache`` as a keyword.
-    source : function
-        What `build` compiles.
-
-    Returns
-    -------
-    object
-        What `build` returns.
-    """
-    global _cache_works  # noqa: PLW0603 -- a directory that is full for one kernel is full for the next
-    from numba.core.errors import NumbaError  # noqa: PLC0415
-
-    with jit_enabled():
-        if _cache_works:
-            try:
-                return build(cache=True)
-            except (NumbaError, MemoryError):  # not of the cache
-                raise
-            except OSError as error:
-                _cache_works = error.errno not in _OF_DIRECTORIES
-            except RuntimeError as error:
-                if "locator" not in str(error):  # for a directory that could be written
-                    raise
-                _cache_works = False
-            except Exception:  # noqa: BLE001 -- unpickling a file that is cut short raises whatever it likes
-                cache = FUNCTION_CACHE.get()
-                with contextlib.suppress(OSError):
-                    if cache is not None:
-                        cache(source).flush()
-                        return build(cache=True)
-        return build(cache=False)
+    return compiled(build, written).overloads[signature.args]
 
 
 def _arrays_among(kinds: Mapping[str, Any]) -> dict[str, Any]:

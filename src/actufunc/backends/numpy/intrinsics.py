@@ -134,7 +134,8 @@ def _array(context: Any, builder: Any, kind: Any, data: Any, shape: list[Any]) -
     array = context.make_array(kind)(context, builder)
     integer = context.get_value_type(types.intp)
     step = array.itemsize = ir.Constant(integer, kind.dtype.bitwidth // 8)
-    strides, size = [], ir.Constant(integer, 1)
+    strides: list[Any] = []
+    size = ir.Constant(integer, 1)
     for length in reversed(shape):
         strides.insert(0, step)
         step, size = builder.mul(step, length), builder.mul(size, length)

@@ -92,9 +92,7 @@ def _identifier(name: str) -> str:
     return re.sub(r"\W", "_", name)
 
 
-def _vectorized(
-    name: str, of_function: str, text: str, dtypes: list[np.dtype[Any]], target: str = "cpu"
-) -> np.ufunc:
+def _vectorized(name: str, of_function: str, text: str, dtypes: list[np.dtype[Any]], target: str = "cpu") -> np.ufunc:
     """Compile a scalar function, by its name in its text, as a ufunc of another name."""
 
     def build(function: Any) -> tuple[np.ufunc, machine_code.MachineCode | None]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -106,7 +107,7 @@ def ufunc(address: int, name: str, dtypes: Sequence[np.dtype[Any]], signature: s
     """
     loops = (ctypes.c_void_p * 1)(address)
     data = (ctypes.c_void_p * 1)()
-    types = (ctypes.c_char * len(dtypes))(*(dtype.num for dtype in dtypes))
+    types = ctypes.create_string_buffer(bytes(dtype.num for dtype in dtypes))
     texts = [None if text is None else ctypes.create_string_buffer(text.encode()) for text in (name, "", signature)]
     _kept.extend([loops, data, types, *texts])
     made: np.ufunc = _make_ufunc()(loops, data, types, 1, len(dtypes) - 1, 1, _NO_IDENTITY, *texts[:2], 0, texts[2])
@@ -119,18 +120,17 @@ _FROM_FUNC_AND_DATA_AND_SIGNATURE = 31  # place in the table of functions that N
 
 @functools.cache
 def _make_ufunc() -> Any:
-    from numpy._core._multiarray_umath import _UFUNC_API  # type: ignore[attr-defined]  # noqa: PLC0415
-
+    api = importlib.import_module("numpy._core._multiarray_umath")._UFUNC_API  # noqa: SLF001 -- as compiled modules do
     pointer, number = ctypes.c_void_p, ctypes.c_int
-    table = _of_python("PyCapsule_GetPointer", pointer, ctypes.py_object, ctypes.c_char_p)(_UFUNC_API, None)
+    table = _of_python("PyCapsule_GetPointer", pointer, ctypes.py_object, ctypes.c_char_p)(api, None)
     place = table + _FROM_FUNC_AND_DATA_AND_SIGNATURE * ctypes.sizeof(pointer)
     prototype = ctypes.PYFUNCTYPE(ctypes.py_object, *[pointer] * 3, *[number] * 4, *[pointer] * 2, number, pointer)
-    return prototype(pointer.from_address(place).value)
+    return prototype(pointer.from_address(place).value or 0)
 
 
 def _of_python(name: str, result: Any, *arguments: Any) -> Any:
     """Return a function of Python's C interface, with types that no other user of it can change."""
-    address = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
+    address = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0
     return ctypes.PYFUNCTYPE(result, *arguments)(address)
 
 

@@ -5,8 +5,8 @@ with a digest of all the rest and of its own name, in which stands what the mach
 is as good as missing. Nothing is unpickled.
 
 The folder is where Numba would keep what is compiled of a module like this one: in ``NUMBA_CACHE_DIR`` if that is set,
-else in ``__pycache__`` beside the module, else in the user's cache. The first that can be written to takes the files, and
-those before it are read.
+else in ``__pycache__`` beside the module, else in the user's cache. The first that can be written to takes the files,
+and those before it are read.
 """
 
 from __future__ import annotations
