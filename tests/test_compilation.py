@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import textwrap
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -161,8 +160,7 @@ def test_numbas_cache_is_not_looked_at(tmp_path: Path) -> None:
         numba.core.caching.IndexDataCacheFile.load = numba.core.caching.IndexDataCacheFile.save = look
     """
     assert use(tmp_path, forbid) == [KERNELS, "0"]
-    forbid += "numba.core.caching.pickle = None\n"
-    assert use(tmp_path, textwrap.dedent(forbid)) == ["0", KERNELS]
+    assert use(tmp_path, forbid, "numba.core.caching.pickle = None") == ["0", KERNELS]
 
 
 def test_nothing_is_compiled_where_all_is_kept(tmp_path: Path) -> None:
@@ -174,6 +172,16 @@ def test_nothing_is_compiled_where_all_is_kept(tmp_path: Path) -> None:
         numba.core.compiler.compile_extra = numba.np.ufunc.ufuncbuilder.build_ufunc_wrapper = compile_
     """
     assert use(tmp_path, forbid) == ["0", KERNELS]
+
+
+def test_a_scalar_function_is_compiled_once() -> None:
+    """Although two loops are built around it."""
+    function = activation(lambda x: tanh(x * 6.25))
+    function(X)
+    kernel = next(each for each in kernels._elementwise.values() if each.serial.__name__ == function.__name__)
+    (compiled,) = kernel._scalar
+    assert kernel.parallel(X).tobytes() == kernel.serial(X).tobytes()
+    assert kernel._scalar == [compiled]
 
 
 def test_a_full_disk(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ class Elementwise:
         self._name, self._dtype, self._arity = name, dtype, len(arguments)
         self._function = f"{_identifier(name)}_{dtype.name}"
         self._text = source(self._function, expression, arguments, dtype)
+        self._scalar: list[Any] = []  # what Numba has compiled of the function
         self.is_costly = any(node.operation in PRIMITIVES for node in expression.nodes())
         self.serial = self._compile("cpu")
         self.is_safe = self._looks_at_strides_of_output()
@@ -84,7 +85,8 @@ class Elementwise:
         return once(_parallel, self, lambda: self._compile("parallel"))
 
     def _compile(self, target: str) -> np.ufunc:
-        return _vectorized(self._name, self._function, self._text, [self._dtype] * (self._arity + 1), target)
+        dtypes = [self._dtype] * (self._arity + 1)
+        return _vectorized(self._name, self._function, self._text, dtypes, target, self._scalar)
 
 
 def _identifier(name: str) -> str:
@@ -92,7 +94,14 @@ def _identifier(name: str) -> str:
     return re.sub(r"\W", "_", name)
 
 
-def _vectorized(name: str, of_function: str, text: str, dtypes: list[np.dtype[Any]], target: str = "cpu") -> np.ufunc:
+def _vectorized(
+    name: str,
+    of_function: str,
+    text: str,
+    dtypes: list[np.dtype[Any]],
+    target: str = "cpu",
+    scalar: list[Any] | None = None,
+) -> np.ufunc:
     """Compile a scalar function, by its name in its text, as a ufunc of another name."""
 
     def build(function: Any) -> tuple[np.ufunc, machine_code.MachineCode | None]:
@@ -104,7 +113,7 @@ def _vectorized(name: str, of_function: str, text: str, dtypes: list[np.dtype[An
         *inputs, result = map(numba.from_dtype, dtypes)
         loop = internals.UFUNC_LOOP if target == "cpu" else internals.PARALLEL_LOOP
         function.__name__ = name
-        with wide_loops(), internals.captured(loop) as found:
+        with wide_loops(), internals.remembered([] if scalar is None else scalar), internals.captured(loop) as found:
             made = numba.vectorize([result(*inputs)], target=target)(function)
         return getattr(made, "ufunc", made), internals.machine_code(*found)
 

@@ -13,6 +13,7 @@ Nothing here needs Numba: an object that is there already is loaded by LLVM, and
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib
@@ -52,7 +53,7 @@ class MachineCode:
 
         _initialize()
         # LLVM ends the process where it cannot resolve a symbol.
-        if not all(map(binding.address_of_symbol, self.needs)):
+        if not all(map(_is_there, self.needs)):
             return None
         target = binding.Target.from_triple(binding.get_process_triple())
         engine = binding.create_mcjit_compiler(binding.parse_assembly(""), target.create_target_machine(jit=True))
@@ -60,6 +61,19 @@ class MachineCode:
         engine.finalize_object()
         _kept.append(engine)
         return engine.get_function_address(self.entry) or None
+
+
+def _is_there(symbol: str) -> bool:
+    """Tell whether the process has a symbol, if need be after a look into the library of C's mathematics."""
+    from llvmlite import binding  # noqa: PLC0415
+
+    if binding.address_of_symbol(symbol):
+        return True
+    with contextlib.suppress(OSError, AttributeError):
+        function = getattr(ctypes.CDLL("libm.so.6"), symbol)
+        binding.add_symbol(symbol, ctypes.cast(function, ctypes.c_void_p).value)
+        return True
+    return False
 
 
 @functools.cache

@@ -108,6 +108,13 @@ ARGUMENT, IS_UNIT_STRIDED = (
     )
     for name in ("UArrayArg", "UArrayArg.is_unit_strided")
 )
+SCALAR = Internal(
+    "numba.np.ufunc.ufuncbuilder",
+    "_compile_element_wise_function",
+    "the loops for one and for several threads are built around the same function",
+    "tests/test_compilation.py::test_a_scalar_function_is_compiled_once",
+    "it is compiled for each",
+)
 UFUNC_LOOP = Internal("numba.np.ufunc.ufuncbuilder", "build_ufunc_wrapper", _ONE_FILE, _TWO_FILES, _AGAIN)
 GUFUNC_LOOP = Internal("numba.np.ufunc.ufuncbuilder", "build_gufunc_wrapper", _ONE_FILE, _TWO_FILES, _AGAIN)
 PARALLEL_LOOP = Internal("numba.np.ufunc.parallel", "build_gufunc_kernel", _ONE_FILE, _TWO_FILES, _AGAIN)
@@ -180,6 +187,23 @@ def captured(loop: Internal) -> Iterator[list[Any]]:
 
     with loop.replaced(build_and_keep):
         yield found
+
+
+@contextlib.contextmanager
+def remembered(results: list[Any]) -> Iterator[None]:
+    """Let the scalar function of a ufunc that Numba compiles meanwhile be put into a list, or taken from there."""
+    compile_ = SCALAR.get()
+    if compile_ is None:
+        yield
+        return
+
+    def compile_once(*arguments: Any) -> Any:
+        if not results:
+            results.append(compile_(*arguments))
+        return results[0]
+
+    with SCALAR.replaced(compile_once):
+        yield
 
 
 def machine_code(library: Any, entry: Any) -> MachineCode | None:
