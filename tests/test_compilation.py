@@ -65,9 +65,9 @@ def files(directory: Path) -> list[Path]:
 
 def test_many_threads_compile_each_kernel_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[str] = []
-    really = compiling.kernel
+    really = compiling._load_or_build
     monkeypatch.setattr(
-        kernels, "kernel", lambda name, text, *others: (compiled.append(text), really(name, text, *others))[1]
+        compiling, "_load_or_build", lambda digest, *others: (compiled.append(digest), really(digest, *others))[1]
     )
     functions = [activation(lambda x, n=n: tanh(x * n) * exp(-x * x)) for n in (2.25, 3.25, 4.25, 5.25)]
     start = threading.Barrier(12)
@@ -143,10 +143,9 @@ def test_what_calls_something_that_is_not_there_is_never_called(
     assert use(tmp_path) == [KERNELS, "0"]
     monkeypatch.setattr(store, "folders", lambda: iter([tmp_path / "actufunc"]))
     for path in files(tmp_path):
-        name, _, digest = path.stem.rpartition("-")
-        assert store.load(name, digest) is not None
-        store.save(name, digest, missing)
-        assert store.load(name, digest) == missing
+        assert store.load(path.stem) is not None
+        store.save(path.stem, missing)
+        assert store.load(path.stem) == missing
     assert use(tmp_path) == [KERNELS, KERNELS]  # loaded, and then compiled anew
     assert use(tmp_path) == ["0", KERNELS]
 
@@ -179,9 +178,9 @@ def test_a_scalar_function_is_compiled_once() -> None:
     function = activation(lambda x: tanh(x * 6.25))
     function(X)
     kernel = next(each for each in kernels._elementwise.values() if each.serial.__name__ == function.__name__)
-    (compiled,) = kernel._scalar
+    (compiled,) = kernels._scalar[kernel._text]
     assert kernel.parallel(X).tobytes() == kernel.serial(X).tobytes()
-    assert kernel._scalar == [compiled]
+    assert kernels._scalar[kernel._text] == [compiled]
 
 
 def test_a_full_disk(tmp_path: Path) -> None:

@@ -70,17 +70,18 @@ def _compiler_lock() -> Any:
         return lock()
 
 
+_made: dict[str, tuple[int | None, Any]] = {}  # addresses of kernels, and what calls those that have none
+
+
 def kernel(
-    name: str, text: str, form: str, build: Callable[[Any], tuple[Any, MachineCode | None]], make: Callable[[int], Any]
+    text: str, form: str, build: Callable[[Any], tuple[Any, MachineCode | None]], make: Callable[[int], Any]
 ) -> Any:
-    """Return a kernel, from its file or compiled and put there.
+    """Return a kernel: one that is there already under another name, or from its file, or compiled and put there.
 
     Parameters
     ----------
-    name : str
-        Of the function in the text.
     text : str
-        Its source.
+        Source of the function that is called ``kernel``.
     form : str
         What is made of the function: types, target.
     build : callable
@@ -94,16 +95,25 @@ def kernel(
         What calls the kernel.
     """
     digest = _digest(form, text)
-    code = store.load(name, digest)
+    if digest not in _made:
+        _made[digest] = _load_or_build(digest, text, build)
+    address, built = _made[digest]
+    return built if address is None else make(address)
+
+
+def _load_or_build(
+    digest: str, text: str, build: Callable[[Any], tuple[Any, MachineCode | None]]
+) -> tuple[int | None, Any]:
+    code = store.load(digest)
     address = None if code is None else code.address()
-    if address is None:
-        with jit_enabled():
-            built, code = build(function(name, text))
-        address = None if code is None else code.address()
-        if code is None or address is None:
-            return built
-        store.save(name, digest, code)
-    return make(address)
+    if address is not None:
+        return address, None
+    with jit_enabled():
+        built, code = build(function("kernel", text))
+    address = None if code is None else code.address()
+    if code is not None and address is not None:
+        store.save(digest, code)
+    return address, built
 
 
 def _digest(*texts: str) -> str:

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 _elementwise: dict[tuple[str, Expression, tuple[str, ...], np.dtype[Any]], Elementwise | Halves] = {}
 _BITS = np.dtype(np.uint16)
+_FUNCTION = "kernel"  # what functions are called in their texts: those of the same text are one kernel
 
 _kept: list[Any] = []  # what Numba may not let go
+_scalar: dict[str, list[Any]] = {}  # what Numba has compiled of the functions of ufuncs, by their texts
 _parallel: dict[Elementwise, np.ufunc] = {}
 _of_bits: dict[tuple[str, str], np.ufunc] = {}
 _axis: dict[tuple[Expression, tuple[str, ...], np.dtype[Any], Layout, bool], OverAxis] = {}
@@ -61,9 +63,7 @@ class Elementwise:
 
     def __init__(self, name: str, expression: Expression, arguments: tuple[str, ...], dtype: np.dtype[Any]) -> None:
         self._name, self._dtype, self._arity = name, dtype, len(arguments)
-        self._function = f"{_identifier(name)}_{dtype.name}"
-        self._text = source(self._function, expression, arguments, dtype)
-        self._scalar: list[Any] = []  # what Numba has compiled of the function
+        self._text = source(_FUNCTION, expression, arguments, dtype)
         self.is_costly = any(node.operation in PRIMITIVES for node in expression.nodes())
         self.serial = self._compile("cpu")
         self.is_safe = self._looks_at_strides_of_output()
@@ -85,24 +85,11 @@ class Elementwise:
         return once(_parallel, self, lambda: self._compile("parallel"))
 
     def _compile(self, target: str) -> np.ufunc:
-        dtypes = [self._dtype] * (self._arity + 1)
-        return _vectorized(self._name, self._function, self._text, dtypes, target, self._scalar)
+        return _vectorized(self._name, self._text, [self._dtype] * (self._arity + 1), target)
 
 
-def _identifier(name: str) -> str:
-    """Return a name as it can stand in source code, and be that of a file."""
-    return re.sub(r"\W", "_", name)
-
-
-def _vectorized(
-    name: str,
-    of_function: str,
-    text: str,
-    dtypes: list[np.dtype[Any]],
-    target: str = "cpu",
-    scalar: list[Any] | None = None,
-) -> np.ufunc:
-    """Compile a scalar function, by its name in its text, as a ufunc of another name."""
+def _vectorized(name: str, text: str, dtypes: list[np.dtype[Any]], target: str = "cpu") -> np.ufunc:
+    """Compile a scalar function as a ufunc."""
 
     def build(function: Any) -> tuple[np.ufunc, machine_code.MachineCode | None]:
         import numba  # noqa: PLC0415
@@ -113,12 +100,12 @@ def _vectorized(
         *inputs, result = map(numba.from_dtype, dtypes)
         loop = internals.UFUNC_LOOP if target == "cpu" else internals.PARALLEL_LOOP
         function.__name__ = name
-        with wide_loops(), internals.remembered([] if scalar is None else scalar), internals.captured(loop) as found:
+        with wide_loops(), internals.remembered(_scalar.setdefault(text, [])), internals.captured(loop) as found:
             made = numba.vectorize([result(*inputs)], target=target)(function)
         return getattr(made, "ufunc", made), internals.machine_code(*found)
 
     make = functools.partial(machine_code.ufunc, name=name, dtypes=dtypes)
-    made: np.ufunc = kernel(of_function, text, f"{target} {dtypes}", build, make)
+    made: np.ufunc = kernel(text, f"{target} {dtypes}", build, make)
     return made
 
 
@@ -167,18 +154,17 @@ class Halves:
                 is_tie &= abs(numbers.astype(HALVES_IN)) < _TINY
                 is_tie &= abs(magnified - values) < _BEND * abs(values)
                 tables = [bits(np.where(is_tie, magnified, values))]
-            kernel = _bits_kernel(name, "look_up_results", LOOK_UP, tables, 1)
+            kernel = _bits_kernel(name, LOOK_UP, tables, 1)
         else:
-            of_function = f"{_identifier(name)}_{dtype.name}"
-            text, parts = half_source(of_function, expression, arguments, dtype)
+            text, parts = half_source(_FUNCTION, expression, arguments, dtype)
             with np.errstate(all="ignore"):
                 tables = [compute(*part) for part in parts]
-            kernel = _bits_kernel(name, of_function, text, tables, len(arguments))
+            kernel = _bits_kernel(name, text, tables, len(arguments))
         self.serial = functools.partial(kernel, *tables)
 
 
-def _bits_kernel(name: str, of_function: str, text: str, tables: list[Array], arity: int) -> np.ufunc:
-    """Compile a function of tables, of arrays of bits and of the output as a generalised ufunc of another name."""
+def _bits_kernel(name: str, text: str, tables: list[Array], arity: int) -> np.ufunc:
+    """Compile a function of tables, of arrays of bits and of the output as a generalised ufunc."""
     layout = ",".join(["(m)"] * len(tables) + ["(n)"] * arity) + "->(n)"
     dtypes = [*(table.dtype for table in tables), *[_BITS] * (arity + 1)]
 
@@ -196,7 +182,7 @@ def _bits_kernel(name: str, of_function: str, text: str, tables: list[Array], ar
 
     def make() -> np.ufunc:
         of_address = functools.partial(machine_code.ufunc, name=name, dtypes=dtypes, signature=layout)
-        made: np.ufunc = kernel(of_function, text, f"{layout} {dtypes}", build, of_address)
+        made: np.ufunc = kernel(text, f"{layout} {dtypes}", build, of_address)
         return made
 
     return once(_of_bits, (name, text), make)
@@ -206,8 +192,7 @@ def to_bits(dtype: np.dtype[Any]) -> np.ufunc:
     """Return what rounds float64 to the bits of a half type; ml_dtypes rounds to float32 first."""
 
     def make() -> np.ufunc:
-        name = f"to_{dtype.name}_bits"
-        return _vectorized("cast", name, f"def {name}(x):\n    return to_{dtype.name}(x)\n", [HALVES_IN, _BITS])
+        return _vectorized("cast", f"def {_FUNCTION}(x):\n    return to_{dtype.name}(x)\n", [HALVES_IN, _BITS])
 
     return once(_of_bits, ("cast", dtype.name), make)
 
@@ -271,8 +256,7 @@ class OverAxis:
         *,
         keep: bool,
     ) -> None:
-        of_function = f"{_identifier(name)}_{dtype.name}_{layout.value}"
-        text, self._lengths = axis_source(of_function, expression, arguments, dtype, layout, keep=keep)
+        text, self._lengths = axis_source(_FUNCTION, expression, arguments, dtype, layout, keep=keep)
         text = _with_arguments(text, dtype, layout.ndim, len(self._lengths))
 
         def build(function: Any) -> tuple[Any, machine_code.MachineCode | None]:
@@ -289,7 +273,7 @@ class OverAxis:
             return make(made.address), internals.machine_code(*found)
 
         make = functools.partial(machine_code.builtin, name=name)
-        self._compiled = kernel(of_function, text, "over an axis", build, make)
+        self._compiled = kernel(text, "over an axis", build, make)
         self._idle: deque[list[Array | None]] = deque(maxlen=_SCRATCHES)  # scratch that no call uses now
         self.layout = layout
 

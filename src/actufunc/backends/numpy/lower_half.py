@@ -30,7 +30,7 @@ _COSTLY = PRIMITIVES | {"divide", "sqrt"}  # operations that take longer than to
 _BLOCK = 256
 
 LOOK_UP = """\
-def look_up_results(table, x, out):
+def kernel(table, x, out):
     for i in range(out.size):
         store(out, i, look_up(table, load(x, i)))
 """

@@ -1,8 +1,8 @@
 """Compiled kernels on disk, one file each.
 
-A file is written under another name and then renamed, so that whoever reads it finds all of it or nothing. It begins
-with a digest of all the rest and of its own name, in which stands what the machine code depends on. What does not fit
-is as good as missing. Nothing is unpickled.
+The name of a file is a digest of all that the machine code depends on. It is written under another name and then
+renamed, so that whoever reads it finds all of it or nothing. It begins with a digest of all the rest and of its name;
+what does not fit is as good as missing. Nothing is unpickled.
 
 The folder is where Numba would keep what is compiled of a module like this one: in ``NUMBA_CACHE_DIR`` if that is set,
 else in ``__pycache__`` beside the module, else in the user's cache. The first that can be written to takes the files,
@@ -11,7 +11,6 @@ and those before it are read.
 
 from __future__ import annotations
 
-import errno
 import functools
 import hashlib
 import json
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 _FOLDER = "actufunc"  # ours alone: what earlier versions left to Numba to keep is never looked at
 _FORMAT = b"actufunc kernel 1\n"
 _DIGEST = 32  # bytes
-_LONGEST_NAME = 100  # characters: file systems have limits
 
 _broken: set[Path] = set()  # folders that could not take a file: what is full for one kernel is full for the next
 
@@ -65,12 +63,11 @@ def _of_user() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path(home, ".cache"))
 
 
-def load(name: str, digest: str) -> MachineCode | None:
+def load(digest: str) -> MachineCode | None:
     """Return what is kept of a kernel; None if there is nothing, or something else."""
-    file = _file(name, digest)
     for folder in folders():
         try:
-            content = (folder / file).read_bytes()
+            content = (folder / f"{digest}.kernel").read_bytes()
         except (OSError, ValueError):
             continue
         start = len(_FORMAT) + _DIGEST
@@ -81,17 +78,16 @@ def load(name: str, digest: str) -> MachineCode | None:
     return None
 
 
-def save(name: str, digest: str, code: MachineCode) -> None:
+def save(digest: str, code: MachineCode) -> None:
     """Keep a kernel if that is possible."""
     *_, folder = folders()
     if folder in _broken or not _takes_files(folder):
         return
     body = json.dumps([code.entry, *code.needs]).encode() + b"\n" + code.content
     try:
-        _write(folder / _file(name, digest), _FORMAT + _checksum(digest, body) + body)
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            _broken.add(folder)
+        _write(folder / f"{digest}.kernel", _FORMAT + _checksum(digest, body) + body)
+    except OSError:
+        _broken.add(folder)
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -102,11 +98,6 @@ def _write(path: Path, content: bytes) -> None:
     except BaseException:
         new.unlink(missing_ok=True)
         raise
-
-
-def _file(name: str, digest: str) -> str:
-    readable = name if name.isascii() else ""
-    return f"{readable[:_LONGEST_NAME]}-{digest}.kernel"
 
 
 def _checksum(digest: str, body: bytes) -> bytes:
