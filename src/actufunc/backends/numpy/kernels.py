@@ -31,7 +31,7 @@ _BITS = np.dtype(np.uint16)
 _FUNCTION = "kernel"  # what functions are called in their texts: those of the same text are one kernel
 
 _kept: list[Any] = []  # what Numba may not let go
-_scalar: dict[str, list[Any]] = {}  # what Numba has compiled of the functions of ufuncs, by their texts
+_scalar: dict[tuple[str, str], Any] = {}  # what Numba has compiled of the functions of ufuncs, by text and types
 _parallel: dict[Elementwise, np.ufunc] = {}
 _of_bits: dict[tuple[str, str], np.ufunc] = {}
 _axis: dict[tuple[Expression, tuple[str, ...], np.dtype[Any], Layout, bool], OverAxis] = {}
@@ -100,7 +100,11 @@ def _vectorized(name: str, text: str, dtypes: list[np.dtype[Any]], target: str =
         *inputs, result = map(numba.from_dtype, dtypes)
         loop = internals.UFUNC_LOOP if target == "cpu" else internals.PARALLEL_LOOP
         function.__name__ = name
-        with wide_loops(), internals.remembered(_scalar.setdefault(text, [])), internals.captured(loop) as found:
+        with (
+            wide_loops(),
+            internals.remembered(_scalar, (text, str(dtypes)), reuse=target != "cpu"),
+            internals.captured(loop) as found,
+        ):
             made = numba.vectorize([result(*inputs)], target=target)(function)
         return getattr(made, "ufunc", made), internals.machine_code(*found)
 

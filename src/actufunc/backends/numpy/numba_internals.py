@@ -190,19 +190,19 @@ def captured(loop: Internal) -> Iterator[list[Any]]:
 
 
 @contextlib.contextmanager
-def remembered(results: list[Any]) -> Iterator[None]:
-    """Let the scalar function of a ufunc that Numba compiles meanwhile be put into a list, or taken from there."""
+def remembered(table: dict[Any, Any], key: Any, *, reuse: bool) -> Iterator[None]:
+    """Let the scalar function of a ufunc that Numba compiles meanwhile be put into a table, or taken from there."""
     compile_ = SCALAR.get()
     if compile_ is None:
         yield
         return
 
-    def compile_once(*arguments: Any) -> Any:
-        if not results:
-            results.append(compile_(*arguments))
-        return results[0]
+    def compile_or_reuse(*arguments: Any) -> Any:
+        if not (reuse and key in table):
+            table[key] = compile_(*arguments)
+        return table[key]
 
-    with SCALAR.replaced(compile_once):
+    with SCALAR.replaced(compile_or_reuse):
         yield
 
 
