@@ -131,7 +131,7 @@ def test_halves(case: Case) -> None:
 
 
 def test_look_up() -> None:
-    function = compiling.function("look_up_results", LOOK_UP)
+    function = compiling.function("kernel", LOOK_UP)
     (assembly,) = njit([types.void(BITS, BITS, BITS)])(function).inspect_asm().values()
     assert "gather" not in assembly
     assert not re.search(r"call.*NRT", assembly), "a bound or an index is checked"

@@ -5,16 +5,23 @@ Where one of these fails, Numba has mended it, and what we do about it may becom
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
+import textwrap
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from memory import Memory
-from numba import vectorize
+from numba import njit, vectorize
 from programs import outcome
 
 from actufunc import sigmoid
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="GNU OpenMP, and signals as of Linux")
 
@@ -159,3 +166,42 @@ def test_tbb_complains_at_a_fork_if_another_thread_has_used_it() -> None:
         pytest.skip("TBB is not installed")
     assert status == 0
     assert "Unable to join threads to shut down before fork()" in errors
+
+
+@on_linux
+def test_numba_keeps_a_kernel_in_two_files(tmp_path: Path) -> None:
+    """Named by a counter of the process that writes them: together, those of two processes call the address 0.
+
+    Hence our own files, and all that `numba_internals` needs for them.
+    """
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent("""
+            import sys, numba, numpy as np
+            if len(sys.argv) > 1:
+                numba.njit("f8(f8)")(lambda x: x)  # counted
+            @numba.guvectorize(["void(f8[:], f8[:])"], "(n)->(n)", cache=True)
+            def copy(x, out):
+                for i in range(x.size):
+                    out[i] = x[i]
+            assert copy(np.ones(2)).sum() == 2
+        """)
+    )
+    cache = tmp_path / "cache"
+
+    def status(*arguments: str) -> int:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+        command = [sys.executable, str(program), *arguments]
+        return subprocess.run(command, env=environment, check=False, timeout=60).returncode  # noqa: S603
+
+    assert status() == 0
+    for path in cache.rglob("program.copy*"):
+        path.unlink()
+    assert status("counted") == -signal.SIGSEGV
+
+
+def test_numba_asks_for_no_wide_vectors() -> None:
+    """Hence `vectors`."""
+    (text,) = njit(["float64(float64)"])(lambda x: -x).inspect_llvm().values()
+    assert "prefer-vector-width" not in text
+    assert "stackrealign" not in text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
 import sys
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from numba.core.errors import NumbaError
+from llvmlite import binding
 from programs import run
 
 from actufunc import activation
-from actufunc.backends.numpy import compiling
+from actufunc.backends.numpy import compiling, kernels, store
+from actufunc.backends.numpy.machine_code import MachineCode, undefined
 from actufunc.formula import exp, tanh
 
 if TYPE_CHECKING:
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 X = np.linspace(-3, 3, 1000)
 
-# Counts what is compiled and what is taken from the cache on disk. Prints both.
+# Counts the kernels that are compiled and kept on disk, and those that are taken from there. Prints both.
 COUNTED = """
     import atexit
-    import numba.core.caching as caching
+    from actufunc.backends.numpy import store
     counts = {"saved": 0, "loaded": 0}
-    save, load = caching.FunctionCache.save_overload, caching.FunctionCache.load_overload
-    def counted_save(*arguments):
-        save(*arguments)
+    write, load = store._write, store.load
+    def counted_write(*arguments):
+        write(*arguments)
         counts["saved"] += 1
     def counted_load(*arguments):
         found = load(*arguments)
         counts["loaded"] += found is not None
         return found
-    caching.FunctionCache.save_overload, caching.FunctionCache.load_overload = counted_save, counted_load
+    store._write, store.load = counted_write, counted_load
     atexit.register(lambda: print(counts["saved"], counts["loaded"]))
 """
 
@@ -58,17 +58,16 @@ def use(directory: Path, *before: str, **environment: str) -> list[str]:
     return run(COUNTED, *before, USE, NUMBA_CACHE_DIR=str(directory), **environment).split()
 
 
-def files(directory: Path, suffix: str) -> list[Path]:
+def files(directory: Path) -> list[Path]:
     """Return the files of a cache directory."""
-    return sorted(directory.rglob(f"*{suffix}"))
+    return sorted(path for path in directory.rglob("*") if path.is_file())
 
 
 def test_many_threads_compile_each_kernel_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[str] = []
-    really = compiling.compiled
+    really = compiling._load_or_build
     monkeypatch.setattr(
-        "actufunc.backends.numpy.kernels.compiled",
-        lambda build, source: (compiled.append(source.__name__), really(build, source))[1],
+        compiling, "_load_or_build", lambda digest, *others: (compiled.append(digest), really(digest, *others))[1]
     )
     functions = [activation(lambda x, n=n: tanh(x * n) * exp(-x * x)) for n in (2.25, 3.25, 4.25, 5.25)]
     start = threading.Barrier(12)
@@ -102,47 +101,87 @@ def test_processes_that_start_together_share_a_cache(tmp_path: Path) -> None:
     for program in programs:
         assert program.communicate(timeout=120) == ("done\n", "")
     assert use(tmp_path) == ["0", KERNELS]
-    assert not list(tmp_path.rglob("*.tmp.*"))
+    assert {path.suffix for path in files(tmp_path)} == {".kernel"}
 
 
 def test_a_broken_cache_is_mended(tmp_path: Path) -> None:
     assert use(tmp_path) == [KERNELS, "0"]
-    for suffix in (".nbi", ".nbc"):
-        broken = files(tmp_path, suffix)
-        assert broken
-        for size in (0, 10, 500):
-            for path in broken:
-                content = path.read_bytes()
-                path.write_bytes(content[: min(size, len(content) // 2)])
-            assert use(tmp_path) == [KERNELS, "0"]
-            assert use(tmp_path) == ["0", KERNELS]
+    broken = files(tmp_path)
+    whole = [path.read_bytes() for path in broken]
+    for size in (0, 10, 60, 500):
+        for path, content in zip(broken, whole, strict=True):
+            path.write_bytes(content[:size])
+        assert use(tmp_path) == [KERNELS, "0"]
+        assert use(tmp_path) == ["0", KERNELS]
+    for path, content in zip(broken, whole, strict=True):  # one bit of the machine code
+        path.write_bytes(content[:-100] + bytes([content[-100] ^ 1]) + content[-99:])
+    assert use(tmp_path) == [KERNELS, "0"]
+    for path, content in zip(broken, [*whole[1:], whole[0]], strict=True):  # another kernel under this name
+        path.write_bytes(content)
+    assert use(tmp_path) == [KERNELS, "0"]
+    assert use(tmp_path) == ["0", KERNELS]
 
 
-def test_loops_are_kept(tmp_path: Path) -> None:
-    """Also where what they call is compiled again, which may then have another name."""
-    counted = """
-        import atexit
-        from numba.np.ufunc import ufuncbuilder
-        built = []
-        build = ufuncbuilder.build_ufunc_wrapper
-        def counted(*arguments, **keywords):
-            built.append(arguments)
-            return build(*arguments, **keywords)
-        ufuncbuilder.build_ufunc_wrapper = counted
-        atexit.register(lambda: print(len(built)))
+def machine_code(calls: str) -> MachineCode:
+    """Compile a function that calls another, which is not in the same object."""
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    target = binding.Target.from_default_triple().create_target_machine()
+    text = f"declare void @{calls}() define void @entry() {{ call void @{calls}() ret void }}"
+    content = target.emit_object(binding.parse_assembly(text))
+    return MachineCode("entry", undefined(content) or (calls,), content)
+
+
+def test_what_calls_something_that_is_not_there_is_never_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LLVM ends a process that loads such an object, or the process calls the address 0."""
+    missing = machine_code("_ZN5other")
+    assert missing.needs == ("_ZN5other",)
+    assert missing.address() is None
+    assert machine_code("Py_Initialize").address() is not None
+    assert use(tmp_path) == [KERNELS, "0"]
+    monkeypatch.setattr(store, "folders", lambda: iter([tmp_path / "actufunc"]))
+    for path in files(tmp_path):
+        assert store.load(path.stem) is not None
+        store.save(path.stem, missing)
+        assert store.load(path.stem) == missing
+    assert use(tmp_path) == [KERNELS, KERNELS]  # loaded, and then compiled anew
+    assert use(tmp_path) == ["0", KERNELS]
+
+
+def test_numbas_cache_is_not_looked_at(tmp_path: Path) -> None:
+    """Which has kernels of earlier versions, in files that may not fit each other; and nothing is unpickled."""
+    forbid = """
+        import numba.core.caching, pickle
+        def look(*_, **__):
+            raise SystemExit("looked into Numba's cache")
+        numba.core.caching.IndexDataCacheFile.load = numba.core.caching.IndexDataCacheFile.save = look
     """
+    assert use(tmp_path, forbid) == [KERNELS, "0"]
+    assert use(tmp_path, forbid, "numba.core.caching.pickle = None") == ["0", KERNELS]
 
-    def loops(*before: str) -> int:
-        return int(run(counted, *before, USE, NUMBA_CACHE_DIR=str(tmp_path)))
 
-    assert loops() == 2  # of sigmoid and tanh
-    assert loops() == 0
-    for path in (*files(tmp_path, ".nbi"), *files(tmp_path, ".nbc")):
-        if not path.name.startswith("loop-"):
-            path.unlink()
-    other = "import numpy, numba; numba.vectorize(['float64(float64)'])(lambda x: x)"
-    assert loops(other) == 3
-    assert loops() == 0
+def test_nothing_is_compiled_where_all_is_kept(tmp_path: Path) -> None:
+    use(tmp_path)
+    forbid = """
+        import numba.core.compiler
+        def compile_(*_, **__):
+            raise SystemExit("compiled")
+        numba.core.compiler.compile_extra = numba.np.ufunc.ufuncbuilder.build_ufunc_wrapper = compile_
+    """
+    assert use(tmp_path, forbid) == ["0", KERNELS]
+
+
+def test_a_scalar_function_is_compiled_once() -> None:
+    """Although two loops are built around it."""
+    function = activation(lambda x: tanh(x * 6.25))
+    function(X)
+    kernel = next(each for each in kernels._elementwise.values() if each.serial.__name__ == function.__name__)
+    (key,) = [key for key in kernels._scalar if key[0] == kernel._text]
+    compiled = kernels._scalar[key]
+    assert kernel.parallel(X).tobytes() == kernel.serial(X).tobytes()
+    assert kernels._scalar[key] is compiled
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
@@ -150,8 +189,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))"
     pytest.importorskip("resource")
     assert use(tmp_path, full) == ["0", "0"]
-    assert not files(tmp_path, ".nbc")
-    assert not list(tmp_path.rglob("*.tmp.*"))
+    assert not files(tmp_path)
     assert use(tmp_path) == [KERNELS, "0"]
 
 
@@ -189,12 +227,10 @@ def test_no_directory_at_all(tmp_path: Path) -> None:
 
 def test_kernels_of_another_processor_are_not_used(tmp_path: Path) -> None:
     assert use(tmp_path, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == [KERNELS, "0"]
-    others = set(files(tmp_path, ""))
     assert use(tmp_path) == [KERNELS, "0"]
     assert use(tmp_path) == ["0", KERNELS]
     assert use(tmp_path, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == ["0", KERNELS]
-    ours = {path.name.partition(".")[0] + path.suffix for path in set(files(tmp_path, ".nbc")) - others}
-    assert ours == {"compiling.nbc", "loop-compiling.nbc"}  # all in files of their own
+    assert len(files(tmp_path)) == 2 * int(KERNELS)  # all in files of their own
 
 
 def test_numba_without_jit(tmp_path: Path) -> None:
@@ -242,30 +278,8 @@ def test_a_fork_while_threads_compile() -> None:
     run(code, options=("-X", "dev"))
 
 
-@pytest.mark.parametrize("error", [MemoryError, NumbaError])
-def test_what_is_no_fault_of_the_cache_is_raised(error: type[Exception]) -> None:
-    tried = []
-
-    def build(*, cache: bool) -> None:
-        tried.append(cache)
-        raise error("no fault of the cache")
-
-    with pytest.raises(error, match="no fault"):
-        compiling.compiled(build, lambda: None)
-    assert tried == [True]
-    assert compiling._cache_works
-
-
-def test_one_file_that_cannot_be_written_stops_no_other() -> None:
-    """A name that is too long, say."""
-
-    def build(*, cache: bool) -> str:
-        if cache:
-            raise OSError(errno.ENAMETOOLONG, "File name too long")
-        return "compiled"
-
-    assert compiling.compiled(build, lambda: None) == "compiled"
-    assert compiling._cache_works
-    long = activation(type(lambda: 0)((lambda x: x * 3).__code__, {}, "f" * 300))
-    np.testing.assert_array_equal(long(X), X * 3)
-    assert compiling._cache_works
+def test_a_long_name() -> None:
+    """File systems have limits."""
+    for letter in "fä":
+        long = activation(type(lambda: 0)((lambda x: x * 3).__code__, {}, letter * 300))
+        np.testing.assert_array_equal(long(X), X * 3)

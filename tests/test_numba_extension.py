@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 import re
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import ELEMENTWISE, OVER_AXIS
 from numba import guvectorize, literal_unroll, njit, prange, vectorize
-from numba.core.errors import TypingError
+from numba.core.errors import NumbaError, TypingError
 from programs import run
 from test_assembly import VECTORS, loop_of
 
@@ -28,7 +29,7 @@ from actufunc import (
     silu,
     tanh,
 )
-from actufunc.backends.numpy import extension, layer
+from actufunc.backends.numpy import extension, layer, numba_cache
 from actufunc.catalogue import ACTIVATIONS
 from actufunc.formula import exp
 
@@ -451,6 +452,47 @@ def apply(function, x):
     """
     assert run(program, NUMBA_CACHE_DIR=str(tmp_path)).split() == ["0", "0"]
     assert run(program, NUMBA_CACHE_DIR=str(tmp_path)).split() == ["1", "2"]
+
+
+def test_a_broken_cache_is_mended(tmp_path: Path) -> None:
+    """What users' functions call is kept by Numba, as only Numba can link it into others."""
+    program = """
+        import numba, actufunc
+        assert numba.njit(lambda x: actufunc.sigmoid(x))(0.0) == 0.5
+    """
+    run(program, NUMBA_CACHE_DIR=str(tmp_path))
+    kept = {path: path.stat().st_size for path in tmp_path.rglob("*.nb?")}
+    assert len(kept) == 2
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:100])
+        run(program, NUMBA_CACHE_DIR=str(tmp_path))
+        assert {path: path.stat().st_size for path in kept} == kept
+
+
+@pytest.mark.parametrize("error", [MemoryError, NumbaError])
+def test_what_is_no_fault_of_the_cache_is_raised(error: type[Exception]) -> None:
+    tried = []
+
+    def build(*, cache: bool) -> None:
+        tried.append(cache)
+        raise error("no fault of the cache")
+
+    with pytest.raises(error, match="no fault"):
+        numba_cache.compiled(build, lambda: None)
+    assert tried == [True]
+    assert numba_cache._cache_works
+
+
+def test_one_file_that_cannot_be_written_stops_no_other() -> None:
+    """A name that is too long, say."""
+
+    def build(*, cache: bool) -> str:
+        if cache:
+            raise OSError(errno.ENAMETOOLONG, "File name too long")
+        return "compiled"
+
+    assert numba_cache.compiled(build, lambda: None) == "compiled"
+    assert numba_cache._cache_works
 
 
 def test_first_use_in_many_threads_and_in_a_fork() -> None:

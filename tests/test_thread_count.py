@@ -86,6 +86,7 @@ def test_a_context_is_of_one_thread_and_one_task() -> None:
     assert asyncio.run(both()) == [1, many]
 
 
+NO_OTHERS = {"OPENBLAS_NUM_THREADS": "1"}  # Numba imports SciPy
 ASK = "import actufunc; print(actufunc.get_num_threads())"
 
 
@@ -95,6 +96,37 @@ def test_environment() -> None:
     assert run(ASK, ACTUFUNC_NUM_THREADS=" ").split() == [str(actufunc.get_num_threads())]
     code = "import numba, numpy, actufunc; actufunc.sigmoid(numpy.ones(3)); print(actufunc.get_num_threads())"
     assert run(code, NUMBA_NUM_THREADS="1").split() == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        *[("1", 1), (" 1 ", 1), ("1,8", 1), ("1, 8 ,2", 1), ("+1", 1)],
+        *[("1000", None), ("1000,1", None), ("", None), (" ", None)],
+        # As if it were not set, which is what GNU's and LLVM's OpenMP say of it.
+        *[("0", None), ("-1", None), ("many", None), ("1.5", None), ("1,", None), (",1", None), ("1,many", None)],
+        *[("1,0", None), ("1 8", None), ("1_0", None), ("\N{SUPERSCRIPT ONE}", None)],
+    ],
+)
+def test_openmp(text: str, expected: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+    limit = threads._of_openmp()
+    assert limit == (1000 if expected is None and text.startswith("1000") else expected)
+
+
+def test_openmp_limits_all_that_is_asked_for() -> None:
+    code = """
+        import os, numpy, actufunc
+        actufunc.set_num_threads(8)
+        print(actufunc.get_num_threads())
+        with actufunc.num_threads(8):
+            print(actufunc.get_num_threads())
+        before = len(os.listdir("/proc/self/task")) if os.path.exists("/proc/self/task") else 0
+        actufunc.sigmoid(numpy.ones(5_000_000))
+        print((len(os.listdir("/proc/self/task")) if before else 0) - before)
+    """
+    assert run(code, OMP_NUM_THREADS="1,4", ACTUFUNC_NUM_THREADS="8", **NO_OTHERS).split() == ["1", "1", "0"]
+    assert int(run(ASK, OMP_NUM_THREADS="2", ACTUFUNC_NUM_THREADS="1")) == 1
 
 
 @pytest.mark.parametrize("text", ["0", "many", "-1", "1.5"])
@@ -159,7 +191,6 @@ def test_numbas_own_limit_is_respected() -> None:
     run(code)
 
 
-NO_OTHERS = {"OPENBLAS_NUM_THREADS": "1"}  # Numba imports SciPy
 TASKS = "import os; count = lambda: len(os.listdir('/proc/self/task'))"
 
 

@@ -2,7 +2,7 @@
 
 The number is that of `num_threads` around the call, else that of `set_num_threads`, else that of the environment
 variable ``ACTUFUNC_NUM_THREADS``, else as many as there are; and never more than the processors that this process may
-use (its CPU affinity and the limit of its container) nor than ``NUMBA_NUM_THREADS``.
+use (its CPU affinity and the limit of its container) nor than ``NUMBA_NUM_THREADS`` and ``OMP_NUM_THREADS``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,20 @@ def _of_environment(name: str) -> int | None:
         raise ValueError(f"the environment variable {name} must be a positive integer, not {text!r}") from None
 
 
+def _of_openmp() -> int | None:
+    """Return the first number of ``OMP_NUM_THREADS``, which has one for each level of nested parallel regions.
+
+    OpenMP's libraries ignore the variable where it is anything else than a list of positive integers.
+    """
+    numbers = os.environ.get("OMP_NUM_THREADS", "").split(",")
+    if all(number.strip().isascii() and number.strip().removeprefix("+").isdecimal() for number in numbers):
+        values = list(map(int, numbers))
+        return values[0] if min(values) > 0 else None
+    return None
+
+
 _asked: int | None = _of_environment("ACTUFUNC_NUM_THREADS")
+_openmp: int | None = _of_openmp()  # read once, as OpenMP does
 # The number of the innermost block, and the same of the blocks around it.
 _asked_in_context: ContextVar[tuple[int, Any] | None] = ContextVar("actufunc.num_threads", default=None)
 
@@ -68,7 +81,7 @@ def get_num_threads() -> int:
     1
     """
     block = _asked_in_context.get()
-    limits = (_asked if block is None else block[0], processors(), _of_numba())
+    limits = (_asked if block is None else block[0], processors(), _of_numba(), _openmp)
     return min(limit for limit in limits if limit is not None)
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import importlib.resources
 import importlib.util
 import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import actufunc
 from actufunc import catalogue
 from actufunc.accuracy import measure
 from actufunc.accuracy.compare import REFERENCE_ULP
@@ -26,6 +25,8 @@ from .problem import of, shown, stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from importlib.resources.abc import Traversable
+    from pathlib import Path
 
     from actufunc import Activation
 
@@ -140,12 +141,19 @@ def _types() -> dict[str, np.dtype[Any]]:
 @functools.cache
 def _digest_of_code() -> str:
     """Digest the package but for the command line, and what compiles it for which processor."""
-    package = Path(actufunc.__file__).parent
     digest = hashlib.blake2b(repr((processor(), versions())).encode(), digest_size=16)
-    for path in sorted(package.rglob("*.py")):
-        if "cli" not in path.relative_to(package).parts:
-            digest.update(path.read_bytes())
+    for file in _sources(importlib.resources.files("actufunc")):
+        digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def _sources(folder: Traversable) -> Iterator[Traversable]:
+    """Find the modules below a folder, which may be in an archive, but for those of the command line."""
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.name.endswith(".py"):
+            yield entry
+        elif entry.is_dir() and entry.name != "cli":
+            yield from _sources(entry)
 
 
 def tasks(functions: Sequence[Activation], dtypes: Sequence[str], stride: int, points: int) -> list[Task]:

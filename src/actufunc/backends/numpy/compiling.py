@@ -1,4 +1,4 @@
-"""From generated source to compiled functions, with Numba's cache on disk.
+"""From generated source to compiled kernels, with machine code that is kept on disk.
 
 Numba is imported here, inside the functions, and nowhere at ``import actufunc``.
 """
@@ -6,35 +6,28 @@ Numba is imported here, inside the functions, and nowhere at ``import actufunc``
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from actufunc.backends.forks import starting
 
+from . import store, surroundings
 from .interrupts import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
+
+    from .machine_code import MachineCode
 
 _Key = TypeVar("_Key", bound="Hashable")
 _Made = TypeVar("_Made")
 
 _DTYPES = ("float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 
-# Modules, besides those of `simd`, that make machine code what it is.
-_CODE = ("intrinsics", "vectors", "flags", "kernels", "loops", "extension")
-
 _LONGEST_NAME = 100  # characters of a name in a cache: file systems have limits
-
-# What a whole directory suffers from, not a file.
-_OF_DIRECTORIES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
-
-_cache_works = True
 
 
 def once(table: dict[_Key, _Made], key: _Key, make: Callable[[], _Made]) -> _Made:
@@ -72,16 +65,67 @@ def once(table: dict[_Key, _Made], key: _Key, make: Callable[[], _Made]) -> _Mad
 @functools.cache
 def _compiler_lock() -> Any:
     with starting:
-        from numba.core.compiler_lock import global_compiler_lock  # noqa: PLC0415
+        from .numba_internals import lock  # noqa: PLC0415
 
-        return global_compiler_lock
+        return lock()
+
+
+_made: dict[str, tuple[int | None, Any]] = {}  # addresses of kernels, and what calls those that have none
+
+
+def kernel(
+    text: str, form: str, build: Callable[[Any], tuple[Any, MachineCode | None]], make: Callable[[int], Any]
+) -> Any:
+    """Return a kernel: one that is there already under another name, or from its file, or compiled and put there.
+
+    Parameters
+    ----------
+    text : str
+        Source of the function that is called ``kernel``.
+    form : str
+        What is made of the function: types, target.
+    build : callable
+        Compiles the function, and returns what calls it and its machine code if Numba hands that out.
+    make : callable
+        Takes the address of the kernel, and returns what calls it.
+
+    Returns
+    -------
+    object
+        What calls the kernel.
+    """
+    digest = _digest(form, text)
+    if digest not in _made:
+        _made[digest] = _load_or_build(digest, text, build)
+    address, built = _made[digest]
+    return built if address is None else make(address)
+
+
+def _load_or_build(
+    digest: str, text: str, build: Callable[[Any], tuple[Any, MachineCode | None]]
+) -> tuple[int | None, Any]:
+    code = store.load(digest)
+    address = None if code is None else code.address()
+    if address is not None:
+        return address, None
+    with jit_enabled():
+        built, code = build(function("kernel", text))
+    address = None if code is None else code.address()
+    if code is not None and address is not None:
+        store.save(digest, code)
+    return address, built
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.blake2b(repr(texts).encode(), key=surroundings.digest(), digest_size=16).hexdigest()
 
 
 def function(name: str, text: str) -> Any:
     """Execute the generated source of a function in the namespace of the intrinsics.
 
-    Numba's cache on disk knows a function by its file, line and name, and looks neither at its constants nor at what it
-    calls. Hence it gets a name that says what its machine code depends on. The file must exist; it is this one.
+    Numba's cache on disk, which has what users' functions call, knows a function by its file, line and name, and looks
+    neither at its constants nor at what it calls. Hence it gets a name that says what its machine code depends on. The
+    file must exist; it is this one.
 
     Parameters
     ----------
@@ -97,78 +141,15 @@ def function(name: str, text: str) -> Any:
     """
     from .intrinsics import NAMES  # noqa: PLC0415
 
-    digest = hashlib.blake2b(text.encode(), key=_digest_of_surroundings(), digest_size=6).hexdigest()
-    unique = f"{name[:_LONGEST_NAME]}_{digest}"
+    unique = f"{name[:_LONGEST_NAME]}_{_digest(text)[:12]}"
     text = text.replace(f"def {name}(", f"def {unique}(", 1)
     namespace = NAMES | {dtype: np.dtype(dtype).type for dtype in _DTYPES} | {"np": np, "__name__": __name__}
     exec(compile(text, __file__, "exec"), namespace)  # noqa: S102
     return namespace[unique]
 
 
-@functools.cache
-def _digest_of_surroundings() -> bytes:
-    """Digest of all that a kernel's machine code depends on besides its own text.
-
-    Numba looks at version and processor itself, but keeps all variants of a function in files of the same name. Where
-    machines share a directory (a home on a cluster), two that write at once could each find the other's code under its
-    own entry. With the processor in the name they never share a file.
-    """
-    import numba  # noqa: PLC0415
-    from llvmlite import binding  # noqa: PLC0415
-
-    here = Path(__file__).parent
-    digest = hashlib.blake2b(digest_size=16)
-    for path in sorted([*here.glob("simd/*.py"), *(here / f"{name}.py" for name in _CODE)]):
-        digest.update(path.read_bytes())
-    features = numba.config.CPU_FEATURES
-    if features is None:
-        with contextlib.suppress(RuntimeError):  # LLVM cannot tell on every platform
-            features = binding.get_host_cpu_features().flatten()
-    digest.update(repr((numba.__version__, numba.config.CPU_NAME or binding.get_host_cpu_name(), features)).encode())
-    return digest.digest()
-
-
-def compiled(build: Callable[..., Any], source: Any) -> Any:
-    """Compile with the cache on disk, or without where it cannot be written or what it holds is broken.
-
-    Parameters
-    ----------
-    build : callable
-        Compiles; takes ``cache`` as a keyword.
-    source : function
-        What `build` compiles.
-
-    Returns
-    -------
-    object
-        What `build` returns.
-    """
-    global _cache_works  # noqa: PLW0603 -- a directory that is full for one kernel is full for the next
-    from numba.core.errors import NumbaError  # noqa: PLC0415
-
-    with _jit_enabled():
-        if _cache_works:
-            try:
-                return build(cache=True)
-            except (NumbaError, MemoryError):  # not of the cache
-                raise
-            except OSError as error:
-                _cache_works = error.errno not in _OF_DIRECTORIES
-            except RuntimeError as error:
-                if "locator" not in str(error):  # for a directory that could be written
-                    raise
-                _cache_works = False
-            except Exception:  # noqa: BLE001 -- unpickling a file that is cut short raises whatever it likes
-                from numba.core.caching import FunctionCache  # noqa: PLC0415
-
-                with contextlib.suppress(OSError):
-                    FunctionCache(source).flush()
-                    return build(cache=True)
-        return build(cache=False)
-
-
 @contextlib.contextmanager
-def _jit_enabled() -> Iterator[None]:
+def jit_enabled() -> Iterator[None]:
     """Compile also under ``NUMBA_DISABLE_JIT``, which is for debugging one's own code: ours has no Python form."""
     from numba import config  # noqa: PLC0415
 

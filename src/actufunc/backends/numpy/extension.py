@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from actufunc.backends.writer import identifier
 
-from .compiling import compiled, function, once
+from .compiling import function, once
 from .lower import elementwise_source, statements
+from .numba_cache import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 from numba.core import types as numba_types
-from numba.core.datamodel.models import OpaqueModel
 from numba.core.errors import TypingError
-from numba.core.registry import cpu_target
-from numba.core.typing import signature
-from numba.core.typing.templates import AttributeTemplate
-from numba.extending import NativeValue, infer_getattr, lower_builtin, lower_getattr_generic, register_model, unbox
+from numba.extending import (
+    NativeValue,
+    infer_getattr,
+    lower_builtin,
+    lower_getattr_generic,
+    models,
+    register_model,
+    unbox,
+)
 from numba.np.numpy_support import as_dtype
 
 from actufunc.backends.rules import is_scalar, result_dtype, rounded, scalars_of
@@ -22,6 +26,7 @@ from actufunc.binding import bind
 
 from .extension import compile_result, result_type
 from .intrinsics import inline
+from .numba_internals import ATTRIBUTES, CPU_TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
     from actufunc.ufunc import Activation
 
 types: Any = numba_types
+
+cpu_target = CPU_TARGET.get()
 
 _NUMBERS = types.integer_domain | types.real_domain | {types.boolean}
 
@@ -54,7 +61,7 @@ class ActivationType(types.Callable, types.Dummy):  # type: ignore[misc]
 
     def get_call_type(self, context: Any, args: Sequence[Any], kws: Mapping[str, Any]) -> Any:
         """Return the signature of a call."""
-        if type(context) is not type(cpu_target.typing_context):
+        if cpu_target is not None and type(context) is not type(cpu_target.typing_context):
             raise TypingError(f"{self.activation.__name__} can be called only in code that is compiled for the CPU")
         return _Site(self.activation, args, kws).signature(self)
 
@@ -170,8 +177,7 @@ class _Site:
             else self._given.get(name, types.Omitted(defaults[name]))
             for name in self.names
         ]
-        found = signature(result_type(self.dtype, self.kinds), *args, recvr=recvr)
-        return found.replace(pysig=inspect.Signature(parameters))
+        return result_type(self.dtype, self.kinds)(*args).replace(recvr=recvr, pysig=inspect.Signature(parameters))
 
     def compile_result(self) -> Any:
         """Return what is to be called."""
@@ -197,8 +203,7 @@ def _lower(context: Any, builder: Any, signature: Any, values: Any) -> Any:
     return result
 
 
-@infer_getattr
-class _Derivatives(AttributeTemplate):  # type: ignore[misc]
+class _Derivatives(ATTRIBUTES.get(object)):  # type: ignore[misc]
     """``f.grad`` and ``f.vjp`` in compiled code."""
 
     key = ActivationType
@@ -212,13 +217,17 @@ class _Derivatives(AttributeTemplate):  # type: ignore[misc]
             raise TypingError(str(error)) from None
 
 
+if ATTRIBUTES.get() is not None:
+    infer_getattr(_Derivatives)
+
+
 @lower_getattr_generic(ActivationType)  # type: ignore[untyped-decorator]
 def _lower_derivative(context: Any, *_: Any) -> Any:
     """Emit what stands for a derivative: the type says it all, here as below."""
     return context.get_dummy_value()
 
 
-register_model(ActivationType)(OpaqueModel)
+register_model(ActivationType)(models.OpaqueModel)
 
 
 @unbox(ActivationType)  # type: ignore[untyped-decorator]
@@ -228,4 +237,7 @@ def _unbox(_kind: Any, _activation: Any, c: Any) -> Any:
 
 
 # Numba does this before each compilation, but the first one that mentions an activation is under way.
-cpu_target.target_context.refresh()
+if cpu_target is None:
+    numba.njit("void()")(lambda: None)
+else:
+    cpu_target.target_context.refresh()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from llvmlite import ir
+from numba.core import cgutils
 from numba.core import types as numba_types
 from numba.extending import intrinsic
 
@@ -152,6 +154,35 @@ def _settle(dtype: str) -> Any:
     return settle
 
 
+def _array(context: Any, builder: Any, kind: Any, data: Any, shape: list[Any]) -> Any:
+    """Make a C-contiguous array of elements that nobody counts references to."""
+    array = context.make_array(kind)(context, builder)
+    integer = context.get_value_type(types.intp)
+    step = array.itemsize = ir.Constant(integer, kind.dtype.bitwidth // 8)
+    strides: list[Any] = []
+    size = ir.Constant(integer, 1)
+    for length in reversed(shape):
+        strides.insert(0, step)
+        step, size = builder.mul(step, length), builder.mul(size, length)
+    array.data, array.nitems = data, size
+    array.shape, array.strides = cgutils.pack_array(builder, shape), cgutils.pack_array(builder, strides)
+    array.meminfo, array.parent = (ir.Constant(each.type, None) for each in (array.meminfo, array.parent))
+    return array._getvalue()  # noqa: SLF001
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def _on_stack(_context: Any, count: Any) -> Any:
+    """Make an array of float64 that is there until the function returns."""
+    kind = types.Array(types.float64, 1, "C")
+
+    def generate(context: Any, builder: Any, *_: Any) -> Any:
+        length = ir.Constant(context.get_value_type(types.intp), count.literal_value)
+        data = cgutils.alloca_once(builder, context.get_data_type(types.float64), length)
+        return _array(context, builder, kind, data, [length])
+
+    return kind(count), generate
+
+
 def _add_up(words: int) -> Any:
     """Add the first terms of an array, of one word, to the lanes of a sum of so many words."""
 
@@ -193,6 +224,79 @@ def _folded(words: int) -> Any:
     return folded
 
 
+# What a function of Python takes and gives back, and the lock of the interpreter, which it does not hold meanwhile.
+# Arrays are contiguous, of the dtype and the dimensions that are said: whoever calls has seen to it.
+
+
+def _among(builder: Any, arguments: Any, place: int) -> Any:
+    """Return the address of one of the objects that Python hands over."""
+    pointer = ir.PointerType(ir.IntType(8))
+    objects = builder.bitcast(arguments, pointer.as_pointer())
+    return builder.load(builder.gep(objects, [ir.Constant(ir.IntType(32), place)]))
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def _array_among(_context: Any, arguments: Any, place: Any, dtype: Any, ndim: Any) -> Any:
+    """Return an argument as an array.
+
+    Its object begins, after what all objects have, with the pointer to its elements, the number of dimensions and the
+    pointer to the lengths: ``PyArrayObject`` of NumPy's C interface.
+    """
+    kind = types.Array(dtype.dtype, ndim.literal_value, "C")
+
+    def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        integer = context.get_value_type(types.intp)
+        fields = builder.bitcast(_among(builder, values[0], place.literal_value), integer.as_pointer())
+        start = object.__basicsize__ // (integer.width // 8)
+
+        def field(index: int) -> Any:
+            return builder.load(builder.gep(fields, [ir.Constant(integer, start + index)]))
+
+        lengths = builder.inttoptr(field(2), integer.as_pointer())
+        shape = [builder.load(builder.gep(lengths, [ir.Constant(integer, axis)])) for axis in range(kind.ndim)]
+        data = builder.inttoptr(field(0), context.get_data_type(kind.dtype).as_pointer())
+        return _array(context, builder, kind, data, shape)
+
+    return kind(arguments, place, dtype, ndim), generate
+
+
+def _python(builder: Any, name: str, result: Any, *values: Any) -> Any:
+    """Call a function of Python's C interface."""
+    kind = ir.FunctionType(result, [value.type for value in values])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), values)
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def _integer_among(_context: Any, arguments: Any, place: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        number = _among(builder, values[0], place.literal_value)
+        return _python(builder, "PyLong_AsSsize_t", context.get_value_type(signature.return_type), number)
+
+    return types.intp(arguments, place), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _released(_context: Any) -> Any:
+    """Let other threads run Python, and return what `_reacquired` takes."""
+
+    def generate(context: Any, builder: Any, signature: Any, _values: Any) -> Any:
+        return _python(builder, "PyEval_SaveThread", context.get_value_type(signature.return_type))
+
+    return types.voidptr(), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _reacquired(_context: Any, thread: Any) -> Any:
+    """Go back to Python, and return a number, for something must be returned."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        _python(builder, "PyEval_RestoreThread", ir.VoidType(), values[0])
+        nothing = ir.Constant(context.get_value_type(types.intp), 0)
+        return _python(builder, "PyLong_FromSsize_t", context.get_value_type(signature.return_type), nothing)
+
+    return types.voidptr(thread), generate
+
+
 _VANISHING = (exponential.exp, exponential.logistic, normal.normal_cdf, normal.normal_pdf)
 
 NAMES: dict[str, Any] = {
@@ -225,6 +329,11 @@ NAMES: dict[str, Any] = {
     "add_up": _add_up(1),
     "add_up_in_words": _add_up(2),
     "add_up_words": _add_up_words,
+    "on_stack": _on_stack,
+    "array_among": _array_among,
+    "integer_among": _integer_among,
+    "released": _released,
+    "reacquired": _reacquired,
     "folded": _folded(1),
     "folded_words": _folded(2),
     "load": _load,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,8 @@ import numpy as np
 from actufunc.backends.rules import is_half
 from actufunc.backends.writer import PRIMITIVES
 
-from .compiling import compiled, function, once
+from . import machine_code
+from .compiling import kernel, once
 from .lower import source
 from .lower_axis import axis_source
 from .lower_half import HALVES_IN, LOOK_UP, half_source
@@ -25,9 +26,14 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-_elementwise: dict[tuple[Expression, tuple[str, ...], np.dtype[Any]], Elementwise | Halves] = {}
+_elementwise: dict[tuple[str, Expression, tuple[str, ...], np.dtype[Any]], Elementwise | Halves] = {}
+_BITS = np.dtype(np.uint16)
+_FUNCTION = "kernel"  # what functions are called in their texts: those of the same text are one kernel
+
+_kept: list[Any] = []  # what Numba may not let go
+_scalar: dict[tuple[str, str], Any] = {}  # what Numba has compiled of the functions of ufuncs, by text and types
 _parallel: dict[Elementwise, np.ufunc] = {}
-_of_bits: dict[str, np.ufunc] = {}
+_of_bits: dict[tuple[str, str], np.ufunc] = {}
 _axis: dict[tuple[Expression, tuple[str, ...], np.dtype[Any], Layout, bool], OverAxis] = {}
 
 
@@ -37,7 +43,7 @@ class Elementwise:
     Parameters
     ----------
     name : str
-        Name for tracebacks and cache files.
+        Name of the activation, which warnings mention.
     expression : Expression
         What to compute, with all scalar hyperparameters put in.
     arguments : tuple of str
@@ -56,10 +62,10 @@ class Elementwise:
     """
 
     def __init__(self, name: str, expression: Expression, arguments: tuple[str, ...], dtype: np.dtype[Any]) -> None:
-        self._name, self._dtype, self._arity = f"{name}_{dtype.name}", dtype, len(arguments)
-        self._function = function(self._name, source(self._name, expression, arguments, dtype))
+        self._name, self._dtype, self._arity = name, dtype, len(arguments)
+        self._text = source(_FUNCTION, expression, arguments, dtype)
         self.is_costly = any(node.operation in PRIMITIVES for node in expression.nodes())
-        self.serial: np.ufunc = self._compile("cpu").ufunc
+        self.serial = self._compile("cpu")
         self.is_safe = self._looks_at_strides_of_output()
 
     def _looks_at_strides_of_output(self) -> bool:
@@ -78,21 +84,34 @@ class Elementwise:
         """
         return once(_parallel, self, lambda: self._compile("parallel"))
 
-    def _compile(self, target: str) -> Any:
+    def _compile(self, target: str) -> np.ufunc:
+        return _vectorized(self._name, self._text, [self._dtype] * (self._arity + 1), target)
+
+
+def _vectorized(name: str, text: str, dtypes: list[np.dtype[Any]], target: str = "cpu") -> np.ufunc:
+    """Compile a scalar function as a ufunc."""
+
+    def build(function: Any) -> tuple[np.ufunc, machine_code.MachineCode | None]:
         import numba  # noqa: PLC0415
 
-        from .loops import kept_loops  # noqa: PLC0415
+        from . import numba_internals as internals  # noqa: PLC0415
         from .vectors import wide_loops  # noqa: PLC0415
 
-        number = getattr(numba.types, self._dtype.name)
-        signature = number(*[number] * self._arity)
+        *inputs, result = map(numba.from_dtype, dtypes)
+        loop = internals.UFUNC_LOOP if target == "cpu" else internals.PARALLEL_LOOP
+        function.__name__ = name
+        alike = dtypes[0] if len(set(dtypes)) == 1 else None
+        with (
+            wide_loops(alike, len(inputs)),
+            internals.remembered(_scalar, (text, str(dtypes)), reuse=target != "cpu"),
+            internals.captured(loop) as found,
+        ):
+            made = numba.vectorize([result(*inputs)], target=target)(function)
+        return getattr(made, "ufunc", made), internals.machine_code(*found)
 
-        def build(*, cache: bool) -> Any:
-            with kept_loops(self._function) if cache else contextlib.nullcontext():
-                return numba.vectorize([signature], target=target, cache=cache)(self._function)
-
-        with wide_loops(self._dtype, self._arity):
-            return compiled(build, self._function)
+    make = functools.partial(machine_code.ufunc, name=name, dtypes=dtypes)
+    made: np.ufunc = kernel(text, f"{target} {dtypes}", build, make)
+    return made
 
 
 # Half of a subnormal number of bfloat16, 2**-133 to 2**-126, may be a tie. A curve that has the slope 1/2 at zero, as
@@ -142,10 +161,9 @@ class Halves:
                 is_tie &= abs(numbers) < _TINY
                 is_tie &= abs(magnified - values) < _BEND * abs(values)
                 tables = [bits(np.where(is_tie, magnified, values))]
-            kernel = _bits_kernel("look_up_results", LOOK_UP, tables, 1)
+            kernel = _bits_kernel(name, LOOK_UP, tables, 1)
         else:
-            name = f"{name}_{dtype.name}"
-            text, parts = half_source(name, expression, arguments, dtype)
+            text, parts = half_source(_FUNCTION, expression, arguments, dtype)
             with np.errstate(all="ignore"):
                 tables = [compute(*part) for part in parts]
             kernel = _bits_kernel(name, text, tables, len(arguments))
@@ -172,36 +190,37 @@ def _all_numbers(dtype: np.dtype[Any]) -> Array:
 
 
 def _bits_kernel(name: str, text: str, tables: list[Array], arity: int) -> np.ufunc:
-    """Compile a function of tables, of arrays of bits and of the output, as a generalised ufunc."""
+    """Compile a function of tables, of arrays of bits and of the output as a generalised ufunc."""
+    layout = ",".join(["(m)"] * len(tables) + ["(n)"] * arity) + "->(n)"
+    dtypes = [*(table.dtype for table in tables), *[_BITS] * (arity + 1)]
 
-    def make() -> np.ufunc:
+    def build(function: Any) -> tuple[np.ufunc, machine_code.MachineCode | None]:
         import numba  # noqa: PLC0415
 
-        written = function(name, text)
-        bits = numba.types.uint16[::1]
-        signature = numba.types.void(*(numba.typeof(table) for table in tables), *[bits] * (arity + 1))
-        layout = ",".join(["(m)"] * len(tables) + ["(n)"] * arity) + "->(n)"
-        kernel: np.ufunc = compiled(
-            lambda *, cache: numba.guvectorize([signature], layout, cache=cache)(written), written
-        ).ufunc
-        return kernel
+        from . import numba_internals as internals  # noqa: PLC0415
+        from .vectors import raising_nothing  # noqa: PLC0415
 
-    return once(_of_bits, text, make)
+        signature = numba.types.void(*(numba.from_dtype(dtype)[::1] for dtype in dtypes))
+        function.__name__ = name
+        with raising_nothing(), internals.captured(internals.GUFUNC_LOOP) as found:
+            made = numba.guvectorize([signature], layout)(function)
+        return made.ufunc, internals.machine_code(*found)
+
+    def make() -> np.ufunc:
+        of_address = functools.partial(machine_code.ufunc, name=name, dtypes=dtypes, signature=layout)
+        made: np.ufunc = kernel(text, f"{layout} {dtypes}", build, of_address)
+        return made
+
+    return once(_of_bits, (name, text), make)
 
 
 def to_bits(dtype: np.dtype[Any]) -> np.ufunc:
     """Return what rounds float64 to the bits of a half type; ml_dtypes rounds to float32 first."""
 
     def make() -> np.ufunc:
-        import numba  # noqa: PLC0415
+        return _vectorized("cast", f"def {_FUNCTION}(x):\n    return to_{dtype.name}(x)\n", [HALVES_IN, _BITS])
 
-        name = f"to_{dtype.name}_bits"
-        written = function(name, f"def {name}(x):\n    return to_{dtype.name}(x)\n")
-        signature = numba.types.uint16(numba.types.float64)
-        kernel: np.ufunc = compiled(lambda *, cache: numba.vectorize([signature], cache=cache)(written), written).ufunc
-        return kernel
-
-    return once(_of_bits, dtype.name, make)
+    return once(_of_bits, ("cast", dtype.name), make)
 
 
 def elementwise(
@@ -209,8 +228,26 @@ def elementwise(
 ) -> Elementwise | Halves:
     """Return the kernels of an elementwise expression; see `Elementwise` and `Halves`."""
     make = Halves if is_half(dtype) else Elementwise
-    key = (expression, arguments, dtype)
+    key = (name, expression, arguments, dtype)
     return once(_elementwise, key, lambda: make(name, expression, arguments, dtype))
+
+
+def _with_arguments(text: str, dtype: np.dtype[Any], ndim: int, scratches: int) -> str:
+    """Rewrite a function of operands, among them scratch, and two bounds so that it can be a function of Python.
+
+    It takes their addresses, as Python hands them over, and returns that of a number.
+    """
+    first, *body = text.splitlines()
+    _, name, *operands, out, begin, end = re.findall(r"\w+", first)
+    inputs = len(operands) - scratches
+    lines = [f"def {name}(self, arguments, number):"]
+    for place, operand in enumerate([*operands, out]):
+        kind = "float64, 1" if inputs <= place < len(operands) else f"{dtype.name}, {ndim}"
+        lines.append(f"    {operand} = array_among(arguments, {place}, {kind})")
+    for place, bound in enumerate((begin, end), len(operands) + 1):
+        lines.append(f"    {bound} = integer_among(arguments, {place})")
+    lines += ["    thread = released()", *body, "    return reacquired(thread)", ""]
+    return "\n".join(lines)
 
 
 _SCRATCHES = 16  # kept for the threads that use a kernel at once
@@ -222,7 +259,7 @@ class OverAxis:
     Parameters
     ----------
     name : str
-        Name for tracebacks and cache files.
+        Name of the activation.
     expression : Expression
         What to compute, with all hyperparameters put in.
     arguments : tuple of str
@@ -245,24 +282,24 @@ class OverAxis:
         *,
         keep: bool,
     ) -> None:
-        import numba  # noqa: PLC0415
+        text, self._lengths = axis_source(_FUNCTION, expression, arguments, dtype, layout, keep=keep)
+        text = _with_arguments(text, dtype, layout.ndim, len(self._lengths))
 
-        from .vectors import wide_loops  # noqa: PLC0415
+        def build(function: Any) -> tuple[Any, machine_code.MachineCode | None]:
+            import numba  # noqa: PLC0415
 
-        name = f"{name}_{dtype.name}_{layout.value}"
-        text, self._lengths = axis_source(name, expression, arguments, dtype, layout, keep=keep)
-        written = function(name, text)
-        number = getattr(numba.types, dtype.name)
-        array, scratch = numba.types.Array(number, layout.ndim, "C"), numba.types.Array(numba.types.float64, 1, "C")
-        inputs = [array.copy(readonly=True)] * (len(arguments) - layout.in_place)
-        bounds = [numba.types.intp] * 2
-        signature = numba.void(*inputs, *[scratch] * len(self._lengths), array, *bounds)
+            from . import numba_internals as internals  # noqa: PLC0415
+            from .vectors import raising_nothing, wide_loops  # noqa: PLC0415
 
-        def build(*, cache: bool) -> Any:
-            return numba.njit([signature], cache=cache, nogil=True, error_model="numpy")(written)
+            pointer, number = numba.types.voidptr, numba.types.intp
+            with wide_loops(), raising_nothing():
+                made = numba.cfunc(pointer(pointer, pointer, number), error_model="numpy")(function)
+            _kept.append(made)
+            found = internals.CALLBACK_LIBRARY.of(made), internals.CALLBACK_NAME.of(made)
+            return make(made.address), internals.machine_code(*found)
 
-        with wide_loops():
-            self._compiled = compiled(build, written)
+        make = functools.partial(machine_code.builtin, name=name)
+        self._compiled = kernel(text, "over an axis", build, make)
         self._of_row = [place for place, length in enumerate(self._lengths) if length is None]
         self._idle: deque[list[Array]] = deque(maxlen=_SCRATCHES)  # scratch that no call uses now
         self.layout = layout

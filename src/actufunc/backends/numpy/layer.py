@@ -29,6 +29,8 @@ import numpy as np
 
 from actufunc.backends.forks import starting
 
+from .numba_internals import IS_LAUNCHED, PROCESS_LOCK
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -80,7 +82,6 @@ def _launch() -> str | None:
     """Launch TBB, or find out what is in the way."""
     global _numba  # noqa: PLW0603 -- for calls while the interpreter shuts down, which can import nothing
     import numba  # noqa: PLC0415
-    from numba.np.ufunc import parallel  # noqa: PLC0415
 
     _numba = numba
     layer = _launched()
@@ -92,7 +93,7 @@ def _launch() -> str | None:
         return "Numba is set to another layer than TBB"
     if not _load_library():
         return "TBB is not installed"
-    with starting, _without_process_lock(parallel), _layer_set(numba.config, "tbb"):
+    with starting, _without_process_lock(), _layer_set(numba.config, "tbb"):
         try:
             numba.get_num_threads()  # launches
         except ValueError:  # no layer of that name
@@ -134,22 +135,21 @@ def _layer_set(config: Any, name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_process_lock(parallel: Any) -> Iterator[None]:
+def _without_process_lock() -> Iterator[None]:
     """Keep Numba from making a lock of `multiprocessing` while it launches its threads.
 
     It would ask for the start method, and whoever asks fixes it: ``multiprocessing.set_start_method`` fails from then
     on. The lock is for layers that cannot be launched in two processes at once; TBB can.
     """
-    attribute = "_backend_init_process_lock"
     mine = contextlib.nullcontext()
-    replaced = getattr(parallel, attribute, mine) is None
+    replaced = PROCESS_LOCK.get(mine) is None
     if replaced:
-        setattr(parallel, attribute, mine)
+        PROCESS_LOCK.set(mine)
     try:
         yield
     finally:
-        if replaced and not getattr(parallel, "_is_initialized", False):
-            setattr(parallel, attribute, None)
+        if replaced and not IS_LAUNCHED.get(default=False):
+            PROCESS_LOCK.set(None)
 
 
 def _forget_in_child() -> None:

@@ -30,7 +30,7 @@ _COSTLY = PRIMITIVES | {"divide", "sqrt"}  # operations that take longer than to
 _BLOCK = 256
 
 LOOK_UP = """\
-def look_up_results(table, x, out):
+def kernel(table, x, out):
     for i in range(out.size):
         store(out, i, look_up(table, load(x, i)))
 """
@@ -113,7 +113,7 @@ def half_source(
     tables = [f"table{number}" for number in range(len(parts))]
     lines = [f"def {name}({', '.join([*tables, *map(identifier, arguments), 'out'])}):"]
     lines += ["    flags = raised_flags()"]
-    lines += [f"    found{number} = np.empty({_BLOCK}, np.float64)" for number in range(len(parts))]
+    lines += [f"    found{number} = on_stack({_BLOCK})" for number in range(len(parts))]
     lines += [f"    for start in range(0, out.size, {_BLOCK}):", f"        stop = min(start + {_BLOCK}, out.size)"]
     for loop in (lookups, writer.lines):
         lines += ["        for i in range(start, stop):", *(f"            {line}" for line in loop)] if loop else []

@@ -31,14 +31,12 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
-from numba.core import codegen
-from numba.core.compiler_lock import global_compiler_lock
-from numba.np.ufunc import wrappers
 
 from .flags import settle_at_end
+from .numba_internals import ADD_MODULE, ARGUMENT, ASK_FOR_LOCK, IS_UNIT_STRIDED, lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
 
@@ -111,35 +109,74 @@ def wide_loops(dtype: np.dtype[Any] | None = None, arity: int = 0) -> Iterator[N
     Where Numba has changed so much that there is nothing to change here, loops are as LLVM likes them, and those of
     ufuncs as Numba writes them; kernels look whether they are safe.
     """
-    library: Any = getattr(codegen, "CPUCodeLibrary", None)
-    add = getattr(library, "add_ir_module", None)
-    argument: Any = getattr(wrappers, "UArrayArg", None)
-    if add is None or argument is None:
-        yield
-        return
 
+    def tune(function: Any) -> None:
+        prefer_wide(function)
+        interleave(function)
+        if dtype is not None and function.name.startswith(_UFUNC):
+            settle_at_end(function, dtype, arity)
+
+    argument: Any = ARGUMENT.get()
+    with _each_function(tune), contextlib.ExitStack() as stack:
+        if argument is not None:
+            stack.enter_context(ARGUMENT.replaced(_looking_at_the_output(argument)))
+        yield
+
+
+@contextlib.contextmanager
+def raising_nothing() -> Iterator[None]:
+    """Leave out of all that Numba compiles meanwhile what would raise an exception of a function that raises none.
+
+    It begins by asking for the lock of the interpreter. Without it the object calls nothing of Numba.
+    """
+    with _each_function(_raise_nothing):
+        yield
+
+
+def _raise_nothing(function: Any) -> None:
+    for block in function.blocks:
+        end = block.terminator
+        targets = [] if end is None or end.opname != "br" else [o for o in end.operands if isinstance(o, ir.Block)]
+        others = [target for target in targets if not _asks_for_lock(target)]
+        if len(others) < len(targets):
+            block.instructions.remove(end)
+            block.terminator = None
+            ir.IRBuilder(block).branch(*others)
+
+
+def _asks_for_lock(block: Any) -> bool:
+    calls = [each for each in block.instructions if isinstance(each, ir.CallInstr)]
+    return bool(calls) and getattr(calls[0].callee, "name", "") == ASK_FOR_LOCK
+
+
+@contextlib.contextmanager
+def _each_function(change: Callable[[Any], object]) -> Iterator[None]:
+    """Change each function that Numba hands to LLVM meanwhile."""
+    add: Any = ADD_MODULE.get()
+
+    def add_changed(self: Any, module: Any) -> None:
+        for function in list(module.functions):  # a change may add some
+            if not function.is_declaration:
+                change(function)
+        add(self, module)
+
+    with lock(), contextlib.ExitStack() as stack:
+        if add is not None:
+            stack.enter_context(ADD_MODULE.replaced(add_changed))
+        yield
+
+
+def _looking_at_the_output(argument: Any) -> Any:
+    """Return a class of the operands of Numba's loop, whose first one speaks for all, also for the output."""
     first: dict[Any, Any] = {}
 
     class Argument(argument):  # type: ignore[misc]
         def __init__(self, context: Any, builder: Any, *others: Any) -> None:
             super().__init__(context, builder, *others)
-            # The wrapper asks only inputs whether they are contiguous; so let the first speak for all.
+            # The wrapper asks only inputs whether they are contiguous.
             one = first.setdefault(builder, self)
-            if one is not self:
-                one.is_unit_strided = builder.and_(one.is_unit_strided, self.is_unit_strided)
+            both = [IS_UNIT_STRIDED.of(one), IS_UNIT_STRIDED.of(self)]
+            if one is not self and None not in both:
+                one.is_unit_strided = builder.and_(*both)
 
-    def add_tuned(self: Any, module: Any) -> None:
-        for function in list(module.functions):
-            if not function.is_declaration:
-                prefer_wide(function)
-                interleave(function)
-                if dtype is not None and function.name.startswith(_UFUNC):
-                    settle_at_end(function, dtype, arity)
-        add(self, module)
-
-    with global_compiler_lock:
-        library.add_ir_module, wrappers.UArrayArg = add_tuned, Argument
-        try:
-            yield
-        finally:
-            library.add_ir_module, wrappers.UArrayArg = add, argument
+    return Argument

@@ -1,0 +1,170 @@
+"""Machine code of kernels: one object file each, and what makes it callable.
+
+An object file holds all that a kernel is made of: the function, the loops around it, what starts threads. Numba keeps
+them in files of their own, with names that each process counts, so that of two processes one may find a loop that calls
+what the other has named otherwise. Here nothing outside the object is called but what the process itself has: the
+interpreter, the C library and, where kernels are parallel, Numba's threads.
+
+Each object is loaded by an execution engine of its own. In a common one, functions of the same name would be merged,
+and in objects of several processes that need not be the same functions.
+
+Nothing here needs Numba: an object that is there already is loaded by LLVM, and made a ufunc by NumPy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import importlib
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+_kept: list[Any] = []  # what NumPy and Python only point to; a kernel lives as long as the process
+
+
+@dataclass(frozen=True)
+class MachineCode:
+    """A kernel that is compiled.
+
+    Parameters
+    ----------
+    entry : str
+        Symbol of the function to call.
+    needs : tuple of str
+        Symbols that the process must have.
+    content : bytes
+        The object file.
+    """
+
+    entry: str
+    needs: tuple[str, ...]
+    content: bytes
+
+    def address(self) -> int | None:
+        """Load the object, and return where the function begins; None if something is missing."""
+        from llvmlite import binding  # noqa: PLC0415
+
+        _initialize()
+        # LLVM ends the process where it cannot resolve a symbol.
+        if not all(map(_is_there, self.needs)):
+            return None
+        target = binding.Target.from_triple(binding.get_process_triple())
+        engine = binding.create_mcjit_compiler(binding.parse_assembly(""), target.create_target_machine(jit=True))
+        engine.add_object_file(binding.ObjectFileRef.from_data(self.content))
+        engine.finalize_object()
+        _kept.append(engine)
+        return engine.get_function_address(self.entry) or None
+
+
+def _is_there(symbol: str) -> bool:
+    """Tell whether the process has a symbol, if need be after a look into the library of C's mathematics."""
+    from llvmlite import binding  # noqa: PLC0415
+
+    if binding.address_of_symbol(symbol):
+        return True
+    with contextlib.suppress(OSError, AttributeError):
+        function = getattr(ctypes.CDLL("libm.so.6"), symbol)
+        binding.add_symbol(symbol, ctypes.cast(function, ctypes.c_void_p).value)
+        return True
+    return False
+
+
+@functools.cache
+def _initialize() -> None:
+    from llvmlite import binding  # noqa: PLC0415
+
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+
+
+def undefined(content: bytes) -> tuple[str, ...] | None:
+    """Return the symbols that an object file has not; None if it is in no format of ours.
+
+    LLVM tells the sections of an object. The symbols are read here, from the sections of an ELF file for 64 bits: name
+    (an offset), kind, visibility, section (0: none), value and size of each; the first is empty.
+    """
+    from llvmlite import binding  # noqa: PLC0415
+
+    if not content.startswith(b"\x7fELF\x02"):
+        return None
+    sections = {section.name(): section.data() for section in binding.ObjectFileRef.from_data(content).sections()}
+    names, symbols = sections[b".strtab"], struct.iter_unpack("=IBBHQQ", sections[b".symtab"])
+    places = [place for place, _, _, section, _, _ in symbols if place and not section]
+    return tuple(sorted(names[place : names.index(b"\0", place)].decode() for place in places))
+
+
+def ufunc(address: int, name: str, dtypes: Sequence[np.dtype[Any]], signature: str | None = None) -> np.ufunc:
+    """Make a ufunc of one loop.
+
+    Parameters
+    ----------
+    address : int
+        Of the loop.
+    name : str
+        Of the ufunc, which warnings mention.
+    dtypes : sequence of numpy.dtype
+        Of the operands, the last of which is the output.
+    signature : str, optional
+        Of a generalised ufunc.
+
+    Returns
+    -------
+    numpy.ufunc
+        It raises nothing but what NumPy does.
+    """
+    loops = (ctypes.c_void_p * 1)(address)
+    data = (ctypes.c_void_p * 1)()
+    types = ctypes.create_string_buffer(bytes(dtype.num for dtype in dtypes))
+    texts = [None if text is None else ctypes.create_string_buffer(text.encode()) for text in (name, "", signature)]
+    _kept.extend([loops, data, types, *texts])
+    made: np.ufunc = _make_ufunc()(loops, data, types, 1, len(dtypes) - 1, 1, _NO_IDENTITY, *texts[:2], 0, texts[2])
+    return made
+
+
+_NO_IDENTITY = -1
+_FROM_FUNC_AND_DATA_AND_SIGNATURE = 31  # place in the table of functions that NumPy has for compiled modules
+
+
+@functools.cache
+def _make_ufunc() -> Any:
+    api = importlib.import_module("numpy._core._multiarray_umath")._UFUNC_API  # noqa: SLF001 -- as compiled modules do
+    pointer, number = ctypes.c_void_p, ctypes.c_int
+    table = _of_python("PyCapsule_GetPointer", pointer, ctypes.py_object, ctypes.c_char_p)(api, None)
+    place = table + _FROM_FUNC_AND_DATA_AND_SIGNATURE * ctypes.sizeof(pointer)
+    prototype = ctypes.PYFUNCTYPE(ctypes.py_object, *[pointer] * 3, *[number] * 4, *[pointer] * 2, number, pointer)
+    return prototype(pointer.from_address(place).value or 0)
+
+
+def _of_python(name: str, result: Any, *arguments: Any) -> Any:
+    """Return a function of Python's C interface, with types that no other user of it can change."""
+    address = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0
+    return ctypes.PYFUNCTYPE(result, *arguments)(address)
+
+
+class _Method(ctypes.Structure):
+    """``PyMethodDef`` of Python's C interface."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
+
+
+_FASTCALL = 0x80  # METH_FASTCALL: the function takes `self`, an array of arguments and their number
+
+
+def builtin(address: int, name: str) -> Any:
+    """Make a function of Python of one in machine code, which takes ``(self, arguments, number)`` and trusts them."""
+    method = _Method(name.encode(), address, _FASTCALL, None)
+    _kept.append(method)
+    make = _of_python("PyCFunction_NewEx", ctypes.py_object, *[ctypes.c_void_p] * 3)
+    return make(ctypes.addressof(method), None, None)

@@ -1,0 +1,144 @@
+"""What kernels depend on: a digest of it keeps those of an earlier version, or of other settings, from being used."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import zipfile
+from importlib.util import find_spec, resolve_name
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from programs import run
+
+import actufunc
+from actufunc.backends.numpy import surroundings
+
+PACKAGE = Path(actufunc.__file__).parent
+
+TOUCH = """
+    import pathlib
+    from actufunc.backends.numpy import surroundings
+    def digest():
+        surroundings.digest.cache_clear()
+        return surroundings.digest()
+    before = digest()
+    for name in surroundings.sources():
+        path = pathlib.Path(__import__("sys").modules[name].__file__ if name in __import__("sys").modules
+                            else __import__("importlib.util").util.find_spec(name).origin)
+        content = path.read_bytes()
+        path.write_bytes(content + b"# touched\\n")
+        assert digest() != before, name
+        path.write_bytes(content)
+        assert digest() == before
+        print(name)
+"""
+
+
+def imported(name: str) -> set[str]:
+    """Return the modules of the package that a module imports when it runs, found by parsing it."""
+    spec = find_spec(name)
+    assert spec is not None
+    assert spec.origin is not None
+    package = name if spec.submodule_search_locations else name.rpartition(".")[0]
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    for_types = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    left_out = {node for branch in for_types for node in ast.walk(branch)}
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node not in left_out:
+            base = resolve_name("." * node.level + (node.module or ""), package)
+            candidates = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+            folder = PACKAGE.parent.joinpath(*base.split("."))
+            found |= {
+                each for each in candidates if each == base or (folder / f"{each.rpartition('.')[2]}.py").exists()
+            }
+        elif isinstance(node, ast.Import) and node not in left_out:
+            found |= {alias.name for alias in node.names}
+    return {each for each in found if each.startswith("actufunc.")}
+
+
+def test_the_closure_of_imports() -> None:
+    found: set[str] = set()
+    waiting = {f"actufunc.backends.numpy.{name}" for name in ("kernels", "extension", "intrinsics")}
+    while waiting:
+        found |= waiting
+        waiting = set().union(*map(imported, waiting)) - found
+    assert surroundings.sources().keys() == found
+    assert "actufunc.backends.coefficients" in found
+    assert "actufunc.backends.cupy.kernels" not in found
+
+
+def test_each_module_counts(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "actufunc", ignore=shutil.ignore_patterns("__pycache__"))
+    code = [
+        "import sys",
+        f"sys.path.insert(0, {str(tmp_path)!r})",
+        "import actufunc",
+        "print(actufunc.__file__)",
+        TOUCH,
+    ]
+    file, *names = run(*code).split()
+    assert Path(file).parent == tmp_path / "actufunc"
+    assert set(names) == surroundings.sources().keys()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "actufunc.__version__ = 'other'",
+        "numba.__version__ = 'other'",
+        "llvmlite.__version__ = 'other'",
+        "numpy.__version__ = 'other'",
+        "numba.config.CPU_NAME = 'other'",
+        "numba.config.CPU_FEATURES = 'other'",
+        "numba.config.OPT = 1",
+    ],
+)
+def test_versions_and_settings_count(other: str) -> None:
+    code = "import actufunc, numba, llvmlite, numpy\nfrom actufunc.backends.numpy import surroundings"
+    digests = [run(code, change, "print(surroundings.digest().hex())") for change in ("", other)]
+    assert digests[0] != digests[1]
+
+
+CALL = """
+    import actufunc, numba, numpy as np
+    from actufunc import sigmoid
+    print(actufunc.__file__)
+    print(sigmoid(np.zeros(1))[0], actufunc.softmax(np.zeros(2))[0], actufunc.gelu(np.zeros(1, "f2"))[0])
+    print(numba.njit(lambda x: sigmoid(x))(0.0))
+"""
+
+
+@pytest.mark.parametrize("name", ["app.zip", "app.pyz"])
+def test_a_program_in_an_archive(name: str, tmp_path: Path) -> None:
+    """Modules need not be files."""
+    archive = tmp_path / name
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(PACKAGE.rglob("*.py")):
+            file.write(path, path.relative_to(PACKAGE.parent))
+    caches: list[dict[str, str]] = [
+        {"NUMBA_CACHE_DIR": str(tmp_path / "cache")},
+        {"XDG_CACHE_HOME": str(tmp_path / "user"), "NUMBA_CACHE_DIR": ""},
+    ]
+    for cache in [*caches, *caches]:
+        where, *values = run("import sys", f"sys.path.insert(0, {str(archive)!r})", CALL, **cache).split()
+        assert Path(where).is_relative_to(archive)
+        assert values == ["0.5", "0.5", "0.0", "0.5"]
+    for folder in ("cache", "user"):
+        assert len(list((tmp_path / folder).rglob("*.kernel"))) == 5
+    start = "import runpy; runpy.run_module('actufunc', run_name='__main__')"
+    listed = run("import sys", f"sys.path.insert(0, {str(archive)!r})", "sys.argv = ['actufunc', 'list']", start)
+    assert "sigmoid" in listed
+
+
+def test_a_frozen_program_has_no_sources() -> None:
+    """Its loader has the code of modules only."""
+    texts = ["x = 1", "x = 2"]
+    specs = []
+    for text in texts:
+        loader = SimpleNamespace(get_code=lambda name, text=text: compile(text, name, "exec"))
+        specs.append(SimpleNamespace(name="module", origin=None, loader=loader))
+    one, other = map(surroundings._content, specs)
+    assert one == surroundings._content(specs[0]) != other
