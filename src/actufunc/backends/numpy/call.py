@@ -102,7 +102,7 @@ def _elementwise(call: Call) -> Any:
     of_kernel = dtype if on_bits else HALVES_IN if is_half(dtype) else work
     plan = ElementwisePlan(
         name,
-        elementwise(call.definition.identifier, expression, tuple(operands), of_kernel),
+        elementwise(name, expression, tuple(operands), of_kernel),
         operands_of(call, arrays, operands),
         BITS if on_bits else of_kernel,
         dtype,

@@ -39,7 +39,7 @@ def evaluate_axis(call: Call) -> Any:
         mask = ~masked if mask is True else mask & ~masked
     plan = AxisPlan(
         definition,
-        partial(axis_kernel, definition.identifier, expression, tuple(operands), work),
+        partial(axis_kernel, name, expression, tuple(operands), work),
         operands_of(call, arrays, operands),
         work,
         dtype,
