@@ -16,7 +16,7 @@ from . import machine_code
 from .compiling import kernel, once
 from .lower import source
 from .lower_axis import axis_source
-from .lower_half import HALVES_IN, LOOK_UP, half_source
+from .lower_half import HALVES_IN, LOOK_UP, REPLACE, half_source
 from .simd import LANES
 
 if TYPE_CHECKING:
@@ -161,14 +161,27 @@ class Halves:
                 is_tie &= abs(numbers) < _TINY
                 is_tie &= abs(magnified - values) < _BEND * abs(values)
                 tables = [bits(np.where(is_tie, magnified, values))]
-            kernel = _bits_kernel(name, LOOK_UP, tables, 1)
+            made = _bits_kernel(name, LOOK_UP, tables, 1)
         else:
             text, parts = half_source(_FUNCTION, expression, arguments, dtype)
             with np.errstate(all="ignore"):
                 tables = [compute(*part) for part in parts]
-            kernel = _bits_kernel(name, text, tables, len(arguments))
+            made = _bits_kernel(name, text, tables, len(arguments))
         self.results = tables[0].view(dtype) if len(arguments) == 1 else None
-        self.serial = functools.partial(kernel, *tables)
+        self.serial = functools.partial(made, *tables)
+        self._tables = tables
+        self._replace: Any = None
+
+    def replace(self, bits: Array) -> None:
+        """Look up the results of a function of one array in its place; NumPy lets no generalised ufunc do that."""
+        if self._replace is None:
+            text = _with_arguments(REPLACE, _BITS, 1, 0)
+
+            def make() -> Any:
+                return kernel(text, "in place", _callback, functools.partial(machine_code.builtin, name="replace"))
+
+            self._replace = once(_of_bits, ("in place", text), make)
+        self._replace(*self._tables, bits, 0, bits.size)
 
 
 def _all_numbers(dtype: np.dtype[Any]) -> Array:
@@ -250,6 +263,21 @@ def _with_arguments(text: str, dtype: np.dtype[Any], ndim: int, scratches: int) 
     return "\n".join(lines)
 
 
+def _callback(function: Any) -> tuple[Any, machine_code.MachineCode | None]:
+    """Compile a function whose text `_with_arguments` has rewritten."""
+    import numba  # noqa: PLC0415
+
+    from . import numba_internals as internals  # noqa: PLC0415
+    from .vectors import raising_nothing, wide_loops  # noqa: PLC0415
+
+    pointer, number = numba.types.voidptr, numba.types.intp
+    with wide_loops(), raising_nothing():
+        made = numba.cfunc(pointer(pointer, pointer, number), error_model="numpy")(function)
+    _kept.append(made)
+    found = internals.CALLBACK_LIBRARY.of(made), internals.CALLBACK_NAME.of(made)
+    return machine_code.builtin(made.address, function.__name__), internals.machine_code(*found)
+
+
 _SCRATCHES = 16  # kept for the threads that use a kernel at once
 
 
@@ -285,21 +313,8 @@ class OverAxis:
         text, self._lengths = axis_source(_FUNCTION, expression, arguments, dtype, layout, keep=keep)
         text = _with_arguments(text, dtype, layout.ndim, len(self._lengths))
 
-        def build(function: Any) -> tuple[Any, machine_code.MachineCode | None]:
-            import numba  # noqa: PLC0415
-
-            from . import numba_internals as internals  # noqa: PLC0415
-            from .vectors import raising_nothing, wide_loops  # noqa: PLC0415
-
-            pointer, number = numba.types.voidptr, numba.types.intp
-            with wide_loops(), raising_nothing():
-                made = numba.cfunc(pointer(pointer, pointer, number), error_model="numpy")(function)
-            _kept.append(made)
-            found = internals.CALLBACK_LIBRARY.of(made), internals.CALLBACK_NAME.of(made)
-            return make(made.address), internals.machine_code(*found)
-
         make = functools.partial(machine_code.builtin, name=name)
-        self._compiled = kernel(text, "over an axis", build, make)
+        self._compiled = kernel(text, "over an axis", _callback, make)
         self._of_row = [place for place, length in enumerate(self._lengths) if length is None]
         self._idle: deque[list[Array]] = deque(maxlen=_SCRATCHES)  # scratch that no call uses now
         self.layout = layout

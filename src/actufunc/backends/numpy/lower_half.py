@@ -36,6 +36,13 @@ def kernel(table, x, out):
 """
 """The kernel of every function of one array: the bits of its result by those of its argument."""
 
+REPLACE = """\
+def kernel(table, bits, begin, end):
+    for i in range(begin, end):
+        store(bits, i, look_up(table, load(bits, i)))
+"""
+"""The same in place."""
+
 
 class Table(NamedTuple):
     """Values, in float64, of a part of an expression for every number of a half type."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from actufunc.threads import get_num_threads
 
 from . import layer
@@ -20,8 +22,6 @@ from .pool import share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    import numpy as np
 
     from .kernels import Elementwise, OverAxis
 
@@ -71,10 +71,13 @@ def elementwise(kernel: Elementwise | Halves, operands: Sequence[Array]) -> None
         layer.run(kernel.parallel, flat, threads)
         return
     threads = _threads("pool", kind, size)
+    compute: Callable[..., object] = kernel.serial
+    if isinstance(kernel, Halves) and len(flat) == 2 and np.may_share_memory(flat[0], flat[1]):  # noqa: PLR2004
+        compute, flat = kernel.replace, flat[1:]
     if threads < 2:  # noqa: PLR2004 -- one does it itself
-        kernel.serial(*flat)
+        compute(*flat)
         return
-    share(lambda piece: kernel.serial(*(o[piece] for o in flat)), _pieces(flat[-1].size, threads), threads)
+    share(lambda piece: compute(*(o[piece] for o in flat)), _pieces(flat[-1].size, threads), threads)
 
 
 def elementwise_rows(kernel: Elementwise | Halves, operands: Sequence[Array]) -> None:

@@ -252,7 +252,7 @@ class AxisPlan:
                 np.copyto(copy, self._left_out[0][key], where=without)
             operands.append(copy.reshape(seen))
         moved = target.transpose(order)
-        aside = moved.dtype != work or not moved.flags.c_contiguous
+        aside = moved.dtype != work or not (moved.flags.c_contiguous and moved.flags.aligned)
         result = np.empty(moved.shape, work) if aside else moved
         kernel = self._kernel(Layout.COLUMNS if as_columns else Layout.ROWS, n)
         one = ((1, 1, rows) if as_columns else (rows, 1)) if self._reduces else seen
