@@ -3,6 +3,7 @@
 Each says what it is needed for, which test shows why, and what happens where it is gone: results are the same, and
 something takes longer. Other modules ask here, and use Numba's documented interface besides, to which the low-level one
 belongs: types, `numba.extending`, ``make_array`` of a target's context, `numba.core.cgutils`, `numba.core.errors`.
+Only `actufunc.backends.forks` looks at the lock by itself, for it must not import Numba.
 """
 
 from __future__ import annotations
