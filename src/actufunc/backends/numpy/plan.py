@@ -224,7 +224,7 @@ class ElementwisePlan:
         if mask is None and all(
             each.dtype == self._work and each.shape == target.shape and each.flags.aligned for each in operands
         ):
-            if _are_contiguous(operands) and all(same_memory(each, target) for each in sharing):
+            if _are_contiguous(operands) and all(each is target or same_memory(each, target) for each in sharing):
                 parallel.elementwise(self._kernel, operands)
                 return
             if not sharing and (rows := _as_rows(operands)) is not None:
