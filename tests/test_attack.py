@@ -5,7 +5,7 @@ each call every byte of the memory is what it was or what the function, applied 
 the memory lies between pages that end the process when they are touched. Thresholds are lowered so that threads share
 even a few elements.
 
-By default there are 1,000 runs of some calls each, of the slow tests 10,000;
+By default there are 500 runs of some calls each, of the slow tests 10,000;
 ``pytest tests/test_attack.py -m slow --hypothesis-profile=long`` makes a million.
 """
 
@@ -308,7 +308,7 @@ def lowered(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(module, name, elements)
 
 
-@pytest.mark.parametrize("runs", [1_000, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("runs", [500, pytest.param(10_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("runner", ["TBB", "pool"])
 def test_attack(runner: str, runs: int, lowered: None, monkeypatch: pytest.MonkeyPatch) -> None:
     if runner == "pool":

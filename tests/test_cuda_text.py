@@ -187,7 +187,7 @@ def error(result: float, expected: Any, scale: Any, dtype: str) -> float:
 # Compiling.
 
 
-@pytest.fixture(scope="module", params=[(), FUSED], ids=["separate", "fused"])
+@pytest.fixture(scope="module", params=[(), pytest.param(FUSED, marks=pytest.mark.slow)], ids=["separate", "fused"])
 def library(request: pytest.FixtureRequest) -> ctypes.CDLL:
     """All kernels in one library."""
     if request.param == FUSED and not can_fuse():

@@ -130,7 +130,7 @@ def test_second_derivative_in_the_tails(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["elu", "celu", "silu", "softplus", "squareplus", "leaky_relu", "soft_shrink", "hard_tanh"]
 )
-@pytest.mark.parametrize("value", [1e-3, 0.3, 7.5, 100.0])
+@pytest.mark.parametrize("value", [0.3, *(pytest.param(each, marks=pytest.mark.slow) for each in (1e-3, 7.5, 100.0))])
 def test_values_and_gradients_at_other_hyperparameters(name: str, value: float, dtype: str) -> None:
     function = ACTIVATIONS[name]
     keywords = {next(iter(function.definition.hyperparameters)): value}

@@ -23,10 +23,19 @@ import actufunc
 from actufunc import activation, glu, logsumexp, memory, prelu, relu, sigmoid, softmax, swiglu
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 SIZE = 1 << 15  # from half of that on, the memory for results is our choice
 X = np.linspace(-3, 3, SIZE, dtype=np.float32)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def frozen() -> Iterator[None]:
+    """Keep the collector, which is called often here, from what pytest and all the other tests hold."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -167,7 +167,9 @@ SITUATIONS = {
 
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
 @pytest.mark.parametrize("situation", SITUATIONS)
-@pytest.mark.parametrize("running", LAYERS)
+@pytest.mark.parametrize(
+    "running", [pytest.param(each, marks=[] if each == "nobody" else pytest.mark.slow) for each in LAYERS]
+)
 def test_situation(running: str, situation: str) -> None:
     printed = run(
         PRELUDE, LAYERS[running], SITUATIONS[situation], "print(layer.description())", options=("-X", "dev")
