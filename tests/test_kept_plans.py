@@ -1,45 +1,129 @@
 """Calls that a plan is kept for give what they give without one."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
+from conftest import ELEMENTWISE, GATED, OVER_AXIS, Case, cases
 
-from actufunc import glu, hard_tanh, relu, relu6, swiglu, tanh
+from actufunc import gelu, leaky_relu, relu6, relu_squared, softmax
 
 LARGE = 2**63  # an integer that is uint64 to NumPy
+X = np.array([[-2.0, -0.5, 0.25, 1.5], [3.0, -1.0, 0.5, 0.0]])
 
 
-@pytest.mark.parametrize("function", [swiglu.vjp, glu.vjp], ids=lambda f: f.__name__)
-def test_scalar_cotangents_of_gated_units_are_told_apart(function):
-    x = np.arange(4.0)
-    one, two = function(x, 1.0), function(x, 2.0)
-    np.testing.assert_array_equal(two, 2 * one)
+@pytest.mark.parametrize("case", cases(), ids=repr)
+def test_scalar_cotangents_are_told_apart(case: Case) -> None:
+    for g in (1.0, 2.0, 3, np.float32(4)):
+        expected = case.vjp(X, np.broadcast_to(np.float64(g), np.shape(case(X))))
+        np.testing.assert_array_equal(case.vjp(X, g), expected)
 
 
 @pytest.mark.parametrize("first", [3, LARGE])
-@pytest.mark.parametrize("function", [relu, relu6, hard_tanh], ids=lambda f: f.__name__)
-def test_integers_of_any_size_are_told_apart(function, first):
+@pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)
+def test_integers_of_any_size_are_told_apart(case: Case, first: int) -> None:
     for x in (first, 3, -1, LARGE, 3):
-        result = function(x)
-        expected = function(np.asarray(x))
-        assert (result, result.dtype) == (expected, expected.dtype)
+        result = case(x)
+        expected = case(np.asarray(x))
+        assert result.dtype == expected.dtype
+        np.testing.assert_array_equal(result, expected)
 
 
-def test_an_output_takes_integers_of_any_size():
+def test_an_output_takes_integers_of_any_size() -> None:
     out = np.zeros(1)
     for x in (3, LARGE):
         assert relu6(x, out=out) == min(x, 6)
 
 
 @pytest.mark.parametrize("where", [1, 0, 0.5])
-def test_a_number_is_a_mask_each_time(where):
-    x, out = np.ones(3), np.zeros(3)
+@pytest.mark.parametrize("case", [*ELEMENTWISE, *OVER_AXIS], ids=repr)
+def test_a_number_is_a_mask_each_time(case: Case, where: Any) -> None:
+    out = np.full_like(X, 7)
+    expected = case(X, out=out.copy(), where=bool(where))
     for _ in range(3):
-        np.testing.assert_array_equal(tanh(x, where=where, out=out), np.tanh(x) if where else np.zeros(3))
+        np.testing.assert_array_equal(case(X, where=where, out=out.copy()), expected)
 
 
-@pytest.mark.parametrize("outputs", [(np.zeros(5), np.zeros(4)), (np.zeros(5), np.zeros(5, int))])
-def test_several_results_are_all_written_or_none(outputs):
-    x = np.ones(5)
+@pytest.mark.parametrize("second", [np.zeros((2, 3)), np.zeros((2, 4), int), np.broadcast_to(0.0, (2, 4)), [0.0]])
+@pytest.mark.parametrize("case", [*GATED, Case(leaky_relu)], ids=repr)
+def test_several_results_are_all_written_or_none(case: Case, second: Any) -> None:
+    outputs = np.zeros_like(X), second
+    arrays, keywords = ((X, X, X), {}) if case in GATED else ((X, X), {"wrt": ("x", "negative_slope")})
     with pytest.raises((TypeError, ValueError)):
-        swiglu.vjp(x, x, x, out=outputs)
+        case.vjp(*arrays, out=outputs, **keywords)
     assert not outputs[0].any()
+
+
+def test_several_results_may_be_written_over_the_inputs() -> None:
+    x, g = X.copy(), X[::-1].copy()
+    expected = leaky_relu.vjp(x, g, wrt=("x", "negative_slope"))
+    leaky_relu.vjp(x, g, wrt=("x", "negative_slope"), out=(x, g))
+    np.testing.assert_array_equal(x, expected[0])
+    np.testing.assert_array_equal(g, expected[1])
+
+
+def test_positions_and_keywords_are_told_apart() -> None:
+    gelu(X, approximate="tanh")
+    with pytest.raises(TypeError, match="at most 2 positional arguments, not 3"):
+        gelu(X, "approximate", "tanh")
+
+
+def test_arguments_that_no_key_holds() -> None:
+    with pytest.raises(TypeError, match="takes axis as an integer"):
+        softmax(X, axis=([0],))
+    with pytest.raises(TypeError, match="does not support"):
+        leaky_relu(X, np.timedelta64(3))
+
+
+def test_metadata_of_a_dtype_is_not_kept() -> None:
+    marked = np.dtype("f8", metadata={"a": 1})
+    for f, arrays in ((softmax, (X,)), (relu6, (X,)), (relu6.vjp, (X, X))):
+        f(*(a.astype(marked) for a in arrays))
+        assert f(*arrays).dtype.metadata is None
+
+
+@pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)
+def test_many_dimensions(case: Case) -> None:
+    x = X[0].reshape((1,) * 39 + (4,))
+    np.testing.assert_array_equal(case.vjp(x, X[0]).ravel(), case.vjp(X[0], X[0]))
+    np.testing.assert_array_equal(case(x, where=X[0] > -9, out=None).ravel(), case(X[0]))
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (20, 30), (200, 300)])
+def test_results_lie_in_memory_as_those_of_a_ufunc(shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).normal(size=shape)
+    for a in (x, np.asfortranarray(x), x[::-1]):
+        for b in (x, np.asfortranarray(x), x[:1], x[:, :1], np.asfortranarray(x)[:, :1]):
+            for _ in range(2):
+                assert relu6.vjp(a, b).strides == np.add(a, b).strides
+
+
+def test_what_a_mask_leaves_out_raises_nothing() -> None:
+    for size in (2, 40, 40_000):
+        x = np.full(size, 1e200)
+        x[-1] = 1
+        with np.errstate(all="raise"):
+            result = relu_squared(x, where=x == 1, out=np.zeros(size))
+        assert result.sum() == 1
+        assert relu_squared(x, where=x == 2, out=np.zeros(size)).sum() == 0
+
+
+def test_an_input_ahead_of_its_output_keeps_its_flags() -> None:
+    memory = np.array([0.0, 1e200, np.inf])
+    with pytest.warns(RuntimeWarning, match="overflow"):
+        relu_squared(memory[1:], out=memory[:-1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_any_overlap(dtype: Any) -> None:
+    """Loops are said to be parallel, which they are not with the input ahead: they only load before they store."""
+    for size in (*range(1, 70), 129, 1000, 5000):
+        values = np.random.default_rng(size).normal(size=size + 70).astype(dtype)
+        expected = gelu(values)
+        for ahead in (1, 2, 3, 5, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65):
+            for source, target in ((np.s_[ahead:], np.s_[:-ahead]), (np.s_[:-ahead], np.s_[ahead:])):
+                memory = values.copy()
+                gelu(memory[source], out=memory[target])
+                np.testing.assert_array_equal(memory[target], expected[source])

@@ -20,7 +20,7 @@ NOT_GIVEN: Any = type("NotGiven", (), {"__repr__": lambda _: "<not given>", "__s
 """Stands for `x` or `out` in a call that names neither: ``out=None`` says that what `where` leaves out is meant."""
 
 _EMPTY = inspect.Parameter.empty
-_OPTIONS = frozenset({bool, int, str, type(None)})
+_OPTIONS = (bool, int, str, type(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def bind(function: Activation, *args: Any, **keywords: Any) -> Call:
     if missing:
         raise TypeError(f"{name} needs {' and '.join(map(repr, missing))}")
     for key in definition.options:
-        if type(values[key]) not in _OPTIONS:
+        if not isinstance(values[key], _OPTIONS):
             raise TypeError(f"{name} takes {key}= as a string or the like, not {values[key]!r}")
     operands = {key: values[key] for key in definition.arguments}
     return Call(function, operands, {key: values[key] for key in definition.options}, protocol)

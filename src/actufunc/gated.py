@@ -69,7 +69,8 @@ class _Plan:
     def __init__(self, call: Call, operands: Mapping[str, Any]) -> None:
         self._name, self._halves = call.definition.name, call.function.halves
         self._axis = call.keywords.get("axis", -1)
-        self.names = tuple(name for name in call.operands if not is_scalar(operands[name]) or name == "x")
+        definition = call.definition
+        self.names = tuple(n for n in definition.arguments if n in definition.arrays or not is_scalar(operands[n]))
         numbers = {name: value for name, value in operands.items() if name not in self.names}
         keywords = {key: value for key, value in call.keywords.items() if key not in {"axis", "out"}}
         self._keywords = call.options | numbers | keywords
@@ -81,7 +82,7 @@ class _Plan:
             of_half = Call(self._halves[0], halves, call.options, keywords)
             arrays = {key: np.asarray(v) if is_scalar(v) else v for key, v in halves.items()}
             self._dtype = result_dtype(of_half, {key: v for key, v in arrays.items() if hasattr(v, "dtype")})
-            if any(arrays[name].dtype != self._dtype for name in self.names):
+            if any(arrays[name].dtype != self._dtype for name in self.names if not is_scalar(operands[name])):
                 self._keywords |= {"dtype": self._dtype}
 
     def __call__(self, operands: tuple[Any, ...], out: Any, _where: Any) -> Any:

@@ -27,6 +27,7 @@ _KEPT = 64  # plans that an activation keeps; a hyperparameter that is trained h
 
 _ndarray = np.ndarray
 _NUMBERS = (bool, int, float, np.number, np.bool_)
+_LARGEST = np.iinfo(np.intp).max
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,13 @@ class Plan:
     Attributes
     ----------
     names : tuple of str
-        Arguments that `execute` takes.
+        Arguments that `execute` takes: all that stand in the place of arrays, and hyperparameters that are arrays.
     execute : callable
         Takes their values as a tuple, the output or None, and the mask or True; returns the result, or NotImplemented
         where it cannot serve these arrays.
     kernel : callable, or None
-        Computes the same for a single small array of the key's dtype, or a scalar, and an output of that dtype.
+        Computes the same for a single array, or scalar, of the key's dtype or type that is small or contiguous, and for
+        such an output of that dtype.
     """
 
     names: tuple[str, ...]
@@ -61,7 +63,8 @@ def key_of(x: Any, args: tuple[Any, ...], keywords: Mapping[str, Any], out: Any,
     x, args, keywords, out
         The arguments.
     arrays : int
-        How many of `args` stand for arrays, so that the value of a scalar there makes no difference.
+        How many of `args` stand for arrays. Of a scalar in such a place only the type is told, so that a plan must take
+        it among its operands.
 
     Raises
     ------
@@ -70,17 +73,27 @@ def key_of(x: Any, args: tuple[Any, ...], keywords: Mapping[str, Any], out: Any,
     """
     kind = type(x)
     key: list[Any] = [x.dtype] if kind is _ndarray else [kind, getattr(x, "dtype", None)]
+    if isinstance(x, int):
+        _check_integer(x)
     for value in args:
         if arrays > 0 and type(value) is not _ndarray and (type(value) is kind or isinstance(value, _NUMBERS)):
+            if isinstance(value, int):
+                _check_integer(value)
             key.append(type(value))
         else:
             key.append(_tag(value))
         arrays -= 1
     for name, value in keywords.items():
-        key += (name, _tag(value))
+        key.append((name, _tag(value)))
     if out is not None:
-        key += ("out", out.dtype if type(out) is _ndarray else type(out))
+        key.append(("out", out.dtype if type(out) is _ndarray else type(out)))
     return tuple(key)
+
+
+def _check_integer(value: int) -> None:
+    """Refuse an integer that NumPy gives another dtype than others."""
+    if not -_LARGEST - 1 <= value <= _LARGEST:
+        raise UnplannedError
 
 
 def _tag(value: Any) -> Hashable:
@@ -88,11 +101,11 @@ def _tag(value: Any) -> Hashable:
     kind = type(value)
     if kind is _ndarray:
         return value.dtype  # type: ignore[no-any-return]
-    if isinstance(value, _NUMBERS):
+    if isinstance(value, _NUMBERS) and kind is not np.timedelta64:
         # Two zeros are equal but not the same to a kernel, and NaN would never be found again.
         return kind, value if value and value == value else repr(value)  # noqa: PLR0124
     if kind is tuple:
-        return (*value, *map(type, value))
+        return tuple(map(_tag, value))
     if kind is str or kind is NoneType or isinstance(value, (np.dtype, type)):
         return value  # type: ignore[no-any-return]
     raise UnplannedError

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from .backends.rules import check_cast, check_fits
 from .binding import NOT_GIVEN
 from .protocol import may_overlap
 
@@ -16,9 +20,9 @@ def by_several(
     function: Activation, names: tuple[Any, ...], /, *args: Any, out: Any = None, **keywords: Any
 ) -> tuple[Any, ...]:
     """Differentiate by several arguments."""
-    outputs = _outputs(function, f"wrt={names}", len(names), out, (*args, *keywords.values()))
-    given = zip(names, outputs, strict=True)
-    return tuple(function(*args, **(keywords | {"wrt": name, "out": each})) for name, each in given)
+    outputs = _outputs(function, f"wrt={names}", len(names), out)
+    results = tuple(function(*args, **(keywords | {"wrt": name, "out": None})) for name in names)
+    return _written(function, results, outputs, keywords)
 
 
 def of_halves(function: Activation, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
@@ -29,18 +33,38 @@ def of_halves(function: Activation, x: Any, args: tuple[Any, ...], keywords: dic
         args = (keywords.pop("gate"), *args)
     if len(halves) == 1:
         return halves[0](x, *args, out=out, **keywords)
-    out = None if out is NOT_GIVEN else out
-    outputs = _outputs(function, "two halves", len(halves), out, (x, *args))
-    return tuple([half(x, *args, out=each, **keywords) for half, each in zip(halves, outputs, strict=True)])
+    outputs = _outputs(function, "two halves", len(halves), None if out is NOT_GIVEN else out)
+    results = tuple([half(x, *args, out=None, **keywords) for half in halves])
+    return _written(function, results, outputs, keywords)
 
 
-def _outputs(function: Activation, what: str, count: int, out: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return as many outputs as there are results, which must not be written over before all are computed."""
+def _outputs(function: Activation, what: str, count: int, out: Any) -> tuple[Any, ...]:
+    """Return as many outputs as there are results, each None or an array apart from the others."""
     name, outputs = function.__name__, (None,) * count if out is None else out
     if not isinstance(outputs, tuple) or len(outputs) != count:
         raise ValueError(f"{name} has {count} results for {what}: out must be a tuple of as many arrays")
-    if any(may_overlap(value, output) for output in outputs for value in inputs):
-        raise ValueError(f"{name} cannot write several results over its inputs; give it other outputs")
     if any(may_overlap(*pair) for pair in itertools.combinations(outputs, 2)):
         raise ValueError(f"{name} cannot write several results to the same memory; give it other outputs")
     return outputs
+
+
+def _written(
+    function: Activation, results: tuple[Any, ...], outputs: tuple[Any, ...], keywords: dict[str, Any]
+) -> tuple[Any, ...]:
+    """Write results to the outputs given, if all can be written."""
+    name, casting = function.__name__, keywords.get("casting", "same_kind")
+    pairs = [(result, out) for result, out in zip(results, outputs, strict=True) if out is not None]
+    for result, out in pairs:
+        if not hasattr(out, "flags"):
+            raise TypeError(f"{name} can write its output to an array only, not to {type(out).__name__}")
+        if not getattr(out.flags, "writeable", True):
+            raise ValueError(f"{name} cannot write to out, which is read-only")
+        check_fits(name, np.shape(result), out.shape)
+        check_cast(name, "its result", result.dtype, out.dtype, casting)
+    for result, out in pairs:
+        place = keywords.get("where", True)
+        if isinstance(out, np.ndarray):
+            np.copyto(out, result, casting=casting, where=place)
+        else:
+            sys.modules["cupy"].copyto(out, result, casting=casting, where=None if place is True else place)
+    return tuple([result if out is None else out for result, out in zip(results, outputs, strict=True)])

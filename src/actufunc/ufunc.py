@@ -145,7 +145,8 @@ class Activation(Described, Methods):
             key = key_of(x, args, keywords, out, len(self.definition.arrays) - 1)
         except UnplannedError:
             return self._checked(x, *args, **(keywords if out is None else {**keywords, "out": out}))[0]
-        if (known := self._plans.get(key)) is not None:
+        plans, kernels = self._plans, self._kernels  # others take their place where a derivative is stated meanwhile
+        if (known := plans.get(key)) is not None:
             plan, places = known
             if places is None:
                 operands = (x, *args[: len(plan.names) - 1])
@@ -158,10 +159,15 @@ class Activation(Described, Methods):
         if call is not None and call.plan is not None:
             plan, names = call.plan, self.positions.names[: len(args) + 1]
             places = tuple(names.index(name) if name in names else name for name in plan.names)
-            remember(self._plans, key, (plan, None if places == tuple(range(len(places))) else places))
+            remember(plans, key, (plan, None if places == tuple(range(len(places))) else places))
             # But a ufunc takes integers without a dtype for objects where they are large.
-            if plan.kernel is not None and not args and not keywords and type(x) is not int:
-                self._kernels[x.dtype if type(x) is _ndarray else type(x)] = plan.kernel
+            if (
+                plan.kernel is not None
+                and not args
+                and not keywords
+                and (not isinstance(x, int) or isinstance(x, bool))
+            ):
+                kernels[x.dtype if type(x) is _ndarray else type(x)] = plan.kernel
         return result
 
     def _checked(self, x: Any, /, *args: Any, **keywords: Any) -> tuple[Any, Call | None]:
@@ -282,8 +288,7 @@ class Activation(Described, Methods):
         vjp = vector_jacobian_product(definition, cotangent)
         _ = vjp.expression(vjp.options)  # a mistake is told here, and changes nothing
         self.definition, self._cotangent = definition, cotangent
-        self._plans.clear()
-        self._kernels.clear()
+        self._plans, self._kernels = {}, {}
         for derived in (Activation.grad, Activation.vjp):
             derived.forget(self)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ _SCALARS = (bool, int, float, np.bool_, np.integer, np.floating)
 
 def is_scalar(value: object) -> bool:
     """Tell whether a hyperparameter is a scalar, which never promotes the dtype of the arrays."""
-    return isinstance(value, _SCALARS)
+    return isinstance(value, _SCALARS) and not isinstance(value, np.timedelta64)
 
 
 def scalars_of(call: Call) -> dict[str, Any]:
@@ -100,6 +101,7 @@ def result_dtype(call: Call, arrays: Mapping[str, Any]) -> np.dtype[Any]:
         dtype = np.dtype(np.float64)
     if dtype.kind == "b" or working_dtype(dtype) is None:
         raise unsupported(name, dtype, "dtype")
+    dtype = dtype if dtype.metadata is None else np.dtype(dtype.type)
     return dtype if dtype.isnative else dtype.newbyteorder("=")
 
 
@@ -180,6 +182,17 @@ def as_mask(name: str, where: Any, own: type = np.ndarray) -> Any:
     return mask
 
 
+def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape to which others broadcast; as `numpy.broadcast_shapes`, but of any number of dimensions."""
+    result: list[int] = []
+    for lengths in itertools.zip_longest(*map(reversed, shapes), fillvalue=1):
+        others = {length for length in lengths if length != 1}
+        if len(others) > 1:
+            raise ValueError("these shapes do not broadcast")
+        result.insert(0, others.pop() if others else 1)
+    return tuple(result)
+
+
 def shape_of_all(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
     """Return the shape to which the arguments of a call broadcast.
 
@@ -189,7 +202,7 @@ def shape_of_all(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int,
         If there is none.
     """
     try:
-        return np.broadcast_shapes(*shapes.values())
+        return broadcast_shapes(*shapes.values())
     except ValueError:
         text = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
         raise ValueError(f"{name} cannot broadcast these shapes together: {text}") from None
@@ -198,7 +211,7 @@ def shape_of_all(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int,
 def check_fits(name: str, shape: tuple[int, ...], into: tuple[int, ...], *, exactly: bool = False) -> None:
     """Raise ValueError unless a result of `shape` broadcasts to an output of shape `into` without changing it."""
     try:
-        fits = shape == into if exactly else np.broadcast_shapes(shape, into) == into
+        fits = shape == into if exactly else broadcast_shapes(shape, into) == into
     except ValueError:
         fits = False
     if not fits:

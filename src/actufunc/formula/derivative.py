@@ -51,7 +51,7 @@ def _logistic_slope(x: Expression) -> Expression:
 
 # Derivative of each operation of one operand at x. They are written for accuracy and for the range: none cancels or
 # overflows where the operation itself does not, at any order. At a kink it is 0, or that of a constant bound, as in
-# PyTorch and JAX.
+# PyTorch and JAX; in a branch of a `where` that makes it one of its operands, it is that operand's (see `sides`).
 _OF_ONE: dict[str, Callable[[Expression], Expression]] = {
     "negative": lambda x: constant(-1),
     "absolute": lambda x: where(x > 0, 1, where(x < 0, -1, 0)),

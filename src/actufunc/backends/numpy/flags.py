@@ -187,8 +187,16 @@ def _settle(module: ir.Module, register: _Register, number: _Number, arity: int)
             [builder.load(builder.gep(array, [ir.Constant(_INDEX, i)])) for i in range(arity + 1)]
             for array in (operands, steps)
         )
-        # An input that the result was written over says nothing any more.
-        gone = [builder.icmp_unsigned("==", pointer, pointers[-1]) for pointer in pointers[:-1]]
+        # An input that the result was written over, in whole or in part, says nothing any more.
+        ends = [builder.ptrtoint(pointers[-1], _INDEX), None]
+        ends[1] = builder.add(ends[0], builder.mul(builder.sub(count, ir.Constant(_INDEX, 1)), strides[-1]))
+        is_forward = builder.icmp_signed("<=", ends[0], ends[1])
+        low, high = (builder.select(is_forward, *pair) for pair in (ends, ends[::-1]))
+        gone = []
+        for pointer in pointers[:-1]:
+            start = builder.ptrtoint(pointer, _INDEX)
+            is_above, is_below = builder.icmp_unsigned(">=", start, low), builder.icmp_unsigned("<=", start, high)
+            gone.append(builder.and_(is_above, is_below))
         with cgutils.for_range(builder, count, intp=_INDEX) as loop:
             *inputs, result = (
                 _magnitude(builder, pointer, builder.mul(loop.index, stride), number)

@@ -155,14 +155,14 @@ class ElementwisePlan:
                     return self._direct(*arrays, out)
                 except (TypeError, ValueError):  # said better below
                     pass
-        return self._execute(arrays, out, None if where is True else np.asarray(where))
+        return self._execute(arrays, out, None if where is True else np.asarray(where, np.bool_))
 
     def _execute(self, arrays: tuple[Array, ...], out: Any, mask: Array | None) -> Any:
         """Compute where an operand is not as the kernel takes it, or large."""
         x = arrays[0]
         shape = x.shape if len(arrays) == 1 and mask is None else self._shape(arrays, mask)
         if out is None or out is Ellipsis:
-            result = self._allocate(x, shape, zeros=mask is not None)
+            result = self._allocate(arrays, shape, zeros=mask is not None)
         else:
             check_out(self.name, out)
             check_fits(self.name, shape, out.shape)
@@ -176,20 +176,30 @@ class ElementwisePlan:
     def _shape(self, arrays: tuple[Array, ...], mask: Array | None) -> tuple[int, ...]:
         try:
             return np.broadcast(*arrays, *([] if mask is None else [mask])).shape
-        except ValueError:
+        except (ValueError, RuntimeError):  # which it is beyond 32 dimensions
             shapes = {key: each.shape for key, each in zip(self.operands.names, arrays, strict=True) if each.ndim}
             return shape_of_all(self.name, shapes if mask is None else {**shapes, "where": mask.shape})
 
-    def _allocate(self, x: Array, shape: tuple[int, ...], *, zeros: bool) -> Array:
-        order = self._order
-        if x.shape != shape:
-            order = "C" if order in {"K", "A"} else order
+    def _allocate(self, arrays: tuple[Array, ...], shape: tuple[int, ...], *, zeros: bool) -> Array:
+        """Make an array for a result, which lies in memory as that of a ufunc."""
+        x, order = arrays[0], self._order
+        if order == "K":
+            flags = [each.flags for each in arrays]
+            if x.shape == shape and all([each.c_contiguous for each in flags]):  # noqa: C419 -- faster
+                order = "C"
+            elif x.shape != shape or 0 in x.strides or (len(arrays) > 1 and not all(f.f_contiguous for f in flags)):
+                # NumPy's empty_like differs.
+                access = [["readonly"]] * len(arrays) + [["writeonly", "allocate"]]
+                dtypes = [*(each.dtype for each in arrays), self._dtype]
+                nditer: Any = np.nditer  # NumPy types the flags as literals
+                result: Array = nditer([*arrays, None], ["zerosize_ok"], access, dtypes, itershape=shape).operands[-1]
+                if zeros:
+                    result[...] = 0
+                return result
+        elif x.shape != shape and order == "A":
+            order = "C"
         if zeros:
             return np.zeros_like(x, self._dtype, order, subok=False, shape=shape)
-        if order == "K" and 0 in x.strides:  # as a ufunc does: NumPy's empty_like differs
-            flags = [["readonly"], ["writeonly", "allocate"]]
-            iterator = np.nditer([x, None], ["zerosize_ok"], flags, [x.dtype, self._dtype])  # type: ignore[arg-type]
-            return iterator.operands[1]
         return empty_like(x, self._dtype, order, shape)
 
     def _compute_small(self, arrays: tuple[Array, ...], target: Array, mask: Array | None) -> None:
@@ -202,10 +212,14 @@ class ElementwisePlan:
         result = np.empty(shape, work) if aside else target
         operands = [
             each
-            if each.dtype == work and each.shape == shape and each.flags.c_contiguous
+            if mask is None and each.dtype == work and each.shape == shape and each.flags.c_contiguous
             else _copied(each, shape, work)
             for each in arrays
         ]
+        if mask is not None:
+            mask = mask if mask.shape == shape else np.broadcast_to(mask, shape)
+            if not _leave_out(operands, mask):
+                return
         operands.append(result)
         self._kernel.serial(*([each.reshape(-1) for each in operands] if self._on_bits else operands))
         if aside:
@@ -261,6 +275,10 @@ class ElementwisePlan:
         with iterator:
             for chunk in iterator:
                 *inputs, output = chunk[: len(arrays) + 1]
+                if mask is not None:
+                    inputs = [each.copy() for each in inputs]
+                    if not _leave_out(inputs, chunk[-1]):
+                        continue
                 if aside:
                     self._deliver(self._kernel.serial(*inputs), output, True if mask is None else chunk[-1])
                 else:
@@ -284,6 +302,18 @@ def _copied(array: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array
     copy = np.empty(shape, dtype)
     np.copyto(copy, array, casting="unsafe")
     return copy
+
+
+def _leave_out(operands: list[Array], mask: Array) -> bool:
+    """Put a selected element in the places of others, lest these raise a floating-point error; tell if there is one."""
+    selected = mask.reshape(-1)
+    first = selected.argmax()
+    if not selected[first]:
+        return False
+    without = ~mask
+    for each in operands:
+        np.copyto(each, each.reshape(-1)[first], where=without)
+    return True
 
 
 def _are_alike(arrays: tuple[Any, ...]) -> bool:

@@ -186,7 +186,6 @@ class AxisPlan:
         if expanded.ndim == len(of_x) and all([a in (1, b) for a, b in zip(expanded.shape, into, strict=True)]):  # noqa: C419 -- faster
             return expanded
         shapes = Reduced(of_x, axes.axes, self._keepdims)
-        shapes = Reduced(of_x, axes.axes, self._keepdims)
         full: Array = broadcast_to_x(self._definition, key, array, shapes, np.broadcast_to)
         return full
 
