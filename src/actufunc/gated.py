@@ -87,15 +87,17 @@ class _Plan:
 
     def __call__(self, operands: tuple[Any, ...], out: Any, _where: Any) -> Any:
         """Compute."""
-        x, *others = operands
-        axis = self._axis
-        if type(axis) is not int or not -x.ndim <= axis < x.ndim or x.shape[axis] % 2:
+        x, axis = operands[0], self._axis
+        ndim = x.ndim
+        if type(axis) is not int or not -ndim <= axis < ndim or x.shape[axis] % 2:
             axis = _axis(self._name, axis, x.shape)
-        axis %= x.ndim
-        arrays = [*_halves(x, axis), *others[: self._positional - 1]]
-        named = dict(zip(self.names[self._positional :], others[self._positional - 1 :], strict=True)) | self._keywords
+        axis %= ndim
+        arrays: Any = (*_halves(x, axis), *operands[1 : self._positional])
+        named = self._keywords
+        if len(operands) > self._positional:
+            named = dict(zip(self.names[self._positional :], operands[self._positional :], strict=True)) | named
         if self._dtype is None:
-            return self._halves[0](*arrays, out=out, **named)
+            return self._halves[0].planned(arrays[0], tuple(arrays[1:]), named, out)
         if out is None or out is Ellipsis:
             result = empty_like(x, self._dtype)
         else:
@@ -103,7 +105,7 @@ class _Plan:
             arrays = [_apart(each, out) for each in arrays]
             named = {key: _apart(each, out) for key, each in named.items()}
         for half, place in zip(self._halves, _halves(result, axis), strict=True):
-            half(*arrays, out=place, **named)
+            half.planned(arrays[0], tuple(arrays[1:]), named, place)
         return result
 
     def _checked(self, x: Any, out: Any) -> Any:

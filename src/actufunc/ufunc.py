@@ -72,6 +72,7 @@ class Activation(Described, Methods):
         "__weakref__",
         "_kernels",
         "_plans",
+        "_room",
         "definition",
         "positions",
     )
@@ -79,6 +80,8 @@ class Activation(Described, Methods):
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
         self.positions = Positions.of(definition)
+        # What `_go` asks: whether halves may be given apart, and how many arguments have a place, and are arrays.
+        self._room = definition.gated, len(self.positions.names), len(definition.arrays) - 1
         # What computes small contiguous NumPy arrays and scalars, where there are no other arguments, by their dtype or
         # type; and what is settled about calls by their keys, and where their operands stand.
         self._kernels: dict[Any, Callable[..., Any]] = {}
@@ -122,9 +125,10 @@ class Activation(Described, Methods):
         """Name what stands by position, and compute."""
         if x is NOT_GIVEN:
             x = pop_x(self, keywords)
-        if self.definition.gated and has_gate(self, args, keywords):
+        gated, room, _ = self._room
+        if gated and (args or keywords) and has_gate(self, args, keywords):
             return of_halves(self, x, args, keywords, out)
-        if len(args) >= len(self.positions.names):
+        if len(args) >= room:
             args, keywords, out = self.positions.split(self.__name__, args, keywords, out)
         leaves_rest = False
         if out is NOT_GIVEN:
@@ -134,15 +138,15 @@ class Activation(Described, Methods):
         if type(x) is not _ndarray and is_read() and has_tensor(x, *args, *keywords.values()):
             self._make_graph_node()
             return self._graph_node(x, *args, **(keywords if out is None else {**keywords, "out": out}))
-        result = self._planned(x, args, keywords, out)
+        result = self.planned(x, args, keywords, out)
         if leaves_rest:
             warn_of_rest(self)
         return result
 
-    def _planned(self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
+    def planned(self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
         """Execute the plan of an earlier call like this one, or find a backend, which makes one."""
         try:
-            key = key_of(x, args, keywords, out, len(self.definition.arrays) - 1)
+            key = key_of(x, args, keywords, out, self._room[2])
         except UnplannedError:
             return self._checked(x, *args, **(keywords if out is None else {**keywords, "out": out}))[0]
         plans, kernels = self._plans, self._kernels  # others take their place where a derivative is stated meanwhile

