@@ -97,7 +97,6 @@ def test_over_axis(case: Case, dtype: np.dtype[Any], layout: Layout) -> None:
     (ir,) = compiled.inspect_llvm().values()
     has_exponential = any(node.operation in AMPLIFIERS for node in expression.nodes())
     assert re.search(rf"store {VECTORS[dtype.name]}", ir), "the loop is not vectorised"
-    assert "memcheck" not in ir, "the loop is not vectorised in place"
     if has_exponential:
         assert len(re.findall(rf"call {VECTORS['float64']} @llvm\.fma", ir)) >= 8, "the exponential is not vectorised"
     assert not re.search(r"@(?:exp|log|tanh|pow|fma)f?\b", assembly), "a call into the C library"

@@ -30,7 +30,7 @@ from memory import Array, Memory, owned
 
 import actufunc
 from actufunc import ufunc
-from actufunc.backends.numpy import call_axis, layer, parallel, plan
+from actufunc.backends.numpy import layer, parallel, plan, plan_axis
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="mprotect")
 
@@ -302,10 +302,11 @@ def lowered(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(parallel.GRAINS, key, 8)
     monkeypatch.setattr(parallel, "_LINE", 2)
     monkeypatch.setattr(parallel, "CHUNK", 8)
-    monkeypatch.setattr(call_axis, "_BLOCK", 16)
+    monkeypatch.setattr(plan_axis, "_BLOCK", 16)
+    for module in (ufunc, plan, plan_axis):
+        monkeypatch.setattr(module, "LARGE", 4)
     for module in (ufunc, plan):
-        for name, elements in (("TINY", 2), ("LARGE", 4)):
-            monkeypatch.setattr(module, name, elements)
+        monkeypatch.setattr(module, "TINY", 2)
 
 
 @pytest.mark.parametrize("runs", [500, pytest.param(10_000, marks=pytest.mark.slow)])

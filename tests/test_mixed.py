@@ -193,7 +193,7 @@ def test_two_other_libraries(first: str, second: str) -> None:
 
 
 def test_in_jax_transformations() -> None:
-    import jax  # noqa: PLC0415
+    jax = pytest.importorskip("jax")
 
     library = load("jax")
     x, slopes = library.asarray(X), np.array([0.25, 0.5, 0.75, 1.0])
