@@ -328,8 +328,7 @@ def _copied(array: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array
 def _leave_out(operands: list[Array], mask: Array) -> bool:
     """Put a selected element in the places of others, lest these raise a floating-point error; tell if there is one."""
     selected = mask.reshape(-1)
-    first = selected.argmax()
-    if not selected[first]:
+    if not selected.size or not selected[first := selected.argmax()]:
         return False
     without = ~mask
     for each in operands:
