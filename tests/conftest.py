@@ -169,6 +169,12 @@ def representatives(of: list[Case]) -> list[Case]:
     return list(kinds.values())
 
 
+def as_float64(exact: Any) -> np.ndarray[Any, Any]:
+    """Round numbers of mpmath; older versions of NumPy warn of the way in which its NaN becomes one of a float."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(exact.astype(np.float64))
+
+
 def mostly_slow(of: list[Case]) -> list[Any]:
     """Return cases to parametrize a test with, of which one of every kind is not slow."""
     chosen = representatives(of)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ELEMENTWISE, OVER_AXIS, REDUCING, Case
+from conftest import ELEMENTWISE, OVER_AXIS, REDUCING, Case, as_float64
 
 from actufunc import (
     log_softmax,
@@ -89,7 +89,7 @@ def test_gradient_is_the_derivative(case: Case) -> None:
     h = 2.0**-16
     keywords = dict(case.keywords)
     difference = (reference(case.function, x + h, **keywords) - reference(case.function, x - h, **keywords)) / (2 * h)
-    np.testing.assert_allclose(case.grad(x), difference.astype("float64"), rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(case.grad(x), as_float64(difference), rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)
@@ -102,7 +102,7 @@ def test_gradient_by_hyperparameters(case: Case) -> None:
         at = keywords.get(name, default)
         keywords.pop(name, None)
         above, below = (reference(case.function, x, **keywords, **{name: at + s * h}) for s in (1, -1))
-        difference = ((above - below) / (2 * h)).astype("float64")
+        difference = as_float64((above - below) / (2 * h))
         np.testing.assert_allclose(case.grad(x, wrt=name), difference, rtol=1e-7, atol=1e-9)
     with pytest.raises(ValueError, match="no argument 'temperature'"):
         case.grad(x, wrt="temperature")
@@ -115,7 +115,7 @@ def test_second_derivative(case: Case) -> None:
     keywords = dict(case.keywords)
     grad = case.function.grad
     difference = (reference(grad, x + h, **keywords) - reference(grad, x - h, **keywords)) / (2 * h)
-    np.testing.assert_allclose(case.grad.grad(x), difference.astype("float64"), rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(case.grad.grad(x), as_float64(difference), rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["squareplus", "mish", "softplus", "sigmoid", "tanh", "gaussian"])

@@ -8,6 +8,7 @@ import math
 import operator
 from typing import TYPE_CHECKING, Any
 
+import array_api_compat.numpy
 import array_api_strict
 import ml_dtypes
 import numpy as np
@@ -475,14 +476,14 @@ for _name in ("add", "sub", "mul", "truediv", "pow", "lt", "le", "gt", "ge", "eq
 
 
 class UnknownNamespace:
-    """Functions of the standard, by NumPy; they take arrays of this library and no others."""
+    """Functions of the standard, by NumPy of any version; they take arrays of this library and no others."""
 
     __name__ = "unknown"
 
     def __getattr__(self, name: str) -> Any:
         if name not in array_api_strict.__all__:
             raise AttributeError(f"not in the standard: {name}")
-        found = getattr(np, name)
+        found = getattr(array_api_compat.numpy, name)
         if isinstance(found, type) and issubclass(found, np.generic):
             return np.dtype(found)
         return functools.partial(self._call, found) if callable(found) else found
@@ -492,7 +493,7 @@ class UnknownNamespace:
 
     def default_dtypes(self, *, device: str | None = None) -> dict[str, Any]:
         assert device == "here"
-        return np.__array_namespace_info__().default_dtypes()
+        return array_api_compat.numpy.__array_namespace_info__().default_dtypes()
 
     @staticmethod
     def _call(function: Callable[..., Any], *arguments: Any, device: str = "here", **keywords: Any) -> Any:
