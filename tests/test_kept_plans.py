@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from conftest import ELEMENTWISE, GATED, OVER_AXIS, Case, cases
@@ -16,7 +17,7 @@ X = np.array([[-2.0, -0.5, 0.25, 1.5], [3.0, -1.0, 0.5, 0.0]])
 
 @pytest.mark.parametrize("case", cases(), ids=repr)
 def test_scalar_cotangents_are_told_apart(case: Case) -> None:
-    for g in (1.0, 2.0, 3, np.float32(4)):
+    for g in (1.0, 2.0, 3, np.float32(4), ml_dtypes.bfloat16(5), 6.0):
         expected = case.vjp(X, np.broadcast_to(np.float64(g), np.shape(case(X))))
         np.testing.assert_array_equal(case.vjp(X, g), expected)
 

@@ -27,6 +27,7 @@ _KEPT = 64  # plans that an activation keeps; a hyperparameter that is trained h
 
 _ndarray = np.ndarray
 _NUMBERS = (bool, int, float, np.number, np.bool_)
+_SCALARS = (bool, int, float, np.generic)  # also those of bfloat16, which are no numbers to NumPy
 _LARGEST = np.iinfo(np.intp).max
 
 
@@ -76,7 +77,7 @@ def key_of(x: Any, args: tuple[Any, ...], keywords: Mapping[str, Any], out: Any,
     if isinstance(x, int):
         _check_integer(x)
     for value in args:
-        if arrays > 0 and type(value) is not _ndarray and (type(value) is kind or isinstance(value, _NUMBERS)):
+        if arrays > 0 and type(value) is not _ndarray and (type(value) is kind or isinstance(value, _SCALARS)):
             if isinstance(value, int):
                 _check_integer(value)
             key.append(type(value))
