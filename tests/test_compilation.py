@@ -176,7 +176,12 @@ def test_nothing_is_compiled_where_all_is_kept(tmp_path: Path) -> None:
 def test_a_scalar_function_is_compiled_once() -> None:
     """Although two loops are built around it."""
     scale = float(np.random.default_rng().uniform(6, 7))  # one that no earlier run has left a kernel of
-    function = activation(lambda x: tanh(x * scale))
+
+    @activation
+    def of_this_test_alone(x: Any) -> Any:
+        return tanh(x * scale)
+
+    function = of_this_test_alone
     function(X)
     kernel = next(each for key, each in kernels._elementwise.items() if key[0] == function.__name__)
     (key,) = [key for key in kernels._scalar if key[0] == kernel._text]
