@@ -114,7 +114,7 @@ def test_results_that_cannot_be_allocated() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="signals of a POSIX system")
-@pytest.mark.parametrize("tbb", [True, False], ids=["TBB", "pool"])
+@pytest.mark.parametrize("tbb", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["TBB", "pool"])
 def test_interrupts_leave_the_interpreter_sane(tbb: bool) -> None:
     """Ctrl-C at random moments, while functions are traced and compiled and while they compute."""
     code = f"""

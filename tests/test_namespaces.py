@@ -13,7 +13,7 @@ import array_api_strict
 import ml_dtypes
 import numpy as np
 import pytest
-from conftest import ELEMENTWISE, LIBRARIES, OVER_AXIS, Case, Library, load
+from conftest import ELEMENTWISE, LIBRARIES, OVER_AXIS, Case, Library, load, mostly_slow
 from programs import run
 
 import actufunc
@@ -226,7 +226,7 @@ def test_dtype_keyword(xp: Library, case: Case) -> None:
     np.testing.assert_allclose(asnumpy(xp, result), case(np.array([[-1.0, 0, 2]], "float32")), rtol=1e-6)
 
 
-@pytest.mark.parametrize("case", WITH_HYPERPARAMETERS, ids=repr)
+@pytest.mark.parametrize("case", mostly_slow(WITH_HYPERPARAMETERS), ids=repr)
 def test_hyperparameters(xp: Library, case: Case) -> None:
     """A number, NumPy's scalars, and an array that broadcasts: they have the same values, and derivatives by them."""
     x = np.linspace(-2, 2, 12).reshape(3, 4) + 0.1

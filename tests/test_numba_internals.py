@@ -63,7 +63,9 @@ def expected() -> str:
 
 
 @pytest.mark.parametrize(
-    "lost", [*([each] for each in INTERNALS), list(INTERNALS)], ids=lambda lost: ",".join(lost[:2])
+    "lost",
+    [*(pytest.param([each], marks=pytest.mark.slow) for each in INTERNALS), list(INTERNALS)],
+    ids=lambda lost: ",".join(lost[:2]),
 )
 def test_results_are_the_same_without(lost: list[str], expected: str, tmp_path: Path) -> None:
     names = [INTERNALS[each].name.rpartition(".")[2] for each in lost]

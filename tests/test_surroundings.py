@@ -111,7 +111,7 @@ CALL = """
 """
 
 
-@pytest.mark.parametrize("name", ["app.zip", "app.pyz"])
+@pytest.mark.parametrize("name", ["app.zip", pytest.param("app.pyz", marks=pytest.mark.slow)])
 def test_a_program_in_an_archive(name: str, tmp_path: Path) -> None:
     """Modules need not be files."""
     archive = tmp_path / name
