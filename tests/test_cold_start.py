@@ -21,7 +21,7 @@ def start(number: int, selection: str, cache: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize(
-    ("selection", "processes", "rounds"), [("some", 4, 1), pytest.param("all", 6, 4, marks=pytest.mark.slow)]
+    ("selection", "processes", "rounds"), [("some", 4, 1), pytest.param("all", 4, 2, marks=pytest.mark.slow)]
 )
 def test_all_get_the_same(selection: str, processes: int, rounds: int, tmp_path: Path) -> None:
     """While they compile and load what others have compiled, and afterwards in a process that loads everything."""
