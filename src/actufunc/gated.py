@@ -8,7 +8,7 @@ import numpy as np
 
 from .backends.rules import check_cast, check_fits, is_scalar, result_dtype, unsupported, working_dtype
 from .memory import empty_like
-from .plans import Plan
+from .plans import Plan, alone
 from .protocol import Call, may_overlap, normalise_axis, owner
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def evaluate_halves(call: Call) -> Any:
     keywords = {key: value for key, value in call.keywords.items() if key != "axis"}
     if library == "numpy" and all(is_scalar(v) or type(v) is np.ndarray for v in call.operands.values()):
         execute = _Plan(call, {**operands, "x": x})
-        call.plan = Plan(execute.names, execute)
+        call.plan = Plan(execute.names, execute, alone(execute) if execute.names == ("x",) else None)
         return execute(tuple(call.operands[name] for name in execute.names), call.out, None)
     halves = _halves(x, axis)
     given = {"x": halves[0], "gate": halves[1], **operands}

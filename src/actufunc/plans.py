@@ -56,6 +56,15 @@ class UnplannedError(TypeError):
     """An argument is none that plans are kept for."""
 
 
+def alone(execute: Callable[[tuple[Any, ...], Any, Any], Any]) -> Callable[..., Any]:
+    """Return a plan's `execute` of a single array as its `kernel`."""
+
+    def compute(x: Any, out: Any = None) -> Any:
+        return execute((x,), out, True)  # noqa: FBT003 -- all elements
+
+    return compute
+
+
 def key_of(x: Any, args: tuple[Any, ...], keywords: Mapping[str, Any], out: Any, arrays: int) -> Hashable:
     """Return what tells a call apart.
 

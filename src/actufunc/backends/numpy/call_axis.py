@@ -9,7 +9,7 @@ import numpy as np
 
 from actufunc.backends.array_api import fill_left_out, value_left_out
 from actufunc.backends.rules import check_cast, result_dtype, scalars_of, working_dtype
-from actufunc.plans import Plan
+from actufunc.plans import Plan, alone
 
 from .call import as_array, is_plain, mask_of, operands_of, put_scalars_in, wrap
 from .kernels import axis as axis_kernel
@@ -49,7 +49,7 @@ def evaluate_axis(call: Call) -> Any:
         left_out=None if mask is True else (fill_left_out(call), value_left_out(call)),
     )
     if is_plain(call):
-        call.plan = Plan(tuple(arrays), plan.execute)
+        call.plan = Plan(tuple(arrays), plan.execute, alone(plan.execute) if len(arrays) == 1 else None)
     result = plan.execute(tuple(arrays.values()), call.out, mask)
     if masks and definition.reduces and out is None:  # what has no element is masked
         axes = plan.axes_of(arrays["x"].ndim).axes
