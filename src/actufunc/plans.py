@@ -27,7 +27,8 @@ _KEPT = 64  # plans that an activation keeps; a hyperparameter that is trained h
 
 _ndarray = np.ndarray
 _NUMBERS = (bool, int, float, np.number, np.bool_)
-_SCALARS = (bool, int, float, np.generic)  # also those of bfloat16, which are no numbers to NumPy
+SCALARS = (bool, int, float, np.generic)
+"""Types of what may stand in the place of an array; also that of bfloat16, whose scalars are no numbers to NumPy."""
 _LARGEST = np.iinfo(np.intp).max
 
 
@@ -86,7 +87,7 @@ def key_of(x: Any, args: tuple[Any, ...], keywords: Mapping[str, Any], out: Any,
     if isinstance(x, int):
         _check_integer(x)
     for value in args:
-        if arrays > 0 and type(value) is not _ndarray and (type(value) is kind or isinstance(value, _SCALARS)):
+        if arrays > 0 and type(value) is not _ndarray and (type(value) is kind or isinstance(value, SCALARS)):
             if isinstance(value, int):
                 _check_integer(value)
             key.append(type(value))

@@ -38,6 +38,9 @@ def _refuse(message: str) -> Callable[..., NoReturn]:
     return method
 
 
+_operands = operator.attrgetter("operands")
+
+
 class Expression:
     """One node: an operation applied to operands, an argument, or a constant.
 
@@ -160,8 +163,8 @@ class Expression:
 
     # Walks over the graph.
 
-    def nodes(self) -> Iterator[Expression]:
-        """Yield every node once, operands before what is made of them."""
+    def nodes(self, followed: Callable[[Expression], tuple[Expression, ...]] = _operands) -> Iterator[Expression]:
+        """Yield every node once, operands before what is made of them; of each, the operands that are `followed`."""
         seen: set[Expression] = set()
         stack = [(self, False)]
         while stack:
@@ -171,7 +174,7 @@ class Expression:
             elif node not in seen:
                 seen.add(node)
                 stack.append((node, True))
-                stack.extend((operand, False) for operand in reversed(node.operands))
+                stack.extend((operand, False) for operand in reversed(followed(node)))
 
     def arguments(self) -> set[str]:
         """Names of the arguments on which this depends."""

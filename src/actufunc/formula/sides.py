@@ -13,8 +13,6 @@ from .expression import Expression, apply, constant, is_constant
 from .partials import evaluated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     Fact = tuple[Expression, Expression]  # the first is not above the second
 
 _KINKED = frozenset({"absolute", "maximum", "minimum"})
@@ -60,12 +58,12 @@ def _resolved(branch: Expression, fact: Fact | None) -> Expression:
     """Replace what a fact decides within a branch."""
     if fact is None:
         return branch
-    chosen = {node: side for node in _differentiated(branch) if (side := _side(node, fact)) is not None}
+    chosen = {node: side for node in branch.nodes(_differentiated) if (side := _side(node, fact)) is not None}
     if not chosen:
         return branch
 
     made: dict[Expression, Expression] = {}
-    for node in _differentiated(branch):
+    for node in branch.nodes(_differentiated):
         if node in chosen:
             made[node] = evaluated(chosen[node], by=node)
         elif node.operation in {"argument", "constant"}:
@@ -76,19 +74,9 @@ def _resolved(branch: Expression, fact: Fact | None) -> Expression:
     return made[branch]
 
 
-def _differentiated(expression: Expression) -> Iterator[Expression]:
-    """Yield the nodes through which an expression is differentiated, operands first."""
-    seen: set[Expression] = set()
-    stack = [(expression, False)]
-    while stack:
-        node, ready = stack.pop()
-        if ready:
-            yield node
-        elif node not in seen:
-            seen.add(node)
-            stack.append((node, True))
-            operands = node.operands[1:] if node.operation == "stated" else node.operands
-            stack.extend((operand, False) for operand in operands)
+def _differentiated(node: Expression) -> tuple[Expression, ...]:
+    """Return the operands through which a node is differentiated."""
+    return node.operands[1:] if node.operation == "stated" else node.operands
 
 
 def _side(node: Expression, fact: Fact) -> Expression | None:

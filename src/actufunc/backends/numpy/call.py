@@ -23,7 +23,7 @@ from actufunc.backends.rules import (
     unsupported,
     working_dtype,
 )
-from actufunc.plans import Plan
+from actufunc.plans import SCALARS, Plan
 
 from .kernels import elementwise
 from .lower_half import HALVES_IN
@@ -116,11 +116,8 @@ def _elementwise(call: Call) -> Any:
 
 def operands_of(call: Call, arrays: dict[str, Array], operands: dict[str, Array]) -> Operands:
     """Return the operands of a kernel, given the arrays of a call and all that the kernel takes."""
-    scalars = {key for key in arrays if isinstance(call.operands[key], _SCALARS)}
+    scalars = {key for key in arrays if isinstance(call.operands[key], SCALARS)}
     return Operands({key: array.dtype for key, array in arrays.items()}, scalars, operands, tuple(operands))
-
-
-_SCALARS = (bool, int, float, np.generic)
 
 
 def is_plain(call: Call) -> bool:
@@ -129,7 +126,7 @@ def is_plain(call: Call) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    return type(value) is np.ndarray or isinstance(value, _SCALARS) or value is Ellipsis
+    return type(value) is np.ndarray or isinstance(value, SCALARS) or value is Ellipsis
 
 
 def wrap(call: Call, result: Any) -> Any:
