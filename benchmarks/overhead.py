@@ -63,6 +63,13 @@ KEYWORDS: dict[str, dict[str, Any]] = {
     "subok and order": {"subok": False, "order": "C"},
 }
 
+_COTANGENTS: dict[str, Callable[[Any], Any]] = {
+    "over an axis": lambda x: x,
+    "reducing": lambda x: x.flat[0],
+    "gated": lambda x: x[..., : x.shape[-1] // 2],
+}
+"""What a vjp is given, made without much time."""
+
 _REPEATS, _CALLS = 7, 30
 
 
@@ -105,8 +112,9 @@ def ways(function: Any) -> dict[str, Callable[..., Any]]:
             for name, value in {"number": 0.25, "NumPy number": np.float32(0.25), "array": X}.items():
                 found[name] = lambda x, given=value, **k: function(x, **{first: given}, **others, **k)
     else:
+        cotangent = _COTANGENTS["reducing" if definition.reduces else definition.kind]
         found["axis 0"] = lambda x, **k: function(x, 0, **k)
-        found["vjp"] = lambda x, **k: function.vjp(x, x if definition.kind == "over an axis" else function(x), **k)
+        found["vjp"] = lambda x, **k: function.vjp(x, cotangent(x), **k)
     if definition.kind == "gated":
         found["halves apart"] = lambda x, **k: function(x, gate=x, **k)
     elif definition.kind != "elementwise":
@@ -154,7 +162,7 @@ def main() -> int:
             x, keywords = each.arguments()
             try:
                 found.append((seconds(lambda: each.call(x, **keywords)), each))  # noqa: B023 -- called at once
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, IndexError):
                 continue
         base = seconds(lambda: np.exp(X))
     times = sorted(taken for taken, _ in found)

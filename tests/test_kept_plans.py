@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from conftest import ELEMENTWISE, GATED, OVER_AXIS, Case, cases
 
-from actufunc import gelu, leaky_relu, relu6, relu_squared, softmax
+from actufunc import activation, gelu, leaky_relu, relu6, relu_squared, softmax
+from actufunc.formula import where
 
 LARGE = 2**63  # an integer that is uint64 to NumPy
+_SLOPED = activation(lambda x, slope: where(x < 0, slope * x, x))
 X = np.array([[-2.0, -0.5, 0.25, 1.5], [3.0, -1.0, 0.5, 0.0]])
 
 
@@ -69,6 +71,29 @@ def test_positions_and_keywords_are_told_apart() -> None:
     gelu(X, approximate="tanh")
     with pytest.raises(TypeError, match="at most 2 positional arguments, not 3"):
         gelu(X, "approximate", "tanh")
+
+
+def test_equal_hyperparameters_are_told_apart() -> None:
+    values = (0.0, -0.0, 1, True, 1.0, np.float32(1), np.float64(1), np.nan, False, 0)
+    for x in (X, X.astype(np.float32), X.astype(int)):
+        for value in values:
+            fresh = activation(lambda x, slope: where(x < 0, slope * x, x))
+            for name, args, keywords in (("position", (value,), {}), ("keyword", (), {"slope": value})):
+                expected = fresh(x.copy(), *args, **keywords)
+                for _ in range(2):
+                    result = _SLOPED(x, *args, **keywords)
+                    assert result.dtype == expected.dtype, name
+                    assert result.tobytes() == expected.tobytes(), name
+
+
+def test_the_same_call_with_other_keywords() -> None:
+    x, out = X.astype(np.float32), np.empty_like(X, np.float32)
+    for _ in range(2):
+        leaky_relu(x, 0.5, dtype=np.float64)
+        leaky_relu(x, 0.5, out=out, dtype=np.float64)
+        with pytest.raises(TypeError, match="cast"):
+            leaky_relu(x, 0.5, out=out, dtype=np.float64, casting="safe")
+        assert leaky_relu(np.asfortranarray(x), 0.5, order="C").flags.c_contiguous
 
 
 def test_arguments_that_no_key_holds() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .backends.rules import check_cast, check_fits, is_scalar, result_dtype, unsupported, working_dtype
+from .backends.rules import check_cast, check_fits, is_half, is_scalar, result_dtype, unsupported, working_dtype
 from .memory import empty_like
-from .plans import Plan, alone
+from .plans import LARGE, Plan, UnplannedError, alone, key_of
 from .protocol import Call, may_overlap, normalise_axis, owner
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class _Plan:
     """How to compute a gated unit, or its vjp, of NumPy arrays of given dtypes; see `actufunc.plans`."""
 
     def __init__(self, call: Call, operands: Mapping[str, Any]) -> None:
+        from .backends.numpy.plan import check_out  # noqa: PLC0415 -- with Numba
+
         self._name, self._halves = call.definition.name, call.function.halves
         self._axis = call.keywords.get("axis", -1)
         definition = call.definition
@@ -76,7 +79,11 @@ class _Plan:
         self._keywords = call.options | numbers | keywords
         # Hyperparameters, and a scalar in the place of the cotangent, stand by name.
         self._positional = sum(name in call.definition.arrays for name in self.names)
+        # Places of the halves in arrays of the last shape, and the key of the calls of the functions.
+        self._cut: tuple[tuple[int, ...], Any, Any] | None = None
+        self._key: Any = None
         self._dtype: Any = None
+        self._check_out = check_out
         if len(self._halves) > 1:
             halves = {"x": operands["x"], "gate": operands["x"], **operands}
             of_half = Call(self._halves[0], halves, call.options, keywords)
@@ -87,33 +94,50 @@ class _Plan:
 
     def __call__(self, operands: tuple[Any, ...], out: Any, _where: Any) -> Any:
         """Compute."""
-        x, axis = operands[0], self._axis
-        ndim = x.ndim
-        if type(axis) is not int or not -ndim <= axis < ndim or x.shape[axis] % 2:
-            axis = _axis(self._name, axis, x.shape)
-        axis %= ndim
-        arrays: Any = (*_halves(x, axis), *operands[1 : self._positional])
+        x, *others = operands
+        if self._dtype is not None:
+            if out is None or out is Ellipsis:
+                result = empty_like(x, self._dtype)
+            elif self._copies(x, out):
+                np.copyto(out, self(operands, None, _where), casting="unsafe")
+                return out
+            else:
+                # What the first half of the result overwrites, the second has yet to read.
+                result = out
+                x, *others = (_apart(each, out) for each in operands)
+        shape = x.shape
+        known = self._cut
+        if known is None or known[0] != shape:
+            known = self._cut = (shape, *_places(shape, _axis(self._name, self._axis, shape)))
+        _, first, second = known
+        args = (x[second], *others[: self._positional - 1])
         named = self._keywords
         if len(operands) > self._positional:
-            named = dict(zip(self.names[self._positional :], operands[self._positional :], strict=True)) | named
+            named = dict(zip(self.names[self._positional :], others[self._positional - 1 :], strict=True)) | named
+        x_half = x[first]
         if self._dtype is None:
-            return self._halves[0].planned(arrays[0], tuple(arrays[1:]), named, out)
-        if out is None or out is Ellipsis:
-            result = empty_like(x, self._dtype)
-        else:
-            result = self._checked(x, out)
-            arrays = [_apart(each, out) for each in arrays]
-            named = {key: _apart(each, out) for key, each in named.items()}
-        for half, place in zip(self._halves, _halves(result, axis), strict=True):
-            half.planned(arrays[0], tuple(arrays[1:]), named, place)
+            return self._of_half(0, x_half, args, named, out)
+        self._of_half(0, x_half, args, named, result[first])
+        self._of_half(1, x_half, args, named, result[second])
         return result
 
-    def _checked(self, x: Any, out: Any) -> Any:
-        if not isinstance(out, np.ndarray):
-            raise TypeError(f"{self._name} can write its output to a NumPy array only, not to {type(out).__name__}")
-        check_fits(self._name, x.shape, out.shape, exactly=True)
+    def _of_half(self, number: int, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
+        """Compute an elementwise function that makes this one up; calls differ in nothing that their key tells."""
+        half = self._halves[number]
+        if self._key is None:
+            with suppress(UnplannedError):
+                self._key = key_of(x, args, keywords, len(half.definition.arrays) - 1)
+        return half.planned(x, args, keywords, out, self._key)
+
+    def _copies(self, x: Any, out: Any) -> bool:
+        """Check an output, and tell whether a copy of the result is worth its memory there."""
+        self._check_out(self._name, out)
+        if out.shape != x.shape:
+            check_fits(self._name, x.shape, out.shape, exactly=True)
+        if out.dtype == self._dtype:
+            return bool(x.size < LARGE)
         check_cast(self._name, "its result", self._dtype, out.dtype, "same_kind")
-        return out
+        return x.size < LARGE and not is_half(out.dtype)  # to round to those is for the functions themselves
 
 
 def _axis(name: str, axis: Any, shape: tuple[int, ...]) -> int:
@@ -126,9 +150,15 @@ def _axis(name: str, axis: Any, shape: tuple[int, ...]) -> int:
 
 
 def _halves(array: Any, axis: int) -> tuple[Any, Any]:
-    middle = array.shape[axis] // 2
+    first, second = _places(array.shape, axis)
+    return array[first], array[second]
+
+
+def _places(shape: tuple[int, ...], axis: int) -> tuple[Any, Any]:
+    """Return the indices of both halves of an array along an axis."""
+    middle = shape[axis] // 2
     before = (slice(None),) * axis
-    return array[(*before, slice(None, middle), ...)], array[(*before, slice(middle, None), ...)]
+    return (*before, slice(None, middle), ...), (*before, slice(middle, None), ...)
 
 
 def _apply(function: Any, given: Mapping[str, Any], keywords: Mapping[str, Any]) -> Any:

@@ -23,6 +23,7 @@ contiguous copy."""
 LARGE = 16384
 """Elements below which no array is worth a second thread, nor memory that another has left."""
 
+_OF_CALLS = frozenset({"out", "where", "dtype", "casting", "order", "subok", "signature", "sig"})
 _KEPT = 64  # plans that an activation keeps; a hyperparameter that is trained has ever new values
 
 _ndarray = np.ndarray
@@ -45,7 +46,7 @@ class Plan:
         where it cannot serve these arrays.
     kernel : callable, or None
         Computes the same for a single array, or scalar, of the key's dtype or type that is small or contiguous, and for
-        such an output of that dtype.
+        such an output of that dtype; not where there is a mask.
     """
 
     names: tuple[str, ...]
@@ -66,12 +67,12 @@ def alone(execute: Callable[[tuple[Any, ...], Any, Any], Any]) -> Callable[..., 
     return compute
 
 
-def key_of(x: Any, args: tuple[Any, ...], keywords: Mapping[str, Any], out: Any, arrays: int) -> Hashable:
-    """Return what tells a call apart.
+def key_of(x: Any, args: tuple[Any, ...], keywords: Mapping[str, Any], arrays: int) -> tuple[Any, ...]:
+    """Return what tells a call apart, but for its output.
 
     Parameters
     ----------
-    x, args, keywords, out
+    x, args, keywords
         The arguments.
     arrays : int
         How many of `args` stand for arrays. Of a scalar in such a place only the type is told, so that a plan must take
@@ -83,21 +84,31 @@ def key_of(x: Any, args: tuple[Any, ...], keywords: Mapping[str, Any], out: Any,
         If an argument has no tag.
     """
     kind = type(x)
-    key: list[Any] = [x.dtype] if kind is _ndarray else [kind, getattr(x, "dtype", None)]
-    if isinstance(x, int):
-        _check_integer(x)
+    if kind is _ndarray:
+        key: list[Any] = [x.dtype]
+    else:
+        key = [kind, getattr(x, "dtype", None)]
+        if isinstance(x, int):
+            _check_integer(x)
     for value in args:
-        if arrays > 0 and type(value) is not _ndarray and (type(value) is kind or isinstance(value, SCALARS)):
+        of_value = type(value)
+        if of_value is _ndarray:
+            key.append(value.dtype)
+        elif arrays > 0 and (of_value is kind or isinstance(value, SCALARS)):
             if isinstance(value, int):
                 _check_integer(value)
-            key.append(type(value))
+            key.append(of_value)
+        elif of_value is float and (value > 0 or value < 0):  # as of a tag, but at once
+            key.append((of_value, value))
         else:
             key.append(_tag(value))
         arrays -= 1
     for name, value in keywords.items():
-        key.append((name, _tag(value)))
-    if out is not None:
-        key.append(("out", out.dtype if type(out) is _ndarray else type(out)))
+        of_value = type(value)
+        if of_value is float and (value > 0 or value < 0):
+            key.append((name, of_value, value))
+        else:
+            key.append((name, value.dtype if of_value is _ndarray else _tag(value)))
     return tuple(key)
 
 
@@ -112,14 +123,25 @@ def _tag(value: Any) -> Hashable:
     kind = type(value)
     if kind is _ndarray:
         return value.dtype  # type: ignore[no-any-return]
+    if kind is str or kind is NoneType:
+        return value  # type: ignore[no-any-return]
     if isinstance(value, _NUMBERS) and kind is not np.timedelta64:
         # Two zeros are equal but not the same to a kernel, and NaN would never be found again.
         return kind, value if value and value == value else repr(value)  # noqa: PLR0124
     if kind is tuple:
         return tuple(map(_tag, value))
-    if kind is str or kind is NoneType or isinstance(value, (np.dtype, type)):
-        return value  # type: ignore[no-any-return]
+    if isinstance(value, (np.dtype, type)):
+        return value
     raise UnplannedError
+
+
+def place_of_kernel(x: Any, args: tuple[Any, ...], keywords: Mapping[str, Any], key: tuple[Any, ...]) -> Any:
+    """Return where an activation looks for a plan's kernel, or None where it may not."""
+    if type(x) is _ndarray:
+        # These say more of a call than what it computes.
+        return None if keywords.keys() & _OF_CALLS else key if args or keywords else x.dtype
+    # A ufunc takes integers without a dtype for objects where they are large.
+    return None if args or keywords or (isinstance(x, int) and not isinstance(x, bool)) else type(x)
 
 
 def remember(plans: dict[Hashable, Any], key: Hashable, plan: Any) -> None:

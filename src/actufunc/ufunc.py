@@ -15,13 +15,12 @@ from .dynamo import Derived, has_tensor, is_read, unread
 from .formula.definition import Definition, define, gradient, read, vector_jacobian_product, with_derivative
 from .formula.expression import Expression, constant
 from .methods import Methods
-from .plans import LARGE, TINY, UnplannedError, key_of, remember
+from .plans import LARGE, TINY, UnplannedError, key_of, place_of_kernel, remember
 from .several import by_several, of_halves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from .plans import Plan
     from .protocol import Call
 
 _ndarray = np.ndarray
@@ -82,10 +81,11 @@ class Activation(Described, Methods):
         self.positions = Positions.of(definition)
         # What `_go` asks: whether halves may be given apart, and how many arguments have a place, and are arrays.
         self._room = definition.gated, len(self.positions.names), len(definition.arrays) - 1
-        # What computes small contiguous NumPy arrays and scalars, where there are no other arguments, by their dtype or
-        # type; and what is settled about calls by their keys, and where their operands stand.
+        # What computes small contiguous NumPy arrays and scalars, by their dtype or type, or by the key of a call with
+        # other arguments; and what executes calls by their keys, and where their operands stand: places and keywords,
+        # or None where they are the first of all.
         self._kernels: dict[Any, Callable[..., Any]] = {}
-        self._plans: dict[Hashable, tuple[Plan, tuple[int | str, ...] | None]] = {}
+        self._plans: dict[Hashable, tuple[Callable[..., Any], int, tuple[int | str, ...] | None]] = {}
         self.__name__ = self.__qualname__ = definition.name
         self._parent: tuple[Activation, str | int] | None = None
         self._cotangent: Callable[..., Any] | None = None
@@ -96,32 +96,40 @@ class Activation(Described, Methods):
     def __call__(self, x: Any = NOT_GIVEN, /, *args: Any, out: Any = NOT_GIVEN, **keywords: Any) -> Any:
         """Compute the activation."""
         # One element costs 0.25 us in the kernel, so that every attribute looked up here shows.
-        if not args and not keywords:
-            if type(x) is _ndarray:
-                dtype = x.dtype
-                kernel = self._kernels.get(dtype)
-                if kernel is not None:
-                    if out is NOT_GIVEN:
-                        if (size := x.size) < TINY or (size < LARGE and x.flags.forc):
-                            return kernel(x)
-                    elif (
-                        type(out) is _ndarray
-                        and out.dtype is dtype
-                        and out.ndim == x.ndim  # NumPy lets ones at the beginning of the shape pass
-                        and (
-                            (size := out.size) < TINY
-                            or (size < LARGE and out.flags.c_contiguous and x.flags.c_contiguous)
-                        )
-                    ):
-                        try:
-                            return kernel(x, out)
-                        except (TypeError, ValueError):  # said better elsewhere
-                            pass
-            elif out is NOT_GIVEN and (kernel := self._kernels.get(type(x))) is not None:
-                return kernel(x)
-        return self._go(x, args, keywords, out)
+        key: Any = None
+        if type(x) is _ndarray:
+            dtype = x.dtype
+            of_kernel: Any = dtype
+            if args or keywords:
+                gated, room, arrays = self._room
+                if gated or len(args) >= room:
+                    return self._go(x, args, keywords, out)
+                try:
+                    key = of_kernel = key_of(x, args, keywords, arrays)
+                except UnplannedError:
+                    return self._go(x, args, keywords, out)
+            kernel = self._kernels.get(of_kernel)
+            if kernel is not None:
+                if out is NOT_GIVEN:
+                    if (size := x.size) < TINY or (size < LARGE and x.flags.forc):
+                        return kernel(x)
+                elif (
+                    type(out) is _ndarray
+                    and out.dtype is dtype
+                    and out.ndim == x.ndim  # NumPy lets ones at the beginning of the shape pass
+                    and (
+                        (size := out.size) < TINY or (size < LARGE and out.flags.c_contiguous and x.flags.c_contiguous)
+                    )
+                ):
+                    try:
+                        return kernel(x, out)
+                    except (TypeError, ValueError):  # said better elsewhere
+                        pass
+        elif out is NOT_GIVEN and not args and not keywords and (kernel := self._kernels.get(type(x))):
+            return kernel(x)
+        return self._go(x, args, keywords, out, key)
 
-    def _go(self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
+    def _go(self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any, key: Any = None) -> Any:
         """Name what stands by position, and compute."""
         if x is NOT_GIVEN:
             x = pop_x(self, keywords)
@@ -138,40 +146,37 @@ class Activation(Described, Methods):
         if type(x) is not _ndarray and is_read() and has_tensor(x, *args, *keywords.values()):
             self._make_graph_node()
             return self._graph_node(x, *args, **(keywords if out is None else {**keywords, "out": out}))
-        result = self.planned(x, args, keywords, out)
+        result = self.planned(x, args, keywords, out, key)
         if leaves_rest:
             warn_of_rest(self)
         return result
 
-    def planned(self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
+    def planned(self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any, key: Any = None) -> Any:
         """Execute the plan of an earlier call like this one, or find a backend, which makes one."""
-        try:
-            key = key_of(x, args, keywords, out, self._room[2])
-        except UnplannedError:
-            return self._checked(x, *args, **(keywords if out is None else {**keywords, "out": out}))[0]
+        if key is None:
+            try:
+                key = key_of(x, args, keywords, self._room[2])
+            except UnplannedError:
+                return self._checked(x, *args, **(keywords if out is None else {**keywords, "out": out}))[0]
+        full = key if out is None else (key, out.dtype if type(out) is _ndarray else type(out))
         plans, kernels = self._plans, self._kernels  # others take their place where a derivative is stated meanwhile
-        if (known := plans.get(key)) is not None:
-            plan, places = known
+        if (known := plans.get(full)) is not None:
+            execute, count, places = known
             if places is None:
-                operands = (x, *args[: len(plan.names) - 1])
+                operands = (x, *args[: count - 1]) if count > 1 else (x,)
             else:
                 operands = tuple([keywords[i] if isinstance(i, str) else args[i - 1] if i else x for i in places])
-            result = plan.execute(operands, out, keywords.get("where", True))
+            result = execute(operands, out, keywords.get("where", True) if keywords else True)
             if result is not NotImplemented:
                 return result
         result, call = self._checked(x, *args, **(keywords if out is None else {**keywords, "out": out}))
         if call is not None and call.plan is not None:
             plan, names = call.plan, self.positions.names[: len(args) + 1]
             places = tuple(names.index(name) if name in names else name for name in plan.names)
-            remember(plans, key, (plan, None if places == tuple(range(len(places))) else places))
-            # But a ufunc takes integers without a dtype for objects where they are large.
-            if (
-                plan.kernel is not None
-                and not args
-                and not keywords
-                and (not isinstance(x, int) or isinstance(x, bool))
-            ):
-                kernels[x.dtype if type(x) is _ndarray else type(x)] = plan.kernel
+            count = len(places)
+            remember(plans, full, (plan.execute, count, None if places == tuple(range(count)) else places))
+            if plan.kernel is not None and (place := place_of_kernel(x, args, keywords, key)) is not None:
+                remember(kernels, place, plan.kernel)
         return result
 
     def _checked(self, x: Any, /, *args: Any, **keywords: Any) -> tuple[Any, Call | None]:

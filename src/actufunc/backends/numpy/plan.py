@@ -162,17 +162,26 @@ class ElementwisePlan:
         return self._execute(arrays, out, None if where is True else np.asarray(where, np.bool_))
 
     def _execute_bits(self, arrays: tuple[Array, ...], out: Any) -> Any:
-        """Compute on small contiguous arrays of half types, looking at little else."""
+        """Compute on small arrays of half types, looking at little else; those that are not contiguous are copied."""
         x = arrays[0]
         shape = x.shape
         given = arrays if out is None else (*arrays, out)
-        if not shape or x.size >= LARGE or not (len(given) == 1 or _are_alike(given)):
+        if not shape or (size := x.size) >= LARGE or not (len(given) == 1 or _are_alike(given)):
+            return NotImplemented
+        if out is not None and not (type(out) is _ndarray and out.flags.writeable):
             return NotImplemented
         for each in given:
             if not each.flags.c_contiguous:
-                return NotImplemented
-        if out is not None and not (type(out) is _ndarray and out.flags.writeable):
-            return NotImplemented
+                if size >= TINY:
+                    return NotImplemented
+                result = self._allocate(arrays, shape, zeros=False) if out is None else out
+                operands = [np.ascontiguousarray(each.view(BITS)).reshape(-1) for each in arrays]
+                target = result.view(BITS)
+                if target.flags.c_contiguous:
+                    self._kernel.serial(*operands, target.reshape(-1))
+                else:
+                    target[...] = self._kernel.serial(*operands).reshape(shape)
+                return result
         result = np.empty(shape, self._dtype) if out is None else out
         operands = [each.view(BITS) for each in (*arrays, result)]
         self._kernel.serial(*(operands if len(shape) == 1 else [each.reshape(-1) for each in operands]))
@@ -186,7 +195,8 @@ class ElementwisePlan:
             result = self._allocate(arrays, shape, zeros=mask is not None)
         else:
             check_out(self.name, out)
-            check_fits(self.name, shape, out.shape)
+            if out.shape != shape:
+                check_fits(self.name, shape, out.shape)
             result = out
         target = np.asarray(result)  # matrices and masked arrays have ideas of their own about assignment
         if self._on_bits:
@@ -195,6 +205,9 @@ class ElementwisePlan:
         return result[()] if out is None and not result.ndim else result
 
     def _shape(self, arrays: tuple[Array, ...], mask: Array | None) -> tuple[int, ...]:
+        shape: tuple[int, ...] = arrays[0].shape
+        if (mask is None or mask.shape == shape) and _are_alike(arrays):
+            return shape
         try:
             return np.broadcast(*arrays, *([] if mask is None else [mask])).shape
         except (ValueError, RuntimeError):  # which it is beyond 32 dimensions
@@ -226,25 +239,30 @@ class ElementwisePlan:
     def _compute_small(self, arrays: tuple[Array, ...], target: Array, mask: Array | None) -> None:
         """Compute on contiguous copies of what the kernel cannot take."""
         work = self._work
-        if mask is None and all(each.flags.f_contiguous and each.ndim == target.ndim for each in (*arrays, target)):
+        if mask is not None:  # what is left out must raise no floating-point error
+            shape = target.shape
+            mask = mask if mask.shape == shape else np.broadcast_to(mask, shape)
+            chosen = [each if each.shape == shape else np.broadcast_to(each, shape) for each in arrays]
+            values = self._kernel.serial(*[each[mask].astype(work, copy=False) for each in chosen])
+            if self._round is not None:
+                values, target = self._round(values), target.view(BITS)
+            target[mask] = values
+            return
+        if all([each.flags.f_contiguous and each.ndim == target.ndim for each in (*arrays, target)]):  # noqa: C419 -- faster
             arrays, target = tuple([each.T for each in arrays]), target.T
         shape = target.shape
-        aside = mask is not None or target.dtype != work or not target.flags.c_contiguous
+        aside = target.dtype != work or not target.flags.c_contiguous
         result = np.empty(shape, work) if aside else target
         operands = [
             each
-            if mask is None and each.dtype == work and each.shape == shape and each.flags.c_contiguous
+            if each.dtype == work and each.shape == shape and each.flags.c_contiguous
             else _copied(each, shape, work)
             for each in arrays
         ]
-        if mask is not None:
-            mask = mask if mask.shape == shape else np.broadcast_to(mask, shape)
-            if not _leave_out(operands, mask):
-                return
         operands.append(result)
         self._kernel.serial(*([each.reshape(-1) for each in operands] if self._on_bits else operands))
         if aside:
-            self._deliver(result, target, True if mask is None else mask)
+            self._deliver(result, target, where=True)
 
     def _deliver(self, values: Array, target: Array, where: Any) -> None:
         """Cast results of the kernel to the output, where they are selected."""

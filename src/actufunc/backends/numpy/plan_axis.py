@@ -49,16 +49,16 @@ class Axes:
     ----------
     axes, others : tuple of int
         Over which to reduce, and the rest.
-    last, first : tuple of int
-        All dimensions, with the axes behind or before the others.
+    last, first : tuple of int, or None
+        All dimensions, with the axes behind or before the others; None where they are there already.
     expand : tuple
         Index by which an array that lacks the axes gets them with length one.
     """
 
     axes: tuple[int, ...]
     others: tuple[int, ...]
-    last: tuple[int, ...]
-    first: tuple[int, ...]
+    last: tuple[int, ...] | None
+    first: tuple[int, ...] | None
     expand: tuple[Any, ...]
 
     def kept(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -123,6 +123,7 @@ class AxisPlan:
         x = arrays[0]
         axes = self.axes_of(x.ndim)
         shape = kept = of_result = x.shape
+        is_small = x.size < LARGE
         if self._reduces:
             kept = axes.kept(shape)
             of_result = kept if self._keepdims else axes.without(shape)
@@ -132,7 +133,11 @@ class AxisPlan:
             )
         mask = None if where is True else self._expanded("where", np.asarray(where, np.bool_), x.shape, axes)
         if out is None or out is Ellipsis:
-            target = empty_like(x, self._dtype, shape=kept)
+            target = (
+                np.empty(kept, self._dtype)
+                if is_small and x.flags.c_contiguous
+                else empty_like(x, self._dtype, shape=kept)
+            )
             result = target.reshape(of_result) if self._reduces else target
         else:
             check_out(self.name, out)
@@ -142,8 +147,8 @@ class AxisPlan:
         if target.size:
             if not x.size:
                 self._compute_of_nothing(len(arrays), target)
-            elif x.size < LARGE:
-                self._compute_small(arrays, target, mask, axes)
+            elif is_small:
+                self._compute_small(arrays, target, mask, axes, is_fresh=out is None)
             else:
                 self._compute(arrays, target, mask, axes)
         return result[()] if out is None and not result.ndim else result
@@ -161,11 +166,12 @@ class AxisPlan:
         if known is None:
             axes = normalise_axis(self.name, self._axis, ndim)
             others = tuple(axis for axis in range(ndim) if axis not in axes)
+            last, first = ((*others, *axes), (*axes, *others))
             known = self._axes[ndim] = Axes(
                 axes,
                 others,
-                (*others, *axes),
-                (*axes, *others),
+                None if last == tuple(range(ndim)) else last,
+                None if first == tuple(range(ndim)) else first,
                 tuple(np.newaxis if axis in axes else slice(None) for axis in range(ndim)),
             )
         return known
@@ -176,7 +182,9 @@ class AxisPlan:
         if not of_row and array.shape == of_x:
             return array
         expanded, into = array, of_x
-        if of_row:
+        if not array.ndim:
+            expanded = array.reshape((1,) * len(of_x))
+        elif of_row:
             expanded, into = (
                 array if self._keepdims or array.ndim != len(axes.others) else array[axes.expand],
                 axes.kept(of_x),
@@ -232,26 +240,34 @@ class AxisPlan:
         self._kernel(Layout.ROWS, 0)(*[np.empty((1, 0), self._work)] * inputs, result, begin=0, end=1)
         target[...] = result[0, 0]
 
-    def _compute_small(self, inputs: Sequence[Array], target: Array, mask: Array | None, axes: Axes) -> None:
+    def _compute_small(
+        self, inputs: Sequence[Array], target: Array, mask: Array | None, axes: Axes, *, is_fresh: bool
+    ) -> None:
         """Compute on contiguous copies; short rows stand side by side there, as columns."""
         x, work = inputs[0], self._work
-        n = math.prod([x.shape[axis] for axis in axes.axes])
+        shape = x.shape
+        n = shape[axes.axes[0]] if len(axes.axes) == 1 else math.prod([shape[axis] for axis in axes.axes])
         rows = x.size // n
         as_columns = not _pays_along_rows(n, x.size)
         order, seen = (axes.first, (1, n, rows)) if as_columns else (axes.last, (rows, n))
-        without = None if mask is None else ~mask.transpose(order)
+        without = fill = None
+        if mask is not None and self._left_out is not None:
+            without, fill = ~_moved(mask, order), self._left_out[0]
         operands = []
         for key, each in zip(self.operands.names, inputs, strict=True):
-            if each.shape == x.shape:
-                copy = np.array(each.transpose(order), work, order="C")
+            moved = _moved(each, order)
+            if each.shape == shape:
+                is_filled = without is not None and fill is not None and key in fill
+                # What is written to a fresh result is not read.
+                copy = moved.astype(work, "C", copy=is_filled or not is_fresh)
             else:
-                copy = np.empty(x.transpose(order).shape, work)
-                np.copyto(copy, each.transpose(order), casting="unsafe")
-            if without is not None and self._left_out is not None and key in self._left_out[0]:
-                np.copyto(copy, self._left_out[0][key], where=without)
+                copy = np.empty(_moved(x, order).shape, work)
+                np.copyto(copy, moved, casting="unsafe")
+            if without is not None and fill is not None and key in fill:
+                np.copyto(copy, fill[key], where=without)
             operands.append(copy.reshape(seen))
-        moved = target.transpose(order)
-        aside = moved.dtype != work or not (moved.flags.c_contiguous and moved.flags.aligned)
+        moved = _moved(target, order)
+        aside = moved.dtype != work or not ((flags := moved.flags).c_contiguous and flags.aligned)
         result = np.empty(moved.shape, work) if aside else moved
         kernel = self._kernel(Layout.COLUMNS if as_columns else Layout.ROWS, n)
         one = ((1, 1, rows) if as_columns else (rows, 1)) if self._reduces else seen
@@ -284,8 +300,8 @@ class AxisPlan:
         layout = Layout.COLUMNS if as_columns else Layout.ROWS if reduces else Layout.ROWS_IN_PLACE
         kernel = self._kernel(layout, n)
         size = inputs[0].size * out.itemsize
-        *inputs, out = (each.transpose(axes.last) for each in (*inputs, out))
-        taken = None if mask is None else mask.transpose(axes.last)
+        *inputs, out = (_moved(each, axes.last) for each in (*inputs, out))
+        taken = None if mask is None else _moved(mask, axes.last)
 
         def compute(block: tuple[Any, ...]) -> None:
             rows = [np.array(each[block], work, order="C").reshape(-1, n) for each in inputs]
@@ -307,6 +323,11 @@ class AxisPlan:
             np.copyto(out[block], result.reshape(out[block].shape), casting="unsafe")
 
         parallel.blocks(compute, _blocks(out.shape[: len(axes.others)], max(1, _BLOCK // n)), size)
+
+
+def _moved(array: Array, order: tuple[int, ...] | None) -> Array:
+    """Return an array with its dimensions in another order."""
+    return array if order is None else array.transpose(order)
 
 
 def _pays_along_rows(n: int, size: int) -> bool:
