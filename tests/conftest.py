@@ -19,7 +19,7 @@ from actufunc.backends.rules import keeps_integers
 from actufunc.catalogue import ACTIVATIONS, variants
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from actufunc import Activation
 
@@ -107,6 +107,17 @@ def xp(request: pytest.FixtureRequest) -> Library:
     return load(request.param)
 
 
+@pytest.fixture
+def dynamo() -> Iterator[Any]:
+    """Yield torch's compiler, which is to forget then what it has seen."""
+    torch = load("torch").module
+    module = importlib.import_module("torch._dynamo")
+    if not module.is_dynamo_supported():
+        pytest.skip("torch.compile does not know this Python yet")
+    yield functools.partial(torch.compile, fullgraph=True, backend="aot_eager")
+    module.reset()
+
+
 @dataclass(frozen=True)
 class Case:
     """An activation with values for what has no default, and one set of options."""
@@ -175,9 +186,9 @@ def as_float64(exact: Any) -> np.ndarray[Any, Any]:
         return np.asarray(exact.astype(np.float64))
 
 
-def mostly_slow(of: list[Case]) -> list[Any]:
-    """Return cases to parametrize a test with, of which one of every kind is not slow."""
-    chosen = representatives(of)
+def mostly_slow(of: list[Case], quick: list[Case] | None = None) -> list[Any]:
+    """Return cases to parametrize a test with, of which these, or one of every kind, are not slow."""
+    chosen = representatives(of) if quick is None else quick
     return [case if case in chosen else pytest.param(case, marks=pytest.mark.slow) for case in of]
 
 

@@ -288,17 +288,6 @@ def test_torch_parameter() -> None:
 # torch.compile: one graph, and no call of ours is left in it.
 
 
-@pytest.fixture
-def dynamo() -> Iterator[Any]:
-    """Yield torch's compiler, which is to forget then what it has seen."""
-    torch = load("torch").module
-    module = importlib.import_module("torch._dynamo")
-    if not module.is_dynamo_supported():
-        pytest.skip("torch.compile does not know this Python yet")
-    yield functools.partial(torch.compile, fullgraph=True, backend="aot_eager")
-    module.reset()
-
-
 @pytest.mark.parametrize(
     ("case", "backend"),
     [(case, "eager") for case in ALL] + [(case, "aot_eager") for case in representatives(ALL)],

@@ -17,7 +17,7 @@ def test_import_is_light() -> None:
 
 
 def test_submodules_are_light() -> None:
-    code = "import sys, actufunc.accuracy, actufunc.cli, actufunc.catalogue; print(*sys.modules)"
+    code = "import sys, actufunc.accuracy, actufunc.cli, actufunc.catalogue, actufunc.layers; print(*sys.modules)"
     assert not {"numba", "torch", "jax", "cupy"} & set(run(code).split())
 
 

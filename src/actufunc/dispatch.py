@@ -10,7 +10,7 @@ import numpy as np
 
 from .backends.forks import starting
 from .gated import evaluate_halves
-from .protocol import overrides_ufuncs, owner
+from .protocol import overrides_torch, overrides_ufuncs, owner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +45,8 @@ def evaluate(call: Call) -> Any:
             owners[name] = value
         elif overrides_ufuncs(value):
             overriding.append(value)
+        elif overrides_torch(value):
+            return hand_over_to_torch(call, value)
     if overriding:
         refuse_opted_out(call.definition.name, overriding)
         if call.definition.gated or call.definition.reduces:
@@ -81,6 +83,15 @@ def refuse_opted_out(name: str, overriding: Sequence[Any]) -> None:
                 f"operand {type(value).__name__!r} does not support ufuncs (__array_ufunc__=None), "
                 f"so {name} cannot take it; convert it to an array first"
             )
+
+
+def hand_over_to_torch(call: Call, value: Any) -> Any:
+    """Let an operand that stands for a tensor take the activation itself, as `torch.fx` does into its graph."""
+    inputs, keywords = call.as_typed()
+    result = type(value).__torch_function__(call.function, (type(value),), tuple(inputs), keywords)
+    if result is NotImplemented:
+        raise TypeError(f"{call.definition.name} is not supported by {type(value).__name__}; convert to a tensor first")
+    return result
 
 
 def hand_over(

@@ -97,7 +97,8 @@ def owner(value: object) -> str | None:
     -------
     str or None
         ``"numpy"``, ``"torch"``, ``"jax"``, ``"dask"``, ``"cupy"`` or the package of any other array API object; None
-        for what is no array, among them Python and NumPy scalars, lists, and objects that override ufuncs.
+        for what is no array, among them Python and NumPy scalars, lists, and objects that override ufuncs or
+        torch's functions.
     """
     if value is None or isinstance(value, _NEUTRAL):
         return None
@@ -113,7 +114,7 @@ def owner(value: object) -> str | None:
         return "dask"
     if compat.is_cupy_array(value):
         return "cupy"
-    if compat.is_array_api_obj(value):
+    if compat.is_array_api_obj(value) and not overrides_torch(value):  # torch.fx's proxies seem to have any attribute
         return type(value).__module__.partition(".")[0]
     return None
 
@@ -157,6 +158,11 @@ _NEUTRAL = (bool, int, float, complex, str, bytes, list, tuple, np.generic)
 def overrides_ufuncs(value: object) -> bool:
     """Tell whether an object wants to be handed the activation itself (NEP 13)."""
     return getattr(type(value), "__array_ufunc__", _NUMPYS_OWN) is not _NUMPYS_OWN
+
+
+def overrides_torch(value: object) -> bool:
+    """Tell whether what is no tensor stands for one, and wants to be handed torch's functions themselves."""
+    return hasattr(type(value), "__torch_function__")
 
 
 _NUMPYS_OWN = np.ndarray.__array_ufunc__

@@ -111,11 +111,17 @@ class _Operations:
         others = [axis for axis in range(x.ndim) if axis not in axes]
         rows = xp.permute_dims(x, (*others, *axes))
         rows = xp.reshape(rows, (*rows.shape[: len(others)], math.prod(rows.shape[len(others) :])))
-        rows = -xp.sort(-rows, axis=-1)
+        rows = -_sorted(xp, -rows)
         zero, one = xp.zeros_like(rows), xp.ones_like(rows)
         is_above = rows * xp.cumulative_sum(one, axis=-1) > xp.cumulative_sum(rows, axis=-1) - 1
         total, above = (xp.sum(xp.where(is_above, each, zero), axis=-1) for each in (rows, one))
         return xp.reshape((total - 1) / above, shapes.kept)
+
+
+def _sorted(xp: Any, rows: Any) -> Any:
+    """Sort along the last axis."""
+    # torch cannot export to ONNX the stable sort that xp.sort is.
+    return rows.sort(dim=-1).values if compat.is_torch_namespace(xp) else xp.sort(rows, axis=-1)
 
 
 def as_array(xp: Any, value: float, like: Any, dtype: Any) -> Any:
