@@ -6,6 +6,8 @@ import copy
 import functools
 import io
 import pickle
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,6 +137,15 @@ def test_finds_slope_and_shift() -> None:
     optimizer.step(closure)
     assert module.slope.item() == pytest.approx(2.5, rel=1e-6)
     assert module.shift.item() == pytest.approx(-0.5, rel=1e-6)
+
+
+def test_readme() -> None:
+    text = (Path(__file__).parent.parent / "README.md").read_text()
+    (code,) = re.findall(r"^```python\n([^`]*actufunc.layers.torch.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {"__name__": __name__}
+    exec(code, names)  # noqa: S102
+    assert all(value.grad is not None for value in names["model"].parameters())
+    assert "1.beta" in names["model"].state_dict()
 
 
 # State.
