@@ -5,7 +5,7 @@ each call every byte of the memory is what it was or what the function, applied 
 the memory lies between pages that end the process when they are touched. Thresholds are lowered so that threads share
 even a few elements.
 
-By default there are 500 runs of some calls each, of the slow tests 10,000;
+By default there are 300 runs of some calls each, of the slow tests 2,000;
 ``pytest tests/test_attack.py -m slow --hypothesis-profile=long`` makes a million.
 """
 
@@ -309,12 +309,12 @@ def lowered(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "TINY", 2)
 
 
-@pytest.mark.parametrize("runs", [500, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("runs", [300, pytest.param(2_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("runner", ["TBB", "pool"])
 def test_attack(runner: str, runs: int, lowered: None, monkeypatch: pytest.MonkeyPatch) -> None:
     if runner == "pool":
         monkeypatch.setattr(layer, "is_usable", lambda: False)
     elif not layer.is_usable():
         pytest.skip(layer.description())
-    runs *= 100 if settings.get_current_profile_name() == "long" else 1
+    runs *= 500 if settings.get_current_profile_name() == "long" else 1
     run_state_machine_as_test(Machine, settings=settings(max_examples=runs // 2, stateful_step_count=3))

@@ -35,6 +35,7 @@ def test_all_get_the_same(selection: str, processes: int, rounds: int, tmp_path:
         outcomes.append((*last.communicate(timeout=3000), last.returncode))
         assert [outcome[1:] for outcome in outcomes] == [("", 0)] * (processes + 1)
         assert sorted(cache.rglob("*")) == kept, "the last process has compiled something"
+        assert {path.suffix for path in kept if path.is_file()} == {".kernel"}, "what was written is not renamed"
         found |= {printed for printed, *_ in outcomes}
     assert len(found) == 1
     assert found.pop().count("\n") > 1

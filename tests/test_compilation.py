@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -92,31 +91,18 @@ def test_many_threads_compile_each_kernel_once(monkeypatch: pytest.MonkeyPatch) 
                 np.testing.assert_array_equal(value, expected)
 
 
-def test_processes_that_start_together_share_a_cache(tmp_path: Path) -> None:
-    code = "\n".join([USE.replace("\n    ", "\n"), "print('done')"])
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-W", "error", "-c", code]
-    pipe = subprocess.PIPE
-    programs = [subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) for _ in range(6)]  # noqa: S603
-    for program in programs:
-        assert program.communicate(timeout=120) == ("done\n", "")
-    assert use(tmp_path) == ["0", KERNELS]
-    assert {path.suffix for path in files(tmp_path)} == {".kernel"}
-
-
-def test_a_broken_cache_is_mended(tmp_path: Path) -> None:
+def test_a_broken_cache_is_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert use(tmp_path) == [KERNELS, "0"]
-    broken = files(tmp_path)
-    whole = [path.read_bytes() for path in broken]
-    for size in (0, 10, 60, 500):
-        for path, content in zip(broken, whole, strict=True):
-            path.write_bytes(content[:size])
-        assert use(tmp_path) == [KERNELS, "0"]
-        assert use(tmp_path) == ["0", KERNELS]
-    for path, content in zip(broken, whole, strict=True):  # one bit of the machine code
-        path.write_bytes(content[:-100] + bytes([content[-100] ^ 1]) + content[-99:])
-    assert use(tmp_path) == [KERNELS, "0"]
-    for path, content in zip(broken, [*whole[1:], whole[0]], strict=True):  # another kernel under this name
+    paths = files(tmp_path)
+    whole = [path.read_bytes() for path in paths]
+    monkeypatch.setattr(store, "folders", lambda: iter([tmp_path / "actufunc"]))
+    for path, content, other in zip(paths, whole, [*whole[1:], whole[0]], strict=True):
+        assert store.load(path.stem) is not None
+        flipped = content[:-100] + bytes([content[-100] ^ 1]) + content[-99:]  # one bit of the machine code
+        for broken in (*(content[:size] for size in (0, 10, 60, 500)), flipped, other):
+            path.write_bytes(broken)
+            assert store.load(path.stem) is None
+    for path, content in zip(paths, (b"", whole[1][:500], whole[0]), strict=True):
         path.write_bytes(content)
     assert use(tmp_path) == [KERNELS, "0"]
     assert use(tmp_path) == ["0", KERNELS]
@@ -264,7 +250,7 @@ def test_a_fork_while_threads_compile() -> None:
                 n += 3
         threads = [threading.Thread(target=work, args=(n,)) for n in (1000, 1001, 1002)]
         [thread.start() for thread in threads]
-        for n in range(1, 6):
+        for n in range(1, 4):
             child = os.fork()
             if child == 0:
                 signal.alarm(30)

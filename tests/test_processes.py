@@ -1,10 +1,11 @@
 """Threads, forks and processes in every situation that another user of Numba may have left behind.
 
-Each test is a program of its own with a time limit: what could go wrong here kills or hangs a process.
+What is tried runs in programs of their own with a time limit: what could go wrong here kills or hangs a process.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 
 import pytest
@@ -42,12 +43,12 @@ def total():
         return result
     assert sums(1000) == 499500
 
-x = np.linspace(-10, 10, 1 << 20, dtype=np.float32).reshape(1024, 1024)
+x = np.linspace(-10, 10, 1 << 19, dtype=np.float32).reshape(512, 1024)
 cotangent = np.ones_like(x)
 with actufunc.num_threads(1):
     expected = [actufunc.sigmoid(x), actufunc.gelu.vjp(x, cotangent), actufunc.softmax(x), actufunc.relu(x)]
 
-def check(rounds=3):
+def check(rounds=2):
     for _ in range(rounds):
         results = [actufunc.sigmoid(x), actufunc.gelu.vjp(x, cotangent), actufunc.softmax(x)]
         in_place = x.copy()
@@ -165,15 +166,26 @@ SITUATIONS = {
 }
 
 
+# A program for some of them: each begins with a first use of its own kind, and goes on after uses of all kinds.
+TOGETHER = (
+    ("fork before use", "4 threads", "fork after use"),
+    ("first call in 4 threads", "fork while threads work", "pre-fork server"),
+    ("nested", "dask", "spawn"),
+)
+
+
+def test_every_situation_is_tried() -> None:
+    assert sorted(itertools.chain(*TOGETHER)) == sorted(SITUATIONS)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
-@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("situations", TOGETHER, ids=", then ".join)
 @pytest.mark.parametrize(
     "running", [pytest.param(each, marks=[] if each == "nobody" else pytest.mark.slow) for each in LAYERS]
 )
-def test_situation(running: str, situation: str) -> None:
-    printed = run(
-        PRELUDE, LAYERS[running], SITUATIONS[situation], "print(layer.description())", options=("-X", "dev")
-    ).strip()
+def test_situations(running: str, situations: tuple[str, ...]) -> None:
+    programs = (SITUATIONS[each] for each in situations)
+    printed = run(PRELUDE, LAYERS[running], *programs, "print(layer.description())", options=("-X", "dev")).strip()
     if printed.startswith("skip:"):
         pytest.skip(printed)
     assert (

