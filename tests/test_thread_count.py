@@ -122,7 +122,7 @@ def test_openmp_limits_all_that_is_asked_for() -> None:
         with actufunc.num_threads(8):
             print(actufunc.get_num_threads())
         before = len(os.listdir("/proc/self/task")) if os.path.exists("/proc/self/task") else 0
-        actufunc.sigmoid(numpy.ones(5_000_000))
+        actufunc.sigmoid(numpy.ones(1_000_000))
         print((len(os.listdir("/proc/self/task")) if before else 0) - before)
     """
     assert run(code, OMP_NUM_THREADS="1,4", ACTUFUNC_NUM_THREADS="8", **NO_OTHERS).split() == ["1", "1", "0"]
@@ -145,7 +145,7 @@ def test_wrong_environment(text: str) -> None:
 def test_affinity_is_respected_also_when_it_changes() -> None:
     code = """
         import os, numpy, actufunc
-        x = numpy.linspace(-5, 5, 5_000_000)
+        x = numpy.linspace(-5, 5, 1_000_000)
         y = actufunc.sigmoid(x)
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         assert (actufunc.sigmoid(x) == y).all()
@@ -178,7 +178,7 @@ def test_numbas_own_limit_is_respected() -> None:
         import numpy, numba, actufunc
         from actufunc.backends.numpy import layer
         if layer.is_usable():
-            x = numpy.linspace(-5, 5, 5_000_000)
+            x = numpy.linspace(-5, 5, 1_000_000)
             y = actufunc.sigmoid(x)
             numba.set_num_threads(1)
             assert (actufunc.sigmoid(x) == y).all()
@@ -201,7 +201,7 @@ def test_one_thread_is_really_one() -> None:
         before = count()
         import actufunc
         actufunc.set_num_threads(1)
-        x = numpy.linspace(-5, 5, 5_000_000)
+        x = numpy.linspace(-5, 5, 1_000_000)
         actufunc.sigmoid(x, out=x)
         actufunc.relu(x)
         actufunc.softmax(x.reshape(-1, 1000), axis=0)
@@ -223,7 +223,7 @@ def test_threads_start_at_the_first_large_call() -> None:
         import actufunc
         actufunc.sigmoid(numpy.ones(10_000))
         print(count() - before)
-        actufunc.sigmoid(numpy.ones(5_000_000))
+        actufunc.sigmoid(numpy.ones(1_000_000))
         print(count() > before)
     """
     assert run(TASKS, code, **NO_OTHERS).split() == ["0", "True"]
@@ -233,7 +233,7 @@ def test_the_start_method_of_multiprocessing_stays_open() -> None:
     """Numba would fix it when it launches threads."""
     code = """
         import multiprocessing, numpy, actufunc
-        actufunc.sigmoid(numpy.ones(5_000_000))
+        actufunc.sigmoid(numpy.ones(1_000_000))
         multiprocessing.set_start_method("spawn")
     """
     run(code)
@@ -242,7 +242,7 @@ def test_the_start_method_of_multiprocessing_stays_open() -> None:
 def test_a_layer_that_is_asked_for_is_left_alone() -> None:
     code = """
         import numpy, actufunc, numba
-        x = numpy.ones(5_000_000)
+        x = numpy.ones(1_000_000)
         y = actufunc.sigmoid(x)
         from actufunc.backends.numpy import layer
         print(layer.description())
@@ -262,7 +262,7 @@ def test_no_tbb() -> None:
         import numpy, actufunc
         from actufunc.backends.numpy import layer
         layer._load_library = lambda: False
-        x = numpy.ones(5_000_000)
+        x = numpy.ones(1_000_000)
         y = actufunc.sigmoid(x)
         print(layer.description())
     """
@@ -272,7 +272,7 @@ def test_no_tbb() -> None:
 def test_the_interpreter_shuts_down_around_calls() -> None:
     code = """
         import atexit, threading, time, numpy, actufunc
-        x = numpy.linspace(-5, 5, 5_000_000)
+        x = numpy.linspace(-5, 5, 1_000_000)
         y = actufunc.sigmoid(x)
         z = actufunc.softmax(x.reshape(-1, 1000))
         def last():
