@@ -58,23 +58,6 @@ def test_kernels_are_cached_on_disk(tmp_path: Any) -> None:
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.kernel")} == kept
 
 
-def test_threads_of_python_work_at_once() -> None:
-    code = """
-        import threading, numpy, actufunc
-        x = numpy.linspace(-5, 5, 100_000)
-        results = [None] * 8
-        def work(i):
-            results[i] = actufunc.gelu(x), actufunc.softmax(x), actufunc.silu(x, 1 + i / 8)
-        threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-        [t.start() for t in threads]
-        [t.join() for t in threads]
-        for i, (g, s, u) in enumerate(results):
-            assert (g == results[0][0]).all() and (s == results[0][1]).all()
-            assert (u == actufunc.silu(x, 1 + i / 8)).all()
-    """
-    run(code)
-
-
 def test_fork_after_use() -> None:
     code = """
         import os, sys, numpy, actufunc

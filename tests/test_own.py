@@ -84,21 +84,20 @@ def test_kernels_are_cached_on_disk_wherever_it_is_defined(tmp_path: Any) -> Non
 
 def test_pickles_where_nobody_could_import_it(tmp_path: Any) -> None:
     """From __main__ and out of functions, into a process that has never seen the definition."""
-    for dumps in ("pickle.dumps", "__import__('cloudpickle').dumps"):
-        path = tmp_path / "pickled"
-        code = f"""
-            import pickle
-            with open({str(path)!r}, "wb") as file:
-                file.write({dumps}([calibrated, calibrated.grad, calibrated.vjp]))
-        """
-        run("-c", DEFINITION + textwrap.dedent(code))
-        code = f"""
-            import pickle, numpy as np
-            with open({str(path)!r}, "rb") as file:
-                calibrated, grad, vjp = pickle.load(file)
+    code = f"""
+        import cloudpickle, pathlib, pickle
+        for module in (pickle, cloudpickle):
+            pickled = module.dumps([calibrated, calibrated.grad, calibrated.vjp])
+            pathlib.Path({str(tmp_path)!r}, module.__name__).write_bytes(pickled)
+    """
+    run("-c", DEFINITION + textwrap.dedent(code))
+    code = f"""
+        import pathlib, pickle, numpy as np
+        for module in ("pickle", "cloudpickle"):
+            calibrated, grad, vjp = pickle.loads(pathlib.Path({str(tmp_path)!r}, module).read_bytes())
             assert grad(np.array([0.0])) == 0.125 == vjp(np.array([0.0]), np.array([1.0]))
-        """
-        assert "fine" in run("-c", textwrap.dedent(code) + USE)
+    """
+    assert "fine" in run("-c", textwrap.dedent(code) + textwrap.indent(USE, "    "))
 
 
 def test_spawned_processes_compute_it(tmp_path: Any) -> None:

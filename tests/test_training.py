@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pytest
 from conftest import Library, load
-from sklearn.datasets import load_digits
 
 import actufunc
 
@@ -228,7 +227,7 @@ def _one_thread() -> Iterator[None]:
 @functools.cache
 def digits() -> tuple[Numbers, Numbers]:
     """Return the images, scaled to [0, 1], and their digits, in a fixed random order."""
-    data = load_digits()
+    data = importlib.import_module("sklearn.datasets").load_digits()
     order = np.random.default_rng(0).permutation(len(data.target))
     return data.images[order] / 16, data.target[order]
 
