@@ -1,6 +1,6 @@
 """A program that calls functions of the catalogue in an order of its own and prints digests of the results.
 
-``python everything.py NUMBER all`` calls all that compiles a kernel, ``python everything.py NUMBER some`` one of each
+``python everything.py NUMBER all`` calls all that compiles a kernel, ``python everything.py NUMBER some`` a few of each
 kind. The number decides the order.
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
-from conftest import Case, cases
+from conftest import Case, cases, representatives
 
 from actufunc.backends.numpy import parallel
 
@@ -60,8 +60,8 @@ def main(number: str, selection: str) -> None:
     everything, kinds = cases(), ["", "grad", "vjp"]
     if selection == "all":
         found = calls(everything, kinds, [*HALVES, *WIDE])
-    else:
-        few = list({case.function.definition.kind: case for case in everything}.values())
+    else:  # generalised ufuncs, which Numba keeps in two files, and one of each other kind
+        few = representatives(everything)
         found = calls(few, ["vjp"], HALVES[:1]) | calls(few[:1], [""], WIDE[:1])
     order = np.random.default_rng(int(number)).permutation(sorted(found))
     with np.errstate(all="ignore"):
