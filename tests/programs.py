@@ -27,7 +27,7 @@ def outcome(*parts: str, options: tuple[str, ...] = (), **environment: str) -> t
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
         env={**os.environ, "PYTHONPATH": paths, **environment},
     )
     return result.returncode, result.stdout, result.stderr

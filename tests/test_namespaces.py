@@ -379,7 +379,7 @@ def _dask() -> tuple[Any, Any]:
 @pytest.mark.parametrize(
     ("case", "dtype"),
     [*((case, "float32") for case in ALL), *itertools.product(representatives(ALL), ("float16", "float64", "int64"))],
-    ids=repr,
+    ids=str,
 )
 def test_dask_is_lazy(case: Case, dtype: str) -> None:
     dask, da = _dask()

@@ -51,7 +51,7 @@ def test_same_bits_on_every_instruction_set(name: str) -> None:
     if missing := [feature for feature in INSTRUCTION_SETS[name] if not present.get(feature)]:
         pytest.skip(f"this CPU has no {', '.join(missing)}")
     found: dict[str, str] = {}
-    for dtypes in [[dtype] for dtype in DTYPES] if EVERYTHING else [DTYPES]:  # a program has a minute
+    for dtypes in [[dtype] for dtype in DTYPES] if EVERYTHING else [DTYPES]:  # a program has two minutes
         code = f"import json, digests; print(json.dumps(digests.digests({dtypes!r}, everything={EVERYTHING})))"
         found |= json.loads(run(code, NUMBA_CPU_NAME=name, NUMBA_CPU_FEATURES="", NUMBA_NUM_THREADS="1"))
     assert found.keys() == here().keys()
