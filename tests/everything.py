@@ -1,7 +1,6 @@
-"""A program that calls functions of the catalogue in an order of its own and prints digests of the results.
+"""A program that calls all that compiles a kernel, in an order of its own, and prints digests of the results.
 
-``python everything.py NUMBER all`` calls all that compiles a kernel, ``python everything.py NUMBER some`` a few of each
-kind. The number decides the order.
+``python everything.py NUMBER``: the number decides the order.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
-from conftest import Case, cases, representatives
+from conftest import Case, cases
 
 from actufunc.backends.numpy import parallel
 
@@ -55,14 +54,9 @@ def call(function: Case, original: Case, dtype: np.dtype[Any], times: int) -> An
     return function(*map(np.ascontiguousarray, arrays))
 
 
-def main(number: str, selection: str) -> None:
+def main(number: str) -> None:
     """Call and print."""
-    everything, kinds = cases(), ["", "grad", "vjp"]
-    if selection == "all":
-        found = calls(everything, kinds, [*HALVES, *WIDE])
-    else:  # generalised ufuncs, which Numba keeps in two files, and one of each other kind
-        few = representatives(everything)
-        found = calls(few, ["vjp"], HALVES[:1]) | calls(few[:1], [""], WIDE[:1])
+    found = calls(cases(), ["", "grad", "vjp"], [*HALVES, *WIDE])
     order = np.random.default_rng(int(number)).permutation(sorted(found))
     with np.errstate(all="ignore"):
         results = {name: np.ascontiguousarray(found[name]()).tobytes() for name in order}

@@ -217,6 +217,7 @@ def test_no_directory_at_all(tmp_path: Path) -> None:
     assert saved + loaded == int(KERNELS)
 
 
+@pytest.mark.slow
 def test_kernels_of_another_processor_are_not_used(tmp_path: Path) -> None:
     assert use(tmp_path, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == [KERNELS, "0"]
     assert use(tmp_path) == [KERNELS, "0"]

@@ -128,7 +128,7 @@ def test_second_derivative_in_the_tails(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("gradient", [False, True], ids=["value", "grad"])
+@pytest.mark.parametrize("gradient", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["value", "grad"])
 @pytest.mark.parametrize("case", WITH_HYPERPARAMETERS, ids=repr)
 def test_other_hyperparameters(case: Case, gradient: bool, dtype: str) -> None:
     """Over all binades, subnormal results included, and where the tails are that a hyperparameter stretches.

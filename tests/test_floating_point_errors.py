@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, Case
+from conftest import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, Case, mostly_slow
 
 from actufunc import activation, leaky_relu, log_softmax, relu, relu_squared, sigmoid
 from actufunc.accuracy import sample, sample_rows
@@ -78,7 +78,9 @@ def test_no_error_that_no_result_asks_for(case: Case, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["value", "grad"])
-@pytest.mark.parametrize("case", [case for case in ELEMENTWISE if case.function.definition.hyperparameters], ids=repr)
+@pytest.mark.parametrize(
+    "case", mostly_slow([case for case in ELEMENTWISE if case.function.definition.hyperparameters]), ids=repr
+)
 def test_no_such_error_whatever_the_hyperparameter(case: Case, kind: str) -> None:
     options = {key: value for key, value in case.keywords if isinstance(value, str)}
     function = KINDS[kind](Case(case.function, tuple(options.items())))

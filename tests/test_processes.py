@@ -179,7 +179,9 @@ def test_every_situation_is_tried() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
-@pytest.mark.parametrize("situations", TOGETHER, ids=", then ".join)
+@pytest.mark.parametrize(
+    "situations", [*TOGETHER[:2], pytest.param(TOGETHER[2], marks=pytest.mark.slow)], ids=", then ".join
+)
 @pytest.mark.parametrize(
     "running", [pytest.param(each, marks=[] if each == "nobody" else pytest.mark.slow) for each in LAYERS]
 )

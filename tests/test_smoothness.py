@@ -37,6 +37,7 @@ def claim(case: Case) -> str:
 
 SMOOTH = [case for case in ELEMENTWISE if claim(case)]
 smooth = pytest.mark.parametrize("case", SMOOTH, ids=repr)
+every_order = pytest.mark.parametrize("order", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 with_hyperparameters = pytest.mark.parametrize(
     "case", [case for case in SMOOTH if case.function.definition.hyperparameters], ids=repr
 )
@@ -178,7 +179,7 @@ def test_claim_holds_at_switches(case: Case) -> None:
 
 
 @smooth
-@pytest.mark.parametrize("order", [1, 2, 3])
+@every_order
 def test_derivatives_by_x(case: Case, order: int) -> None:
     function = case.function
     for _ in range(order):
@@ -212,7 +213,7 @@ def test_derivatives_in_float32(case: Case) -> None:
 
 
 @with_hyperparameters
-@pytest.mark.parametrize("order", [1, 2, 3])
+@every_order
 def test_derivatives_by_hyperparameters(case: Case, order: int) -> None:
     for name in case.function.definition.hyperparameters:
         function = chain(case, *[name] * order)
