@@ -135,7 +135,7 @@ def test_masked_arrays(case: Case) -> None:
 def test_data_frames_cannot_follow() -> None:
     pandas = pytest.importorskip("pandas")
     for function in (glu, logsumexp):
-        with pytest.raises(TypeError, match="changes shapes, which DataFrame cannot follow"):
+        with pytest.raises(TypeError, match="which DataFrame of pandas cannot follow; pass"):
             function(pandas.DataFrame(np.ones((2, 4))))
 
 
@@ -151,7 +151,7 @@ def test_sums_of_nothing() -> None:
 def test_wrong_cotangent(case: Case) -> None:
     with pytest.raises(ValueError, match=r"cannot broadcast g of shape \(5,\) to that of the result, \(4, 6\)"):
         case.vjp(X, np.ones(5))
-    with pytest.raises(TypeError, match="unexpected keyword 'keepdims'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'keepdims'"):
         softmax(X, keepdims=True)
 
 
@@ -271,7 +271,7 @@ def test_gated_errors(xp: Library, case: Case) -> None:
         case(xp.asarray(np.array(1.0)))
     with pytest.raises(ValueError, match="3 dimensions"):
         case(xp.asarray(X), axis=3)
-    with pytest.raises(TypeError, match="unexpected keyword 'where'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'where'"):
         case(xp.asarray(X), where=True)
     with pytest.raises(AttributeError, match="vjp"):
         _ = case.function.grad

@@ -381,7 +381,7 @@ def test_options_of_the_function_around_change_nothing(options: dict[str, bool])
         ("sigmoid(x)", (1.0, 2.0), r"not UniTuple\(float64 x 2\) for x"),
         ("silu(x, beta=None)", 1.0, "not None for beta"),
         ("silu(x, beta='1')", 1.0, "not '1' for beta"),
-        ("silu(x, gamma=1)", 1.0, "silu got an unexpected keyword 'gamma'"),
+        ("silu(x, gamma=1)", 1.0, "silu got an unexpected keyword argument 'gamma'"),
         ("silu(x, 1, beta=1)", 1.0, "silu got 'beta' by position and by keyword"),
         ("silu(x, 1, 2)", 1.0, "silu takes at most 2 positional arguments, not 3"),
         ("silu()", 1.0, "silu needs 'x'"),

@@ -249,7 +249,7 @@ def test_dtype_and_casting(name: str, case: Case) -> None:
 def test_bad_arguments(name: str, case: Case) -> None:
     library = load(name)
     x, function = library.asarray(X), case.function.__name__
-    with pytest.raises(TypeError, match=f"{function} got an unexpected keyword 'betta'; it knows"):
+    with pytest.raises(TypeError, match=f"{function} got an unexpected keyword argument 'betta'; it knows"):
         case(x, betta=2)
     with pytest.raises(TypeError, match="positional arguments"):
         case.function(x, *range(9))

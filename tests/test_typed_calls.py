@@ -88,7 +88,7 @@ def test_outputs_of_halves_apart(case: Case) -> None:
     )
     with pytest.raises(ValueError, match="tuple of as many"):
         case.vjp(X, X, X, out=out)
-    with pytest.raises(TypeError, match="unexpected keyword 'axis'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'axis'"):
         case(X, gate=X, axis=0)
 
 

@@ -123,7 +123,7 @@ def bind(function: Activation, *args: Any, **keywords: Any) -> Call:
             given[key] = value
         else:
             known = ", ".join([*names[1:], *own])
-            raise TypeError(f"{name} got an unexpected keyword {key!r}; it knows {known}")
+            raise TypeError(f"{name} got an unexpected keyword argument {key!r}; it knows {known}")
     values = {**definition.hyperparameters, **definition.options, **given}
     missing = [key for key in definition.arguments if values.get(key, _EMPTY) is _EMPTY]
     if missing:

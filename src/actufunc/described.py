@@ -48,7 +48,6 @@ class Described:
 
     nout = 1
     identity = None
-    signature = None
 
     definition: Definition
     positions: Positions
@@ -65,13 +64,26 @@ class Described:
         return self.nin + self.nout
 
     @property
+    def signature(self) -> str | None:
+        """Dimensions that each element is computed from, as of a generalised `numpy.ufunc`; None if elementwise."""
+        definition = self.definition
+        if definition.kind == "elementwise":
+            return None
+        other = "(m)" if definition.gated else "()" if definition.reduces or definition.of_rows else "(n)"
+        inputs = ["(n)", *(other for _ in definition.arrays[1:]), *("()" for _ in definition.hyperparameters)]
+        return f"{','.join(inputs)}->{'(n)' if definition.arrays[1:] else other}"
+
+    @property
     def types(self) -> list[str]:
-        """Signatures by dtype character, as of a `numpy.ufunc`, with the default hyperparameters; "E" is bfloat16."""
+        """Signatures by dtype character, as of a `numpy.ufunc`, with the default hyperparameters.
+
+        bfloat16, which is computed as well, has none that NumPy knows.
+        """
         definition = self.definition
         scalars = {key: as_python(v) for key, v in definition.hyperparameters.items() if is_scalar(v)}
         formulas = [each.specialised(each.options, scalars) for each in definition.halves or (definition,)]
         integers = (c for c in _INTEGERS if all(holds_integers(formula, np.dtype(c)) for formula in formulas))
-        return [f"{character * self.nin}->{character}" for character in (*integers, *"eEfd")]
+        return [f"{character * self.nin}->{character}" for character in (*integers, *"efd")]
 
     @property
     def ntypes(self) -> int:

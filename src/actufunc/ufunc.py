@@ -57,7 +57,7 @@ class Activation(Described, Methods):
     ``signature``, ``sig``                    as there; all inputs and the output are of one dtype
     ``axes``, ``axis``, ``keepdims``          refused, as there by all that is elementwise
     ``nin``, ``nargs``                        hyperparameters, which may be arrays, are inputs
-    ``types``, ``ntypes``                     by default hyperparameters, integers where they are kept; "E" is bfloat16
+    ``types``, ``ntypes``                     by default hyperparameters, integers where they are kept; no bfloat16
     ``nout``, ``identity``, ``signature``     1, None, None
     ``resolve_dtypes``                        as there; trailing hyperparameters can be left away
     ``at``                                    as there, with casts and errors as of ``out=a``
