@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .backends.rules import is_scalar
+from .foreign import as_plain
 from .protocol import owner
 
 
@@ -61,7 +62,7 @@ def _spread(name: str, key: str, value: Any, shape: tuple[int, ...]) -> np.ndarr
     """Return an operand of `at` with one element for each time that the indices point at one."""
     if owner(value) not in {None, "numpy"}:
         raise TypeError(f"{name}.at got {type(value).__name__} for {key} beside a NumPy array; convert it first")
-    array = np.asarray(value)
+    array = np.asarray(as_plain(f"{name}.at", key, value))
     try:
         return np.broadcast_to(array, shape).reshape(-1)
     except ValueError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .backends.rules import check_cast, check_fits, is_half, is_scalar, result_dtype, unsupported, working_dtype
+from .backends.rules import check_cast, check_fits, is_half, is_scalar, result_dtype
 from .memory import empty_like
 from .plans import LARGE, Plan, UnplannedError, alone, key_of
 from .protocol import Call, may_overlap, normalise_axis, owner
@@ -38,9 +38,9 @@ def evaluate_halves(call: Call) -> Any:
     x = operands.pop("x")
     library = owner(x)
     if library is None:
-        x, library = np.asanyarray(x), "numpy"
-        if working_dtype(x.dtype) is None:
-            raise unsupported(call.definition.name, x.dtype, "x")
+        from .backends.numpy.call import as_array  # noqa: PLC0415
+
+        x, library = as_array(call.definition.name, "x", x), "numpy"
     name = call.definition.name
     axis = _axis(name, call.keywords.get("axis", -1), x.shape)
     if library in {"torch", "jax"} and "dtype" not in call.keywords:

@@ -8,7 +8,8 @@ import numpy as np
 
 from .at import apply_at
 from .backends.rules import CASTINGS, check_casts, is_scalar, result_dtype, unsupported, working_dtype
-from .dispatch import hand_over, refuse_opted_out
+from .containers import hand_over, refuse_opted_out
+from .foreign import as_plain
 from .protocol import Call, overrides_ufuncs, owner
 from .signature import dtype_of, required
 
@@ -135,7 +136,7 @@ class Methods:
         if overriding:
             given = keywords if out is None else {**keywords, "out": outputs}
             return hand_over(self, "outer", operands, given, overriding)
-        first, second = (_as_operand(name, each) for each in operands)
+        first, second = (_as_operand(name, *each) for each in zip(("A", "B"), operands, strict=True))
         if not is_scalar(first):
             first = first[..., *(None,) * getattr(second, "ndim", 0)]
         return self(first, second, **keywords)
@@ -238,11 +239,13 @@ def _overriding(name: str, values: Iterable[Any]) -> list[Any]:
     return overriding
 
 
-def _as_operand(name: str, value: Any) -> Any:
+def _as_operand(name: str, key: str, value: Any) -> Any:
     """Return an operand of `outer` as an array of its library, or as the scalar it is."""
     if isinstance(value, np.matrix):
         raise TypeError(f"{name}.outer takes no matrix, which has two dimensions always; give it as an array")
-    return value if is_scalar(value) or owner(value) not in {None, "numpy"} else np.asanyarray(value)
+    if is_scalar(value) or owner(value) not in {None, "numpy"}:
+        return value
+    return np.asanyarray(as_plain(f"{name}.outer", key, value))
 
 
 def _resolve(

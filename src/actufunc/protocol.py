@@ -76,13 +76,17 @@ class Call:
         axis = {"axis": -1} if self.definition.over_axis else {}
         return list(inputs.values()), {**axis, **options, **self.keywords}
 
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """Yield everything that may be an array, with its name."""
+        yield from self.operands.items()
+        if (out := self.out) is not None:
+            yield "out", out
+        if "where" in self.keywords:
+            yield "where", self.keywords["where"]
+
     def values(self) -> Iterator[Any]:
         """Yield everything that may be an array."""
-        yield from self.operands.values()
-        if (out := self.out) is not None:
-            yield out
-        if "where" in self.keywords:
-            yield self.keywords["where"]
+        return (value for _, value in self.items())
 
 
 def owner(value: object) -> str | None:
@@ -114,9 +118,25 @@ def owner(value: object) -> str | None:
         return "dask"
     if compat.is_cupy_array(value):
         return "cupy"
-    if compat.is_array_api_obj(value) and not overrides_torch(value):  # torch.fx's proxies seem to have any attribute
-        return type(value).__module__.partition(".")[0]
+    # torch.fx's proxies seem to have any attribute
+    if compat.is_array_api_obj(value) and not overrides_torch(value) and root(value) not in FRAMEWORKS:
+        return root(value)
     return None
+
+
+FRAMEWORKS = frozenset(
+    (
+        *("tensorflow", "keras", "autograd", "mlx", "mxnet", "paddle", "mindspore", "oneflow", "megengine", "jittor"),
+        *("tinygrad", "chainer", "nnabla", "pytensor", "theano", "aesara", "casadi", "sympy", "symengine"),
+    )
+)
+"""Packages whose objects carry gradients or are computed later, and whose arrays we do not serve: what else they can be
+converted to, they would lose that. One that gets a backend is named by `owner` before this is asked."""
+
+
+def root(value: object) -> str:
+    """Name the package of an object's class."""
+    return type(value).__module__.partition(".")[0]
 
 
 def may_overlap(a: Any, b: Any) -> bool:

@@ -37,7 +37,14 @@ def evaluate(call: Call) -> Any:
     if len(arrays) > 1:
         _check_devices(name, arrays)
     computed = _Namespace(xp, call, operands)
-    return computed.result()
+    try:
+        return computed.result()
+    except AttributeError as error:
+        if error.obj is not xp:
+            raise
+        raise TypeError(
+            f"{name} needs {error.name} of the array API standard, which {_library(call)} lacks; convert to NumPy first"
+        ) from error
 
 
 def _plain(call: Call, key: str, value: Any) -> Any:
