@@ -6,6 +6,7 @@ import array
 import collections
 import decimal
 import fractions
+import types
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,51 @@ def test_signature(case: Case) -> None:
     assert case.function.signature == f"{','.join(['(n)', *given])}->{of_result}"
     assert case.function.vjp.signature == f"{','.join(['(n)', of_result, *given])}->(n)"
     assert case.vjp(X[0], np.ones(result.shape)).shape == (4,)
+
+
+def test_a_column_is_called_dtype() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"dtype": X[0], "b": X[1]})
+    np.testing.assert_array_equal(sigmoid(frame), sigmoid(frame.to_numpy()))
+    np.testing.assert_array_equal(softmax(frame), softmax(frame.to_numpy()))
+
+
+class Metres(np.ndarray):
+    """Of a unit, and without a function of its own for ufuncs."""
+
+    unit = "m"
+
+
+@pytest.mark.parametrize("case", REDUCING, ids=repr)
+def test_no_unit_is_lost_by_a_reduction(case: Case) -> None:
+    with pytest.raises(TypeError, match=r"would lose the unit of Metres.*; pass numpy.asarray of it"):
+        case(X.view(Metres))
+
+
+@pytest.mark.parametrize("lacking", ["isdtype", "functions"])
+def test_what_a_namespace_lacks_is_named(lacking: str) -> None:
+    def astype(x: Any, dtype: Any) -> Any:
+        return x
+
+    names = {"result_type": lambda *_: "float64", "isdtype": lambda *_: True, "astype": astype}  # without copy=
+    namespace = types.ModuleType("half")
+    vars(namespace).update({key: value for key, value in names.items() if key != lacking})
+
+    class Array:
+        """As of a library that is on its way to the standard."""
+
+        dtype, shape, ndim, device = "float64", (2,), 1, "cpu"
+
+        def __array_namespace__(self, api_version: Any = None) -> Any:
+            return namespace
+
+    with pytest.raises(TypeError, match=rf"sigmoid needs {lacking} of the array API standard, which .* lacks; convert"):
+        sigmoid(Array())
+
+
+def test_lists_of_different_lengths() -> None:
+    with pytest.raises(ValueError, match="sigmoid cannot make an array of x: "):
+        sigmoid([[1.0], [1.0, 2.0]])
 
 
 # Objects that reach us by `__array__`, or not at all.

@@ -37,6 +37,7 @@ _SIGNS = (
 )
 _CONVERTS = ("__array__", "__array_interface__", "__array_struct__")
 _NO_ARRAYS = (collections.abc.Mapping, collections.abc.Set, collections.abc.Iterator, str, bytes)
+_WITH_NULLS = {"pyarrow", "polars", "narwhals"}
 _NUMBERS = (bool, int, float, complex, np.generic)
 _DEEPEST = 64  # dimensions that NumPy's arrays have at most
 
@@ -83,17 +84,25 @@ def as_plain(name: str, key: str, value: Any) -> Any:
     check(name, key, value)
     if isinstance(value, list | tuple):
         return value
-    array = np.asanyarray(value)
+    array = to_array(name, key, value)
     if array.dtype == object:
         raise _refused(name, key, described(value), "convert it to an array of numbers first")
     return array
+
+
+def to_array(name: str, key: str, value: Any) -> np.ndarray[Any, Any]:
+    """Make an array of what NumPy converts without loss, or raise ValueError."""
+    try:
+        return np.asanyarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} cannot make an array of {key}: {error}") from None
 
 
 def check(name: str, key: str, value: Any, within: str = "") -> None:
     """Raise TypeError unless NumPy converts an object without loss."""
     kind = within + described(value)
     refuse_framework(name, key, value, within)
-    if isinstance(value, _NO_ARRAYS):
+    if isinstance(value, _NO_ARRAYS) and not _is_sequence(value):
         raise _refused(name, key, kind, _advice(key, value, within))
     if isinstance(value, collections.abc.Sequence) and not _is_buffer(value):
         _check_elements(name, key, value)
@@ -124,7 +133,7 @@ def _check_elements(name: str, key: str, values: Iterable[Any]) -> None:
 def _check_element(name: str, key: str, value: Any, within: str) -> None:
     refuse_framework(name, key, value, within)
     masked = isinstance(value, np.ma.MaskedArray)
-    if value is None or masked or (overrides_ufuncs(value) and _has_unit(value)):
+    if value is None or masked or (overrides_ufuncs(value) and has_unit(value)):
         raise _refused(name, key, within + described(value), "make one array of it that says what is meant")
     if owner(value) not in {None, "numpy"}:
         raise _refused(name, key, within + described(value), "stack them to one array first")
@@ -195,18 +204,21 @@ def _is_buffer(value: Any) -> bool:
     return True
 
 
-def _has_unit(value: Any) -> bool:
-    return hasattr(type(value), "unit") or hasattr(type(value), "units")
+def has_unit(value: Any) -> bool:
+    """Tell whether an object is of a unit, which an array of its numbers would not have."""
+    return any(hasattr(type(value), name) and getattr(value, name) is not None for name in ("unit", "units"))
 
 
 def _is_sequence(value: Any) -> bool:
-    return hasattr(type(value), "__len__") and hasattr(type(value), "__getitem__") and not hasattr(value, "toarray")
+    if isinstance(value, collections.abc.Mapping | str | bytes) or hasattr(type(value), "toarray"):
+        return False
+    return hasattr(type(value), "__len__") and hasattr(type(value), "__getitem__")
 
 
 def _has_nulls(value: Any) -> bool:
     """Tell whether an array or a table of Arrow's format lacks elements."""
-    if root(value) not in {"pyarrow", "polars"}:
+    if root(value) not in _WITH_NULLS:
         return False
-    columns = value.get_columns() if hasattr(value, "get_columns") else getattr(value, "columns", [value])
-    counts = (each.null_count for each in columns)
+    columns = next((getattr(value, name) for name in ("iter_columns", "columns") if hasattr(value, name)), [value])
+    counts = (each.null_count for each in (columns() if callable(columns) else columns))
     return any(count() if callable(count) else count for count in counts)

@@ -67,7 +67,9 @@ def alone(execute: Callable[[tuple[Any, ...], Any, Any], Any]) -> Callable[..., 
     return compute
 
 
-def key_of(x: Any, args: tuple[Any, ...], keywords: Mapping[str, Any], arrays: int) -> tuple[Any, ...]:
+def key_of(  # noqa: PLR0912  # one function, which is quick
+    x: Any, args: tuple[Any, ...], keywords: Mapping[str, Any], arrays: int
+) -> tuple[Any, ...]:
     """Return what tells a call apart, but for its output.
 
     Parameters
@@ -88,6 +90,8 @@ def key_of(x: Any, args: tuple[Any, ...], keywords: Mapping[str, Any], arrays: i
         key: list[Any] = [x.dtype]
     else:
         key = [kind, getattr(x, "dtype", None)]
+        if type(key[1]).__hash__ is None:  # a column of that name
+            raise UnplannedError
         if isinstance(x, int):
             _check_integer(x)
     for value in args:

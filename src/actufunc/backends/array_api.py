@@ -36,15 +36,29 @@ def evaluate(call: Call) -> Any:
     xp = compat.array_namespace(*arrays)
     if len(arrays) > 1:
         _check_devices(name, arrays)
-    computed = _Namespace(xp, call, operands)
     try:
-        return computed.result()
-    except AttributeError as error:
-        if error.obj is not xp:
+        return _Namespace(xp, call, operands).result()
+    except (AttributeError, TypeError, ValueError, NotImplementedError) as error:
+        lacking = error.name if isinstance(error, AttributeError) and error.obj is xp else None
+        if lacking is None and _conforms(xp):
             raise
         raise TypeError(
-            f"{name} needs {error.name} of the array API standard, which {_library(call)} lacks; convert to NumPy first"
+            f"{name} needs {lacking or 'functions'} of the array API standard, which {_library(call)} lacks; "
+            "convert to NumPy first"
         ) from error
+
+
+@functools.cache
+def _conforms(xp: Any) -> bool:
+    """Tell whether a namespace has what formulas need of the array API standard."""
+    try:
+        x = xp.asarray([0.5, 2.0])
+        x = xp.astype(xp.asarray(x), x.dtype, copy=False)
+        row = xp.where(x > 1, xp.exp(x), xp.asarray(0.5, dtype=x.dtype)) / xp.sum(x, axis=0, keepdims=True)
+        like = xp.full_like(xp.broadcast_to(xp.max(row, axis=-1, keepdims=True), row.shape), 1.0)
+        return bool(xp.isdtype(xp.result_type(row, like), "real floating")) and type(row) is type(x)
+    except Exception:  # noqa: BLE001  # whatever it raises, it does not
+        return False
 
 
 def _plain(call: Call, key: str, value: Any) -> Any:

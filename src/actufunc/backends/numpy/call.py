@@ -23,7 +23,7 @@ from actufunc.backends.rules import (
     unsupported,
     working_dtype,
 )
-from actufunc.foreign import of_objects
+from actufunc.foreign import of_objects, to_array
 from actufunc.plans import SCALARS, Plan
 
 from .kernels import elementwise
@@ -54,7 +54,7 @@ def evaluate(call: Call) -> Any:
 
 def as_array(name: str, key: str, value: Any) -> Array:
     """Make an array of the argument `key`, of anything that NumPy can."""
-    array: Array = np.asanyarray(value)
+    array = to_array(name, key, value)
     if working_dtype(array.dtype) is None:
         raise of_objects(name, key, array) if array.dtype == object else unsupported(name, array.dtype, key)
     return array
