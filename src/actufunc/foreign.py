@@ -82,7 +82,7 @@ def as_plain(name: str, key: str, value: Any) -> Any:
     if isinstance(value, (*_NUMBERS, np.ndarray)):
         return value
     check(name, key, value)
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple) or hasattr(type(value), "__array_wrap__"):  # which gets the result to wrap
         return value
     array = to_array(name, key, value)
     if array.dtype == object:
