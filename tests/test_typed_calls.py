@@ -142,9 +142,9 @@ def test_scalars_are_arrays_without_dimensions(case: Case, number: Any) -> None:
 def test_integers_that_no_dtype_holds() -> None:
     for _ in range(2):
         assert sigmoid(1) == sigmoid(1.0)
-        with pytest.raises(TypeError, match="does not support object"):
+        with pytest.raises(TypeError, match="does not support integers of more than 64 bits"):
             sigmoid(10**30)
-        with pytest.raises(TypeError, match="does not support object"):
+        with pytest.raises(TypeError, match="does not support integers of more than 64 bits"):
             prelu(10**30, X)
         assert prelu(-1, X).dtype == X.dtype
 

@@ -165,7 +165,8 @@ def described(value: Any) -> str:
 def of_objects(name: str, key: str, array: np.ndarray[Any, Any]) -> TypeError:
     """Return the error for an array of Python objects."""
     kinds = " and ".join(sorted({type(value).__name__ for value in array.reshape(-1)[:1000]}))
-    return _refused(name, key, f"an array of objects ({kinds})", f"make it one of float64: numpy.asarray({key}, float)")
+    what = "integers of more than 64 bits" if kinds == "int" else f"an array of objects ({kinds})"
+    return _refused(name, key, what, f"make it one of float64: numpy.asarray({key}, float)")
 
 
 def _refused(name: str, key: str, kind: str, advice: str) -> TypeError:
