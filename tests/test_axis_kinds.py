@@ -275,7 +275,7 @@ def test_gated_errors(xp: Library, case: Case) -> None:
         case(xp.asarray(X), where=True)
     with pytest.raises(AttributeError, match="vjp"):
         _ = case.function.grad
-    with pytest.raises(TypeError, match="does not support object for x"):
+    with pytest.raises(TypeError, match="does not support NoneType for x"):
         case(None)
 
 
