@@ -39,6 +39,8 @@ _CONVERTS = ("__array__", "__array_interface__", "__array_struct__")
 _NO_ARRAYS = (collections.abc.Mapping, collections.abc.Set, collections.abc.Iterator, str, bytes)
 _WITH_NULLS = {"pyarrow", "polars", "narwhals"}
 _NUMBERS = (bool, int, float, complex, np.generic)
+_ARRAYS = (*_NUMBERS, np.ndarray)
+_PLAIN = {int, float, bool}
 _DEEPEST = 64  # dimensions that NumPy's arrays have at most
 
 
@@ -79,10 +81,13 @@ def as_plain(name: str, key: str, value: Any) -> Any:
     TypeError
         If it cannot be converted without loss.
     """
-    if isinstance(value, (*_NUMBERS, np.ndarray)):
+    if isinstance(value, _ARRAYS):
+        return value
+    if isinstance(value, (list, tuple)):
+        _check_elements(name, key, value)
         return value
     check(name, key, value)
-    if isinstance(value, list | tuple) or hasattr(type(value), "__array_wrap__"):  # which gets the result to wrap
+    if hasattr(type(value), "__array_wrap__"):  # which gets the result to wrap
         return value
     array = to_array(name, key, value)
     if array.dtype == object:
@@ -117,14 +122,16 @@ def check(name: str, key: str, value: Any, within: str = "") -> None:
 
 def _check_elements(name: str, key: str, values: Iterable[Any]) -> None:
     """Check what stands in a sequence, level by level, for which it is looked at once where it holds numbers."""
-    within = f"a {type(values).__name__} with "
+    given = values
     for _ in range(_DEEPEST):  # a list may hold itself
         kinds = set(map(type, values))
+        if kinds <= _PLAIN:
+            return
         lists = {kind for kind in kinds if issubclass(kind, list | tuple)}
         if others := {kind for kind in kinds - lists if kind is not np.ndarray and not issubclass(kind, _NUMBERS)}:
             for value in values:
                 if type(value) in others:
-                    _check_element(name, key, value, within)
+                    _check_element(name, key, value, f"a {type(given).__name__} with ")
         if not lists:
             return
         values = list(itertools.chain.from_iterable(value for value in values if type(value) in lists))
@@ -143,7 +150,7 @@ def _check_element(name: str, key: str, value: Any, within: str) -> None:
 
 def refuse_framework(name: str, key: str, value: Any, within: str = "") -> None:
     """Raise TypeError if an object carries gradients, or is computed later, by a library that we do not serve."""
-    if isinstance(value, (*_NUMBERS, np.ndarray, list, tuple, str)) or owner(value) is not None:
+    if isinstance(value, (*_ARRAYS, list, tuple, str)) or owner(value) is not None:
         return
     if root(value) in FRAMEWORKS or (not overrides_ufuncs(value) and any(_has(value, sign) for sign in _SIGNS)):
         raise _refused(

@@ -126,3 +126,24 @@ def test_files(tmp_path: Any) -> None:
             np.testing.assert_array_equal(softmax.vjp(values, x), softmax.vjp(values, values))
             with pytest.raises(TypeError, match="to a NumPy array only, not to"):
                 sigmoid(values, out=x)
+
+
+def test_frames_of_narwhals() -> None:
+    narwhals = pytest.importorskip("narwhals")
+    frame = narwhals.from_native(pd.DataFrame({"a": X, "b": -X}), eager_only=True)
+    np.testing.assert_array_equal(softmax(frame), softmax(frame.to_numpy()))
+    polars = pytest.importorskip("polars")
+    holes = narwhals.from_native(polars.DataFrame({"a": [1.0, None]}), eager_only=True)
+    for x in (holes, holes["a"]):
+        with pytest.raises(TypeError, match=r"does not support the nulls in \w+ of narwhals for x; fill or drop"):
+            sigmoid(x)
+
+
+def test_masks_of_files_stay() -> None:
+    netcdf = pytest.importorskip("netCDF4")
+    with netcdf.Dataset("x.nc", "w", diskless=True) as file:
+        file.createDimension("x", 3)
+        variable = file.createVariable("v", "f8", ("x",))
+        variable[:] = np.ma.masked_array(X, [False, True, False])
+        assert sigmoid(variable).mask.tolist() == [False, True, False]
+        np.testing.assert_allclose(softmax(variable).compressed(), softmax(X[[0, 2]]))
