@@ -1,4 +1,4 @@
-"""dask arrays: the activation itself on every block, lazily, so that blocks may be NumPy, CuPy or anything else."""
+"""Calls on dask arrays: from arguments to blocks that lie alike."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .rules import broadcast_to_x, is_scalar, result_dtype, shapes_of
+from actufunc.backends.rules import broadcast_to_x, is_scalar, result_dtype, shapes_of
+
+from .tree import over_blocks
 
 if TYPE_CHECKING:
     from actufunc.protocol import Call
@@ -34,7 +36,6 @@ def evaluate(call: Call) -> Any:
     alike = [key for key in arrays if key not in of_rows]
     arrays |= dict(zip(alike, da.broadcast_arrays(*(arrays[key] for key in alike)), strict=True))
     if call.definition.over_axis:
-        arrays["x"] = arrays["x"].rechunk(dict.fromkeys(shapes.axes, -1))
         arrays |= {key: da.broadcast_to(arrays[key], shapes.given).reshape(shapes.kept) for key in of_rows}
     chunks = arrays["x"].chunks
     of_row = tuple((1,) if axis in shapes.axes else sizes for axis, sizes in enumerate(chunks))
@@ -46,19 +47,23 @@ def evaluate(call: Call) -> Any:
             arrays["where"] = da.broadcast_to(da.asarray(mask), like.shape).rechunk(like.chunks)
     elif "where" in keywords:
         raise TypeError(f"{name} takes where= with NumPy arrays only; use dask.array.where on its result")
-    if call.definition.reduces or of_rows:
-        keywords["keepdims"] = True
-    result = da.map_blocks(
-        _on_block,
-        *arrays.values(),
-        function=call.function,
-        names=tuple(arrays),
-        keywords=scalars | call.options | keywords,
-        dtype=dtype,
-        chunks=of_row if call.definition.reduces else chunks,
-        meta=arrays["x"]._meta.astype(dtype),  # noqa: SLF001  # dask's own way to tell what blocks are made of
-        name=f"{name}-{da.core.tokenize(call.expression.fingerprint(), *call.operands.values(), keywords)}",
-    )
+    token = da.core.tokenize(call.expression.fingerprint(), *call.operands.values(), keywords)
+    if call.definition.over_axis and any(len(chunks[axis]) > 1 for axis in shapes.axes):
+        result = over_blocks(call, arrays, shapes, dtype, token)
+    else:
+        if call.definition.reduces or of_rows:
+            keywords["keepdims"] = True
+        result = da.map_blocks(
+            _on_block,
+            *arrays.values(),
+            function=call.function,
+            names=tuple(arrays),
+            keywords=scalars | call.options | keywords,
+            dtype=dtype,
+            chunks=of_row if call.definition.reduces else chunks,
+            meta=arrays["x"]._meta.astype(dtype),  # noqa: SLF001  # dask's own way to tell what blocks are made of
+            name=f"{name}-{token}",
+        )
     drops = call.definition.reduces and not shapes.keepdims
     return result.squeeze(axis=shapes.axes) if drops else result
 

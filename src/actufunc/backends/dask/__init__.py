@@ -1,0 +1,5 @@
+"""dask arrays: the activation itself on every block, lazily, so that blocks may be NumPy, CuPy or anything else."""
+
+from .call import evaluate
+
+__all__ = ["evaluate"]

@@ -1,0 +1,218 @@
+"""Functions over an axis that lies in several blocks, by dask's tree reduction; see `stages`.
+
+All numbers that blocks give for a row are float64, whatever the dtype of the array is, and a result is rounded once.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import array_api_compat
+import numpy as np
+
+from actufunc.backends.array_api import fill_left_out, value_left_out
+from actufunc.backends.rules import rounded, scalars_of, working_dtype
+from actufunc.formula.definition import Definition
+from actufunc.formula.expression import argument
+
+from .stages import OF_ROW, stages_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from actufunc.backends.rules import Reduced
+    from actufunc.formula.expression import Expression
+    from actufunc.protocol import Call
+
+    from .stages import Part, Stage
+
+    Names = tuple[str | tuple[str, ...], ...]
+
+
+def over_blocks(call: Call, arrays: Mapping[str, Any], shapes: Reduced, dtype: np.dtype[Any], token: str) -> Any:
+    """Add a function over a chunked axis to the graph.
+
+    Parameters
+    ----------
+    call : Call
+        What to compute.
+    arrays : mapping of str to dask array
+        Operands, and the mask as "where", whose blocks lie as those of `x`; what has one element for each row has one
+        block along the axes.
+    shapes : Reduced
+        Of the call.
+    dtype : numpy.dtype
+        Of the result.
+    token : str
+        Tells this call from others.
+
+    Returns
+    -------
+    dask array
+        Where the function reduces, the axes have length one.
+    """
+    import dask.array as da  # noqa: PLC0415
+
+    definition, axes, x = call.definition, shapes.axes, arrays["x"]
+    blocks = _Blocks(
+        definition.name,
+        type(call.function),
+        dtype,
+        axes,
+        {key: rounded(value, working_dtype(dtype) or dtype) for key, value in scalars_of(call).items()},
+        (fill_left_out(call), value_left_out(call)) if "where" in arrays else None,
+    )
+    names: Names = tuple(arrays)
+    operands = list(arrays.values())
+    of_row = tuple((1,) * len(sizes) if axis in axes else sizes for axis, sizes in enumerate(x.chunks))
+    meta = x._meta.astype(np.float64)  # noqa: SLF001
+    rest = call.expression
+    for number, stage in enumerate(stages_of(definition.name, rest)):
+        name = f"{definition.name}-{number}-{token}"
+        keywords = {"names": names, "stage": stage, "dtype": np.float64, "meta": meta}
+        parts = da.map_blocks(blocks.reduced, *operands, **keywords, chunks=of_row, name=name)
+        join = functools.partial(_joined, make=blocks.make, stage=stage)
+        keywords = {"axis": axes, "keepdims": True, "concatenate": False, "dtype": np.float64, "meta": meta}
+        operands.append(da.reduction(parts, _as_it_is, join, combine=join, **keywords, name=name))
+        names, rest = (*names, tuple(part.name for part in stage.parts)), stage.rest
+    if definition.reduces:
+        names, operands = names[len(arrays) :], operands[len(arrays) :]
+    return da.map_blocks(
+        blocks.result,
+        *operands,
+        names=names,
+        rest=rest,
+        dtype=dtype,
+        chunks=operands[0].chunks,
+        meta=x._meta.astype(dtype),  # noqa: SLF001
+        name=f"{definition.name}-{token}",
+    )
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """What is computed of the operands in one place of the array.
+
+    Attributes
+    ----------
+    name : str
+        Of the function.
+    make : callable
+        Makes an activation of a definition.
+    dtype : numpy.dtype
+        Of the result.
+    axes : tuple of int
+        Over which the function reduces.
+    scalars : dict
+        Hyperparameters that are numbers.
+    left_out : pair of mapping and float, or None
+        Where there is a mask, what stands for elements left out of an operand, and the result in their place.
+    """
+
+    name: str
+    make: Any
+    dtype: np.dtype[Any]
+    axes: tuple[int, ...]
+    scalars: dict[str, Any]
+    left_out: tuple[dict[str, float], float] | None
+
+    def reduced(self, *blocks: Any, names: Names, stage: Stage) -> tuple[Any, ...]:
+        """Return the parts of a stage."""
+        given = self._given(blocks, names)
+        return tuple(self._compute(part.local, given, axis=self.axes, keepdims=True) for part in stage.parts)
+
+    def result(self, *blocks: Any, names: Names, rest: Expression) -> Any:
+        """Return the result."""
+        given = self._given(blocks, names)
+        if "x" not in given:  # numbers of rows alone
+            first = min(rest.arguments())
+            given["x"], rest = given[first], rest.substitute({first: argument("x")})
+        result = self._compute(rest, given)
+        if "where" in given and self.left_out is not None:
+            result = _masked(given["where"], result, self.left_out[1])
+        return result.astype(self.dtype, copy=False)
+
+    def _given(self, blocks: tuple[Any, ...], names: Names) -> dict[str, Any]:
+        """Return the operands by name, in the dtype of the result, without what a mask leaves out."""
+        given = dict(self.scalars)
+        for name, block in zip(names, blocks, strict=True):
+            given |= {name: block} if isinstance(name, str) else dict(zip(name, block, strict=True))
+        for key in given.keys() - self.scalars.keys() - {"where"}:
+            if given[key].dtype != np.float64:
+                given[key] = given[key].astype(self.dtype, copy=False)
+        if "where" in given and self.left_out is not None:
+            for key, value in self.left_out[0].items():
+                if key in given:
+                    given[key] = _masked(given["where"], given[key], value)
+        return given
+
+    def _compute(self, formula: Expression, given: Mapping[str, Any], **keywords: Any) -> Any:
+        return _computed(self.make, self.name, formula, given, tuple(self.scalars), **keywords)
+
+
+def _joined(parts: Any, *, make: Any, stage: Stage, axis: tuple[int, ...], keepdims: bool) -> tuple[Any, ...]:  # noqa: ARG001
+    """Return the parts of several blocks together."""
+    several = list(_flat(parts))
+    names = [part.name for part in stage.parts]
+    given = [dict(zip(names, each, strict=True)) for each in several]
+    total: dict[str, Any] = {}
+    xp = array_api_compat.array_namespace(several[0][0])
+    with np.errstate(all="ignore"):
+        for part in stage.parts:
+            if part.is_maximum:
+                total[part.name] = functools.reduce(xp.maximum, (each[part.name] for each in given))
+        for part in stage.parts:
+            if not part.is_maximum:
+                shares = [_share(make, part, each, total) for each in given]
+                total[part.name] = functools.reduce(operator.add, shares)
+    return tuple(total[name] for name in names)
+
+
+def _share(make: Any, part: Part, given: Mapping[str, Any], total: Mapping[str, Any]) -> Any:
+    """Return what a block's number adds to the sum."""
+    if part.beside is None:
+        return given[part.name]
+    operands = {"x": given[part.name], "own": given[part.beside], "largest": total[part.beside]}
+    if part.elsewhere is not None:
+        operands["elsewhere"] = given[part.elsewhere]
+    return _computed(make, "share", part.share, operands)
+
+
+def _computed(
+    make: Any, name: str, formula: Expression, given: Mapping[str, Any], scalars: tuple[str, ...] = (), **keywords: Any
+) -> Any:
+    """Compute a formula in float64, but what is exact on integers in their dtype."""
+    used = formula.arguments()
+    hyperparameters = tuple(name for name in scalars if name in used)
+    arrays = ("x", *sorted(used.difference(("x", *hyperparameters))))
+    function = _activation(make, name, formula, arrays, hyperparameters)
+    named = {name: given[name] for name in hyperparameters}
+    return function(*(given[name] for name in arrays), **named, **keywords, dtype=np.float64)
+
+
+@functools.lru_cache(maxsize=512)
+def _activation(
+    make: Any, name: str, formula: Expression, arrays: tuple[str, ...], hyperparameters: tuple[str, ...]
+) -> Any:
+    of_rows = frozenset(name for name in arrays if name.startswith(OF_ROW))
+    return make(Definition(name, arrays, dict.fromkeys(hyperparameters, 0.0), {}, lambda: formula, of_rows))
+
+
+def _masked(mask: Any, array: Any, fill: float) -> Any:
+    return array_api_compat.array_namespace(array).where(mask, array, fill)
+
+
+def _flat(parts: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield the parts of each block; lists of lists of them come of several axes."""
+    if isinstance(parts, list):
+        for each in parts:
+            yield from _flat(each)
+    else:
+        yield parts
+
+
+def _as_it_is(parts: Any, axis: tuple[int, ...], keepdims: bool) -> Any:  # noqa: ARG001, FBT001
+    return parts
