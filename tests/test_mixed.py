@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import LIBRARIES, OVER_AXIS, Case, Library, cases, load, representatives
+from conftest import LIBRARIES, OVER_AXIS, SORTING, Case, Library, cases, load, representatives
 from programs import run
 
 import actufunc
@@ -113,7 +113,8 @@ def test_hyperparameters(name: str, case: Case) -> None:
 def test_masks(name: str) -> None:
     library = load(name)
     for case in OVER_AXIS:
-        check(library, lambda x, mask, case=case: case(x, where=mask), X, X > -1)
+        if name != "dask" or case not in SORTING:
+            check(library, lambda x, mask, case=case: case(x, where=mask), X, X > -1)
 
 
 @every_kind

@@ -54,6 +54,12 @@ def evaluate_halves(call: Call) -> Any:
         execute = _Plan(call, {**operands, "x": x})
         call.plan = Plan(execute.names, execute, alone(execute) if execute.names == ("x",) else None)
         return execute(tuple(call.operands[name] for name in execute.names), call.out, None)
+    if library == "dask":
+        from .backends.dask import halve_blocks  # noqa: PLC0415
+
+        result = halve_blocks(call, axis)
+        if result is not NotImplemented:
+            return result
     halves = _halves(x, axis)
     given = {"x": halves[0], "gate": halves[1], **operands}
     if len(call.function.halves) == 1:

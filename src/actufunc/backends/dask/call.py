@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from actufunc.backends.rules import broadcast_to_x, is_scalar, result_dtype, shapes_of
+from actufunc.protocol import Call
 
 from .tree import over_blocks
-
-if TYPE_CHECKING:
-    from actufunc.protocol import Call
 
 
 def evaluate(call: Call) -> Any:
@@ -66,6 +64,51 @@ def evaluate(call: Call) -> Any:
         )
     drops = call.definition.reduces and not shapes.keepdims
     return result.squeeze(axis=shapes.axes) if drops else result
+
+
+def halve_blocks(call: Call, axis: int) -> Any:
+    """Add a gated unit, or its vjp, to the graph: on whole blocks, each of which holds both halves.
+
+    Parameters
+    ----------
+    call : Call
+        What to compute.
+    axis : int
+        To halve, not negative.
+
+    Returns
+    -------
+    dask array, or NotImplemented
+        If the axis lies in several blocks, or operands do not lie alike: then halves are cut off.
+    """
+    import dask.array as da  # noqa: PLC0415
+
+    x, definition = call.operands["x"], call.definition
+    others = {key: value for key, value in call.operands.items() if key != "x" and not is_scalar(value)}
+    halved = tuple((sum(sizes) // 2,) if place == axis else sizes for place, sizes in enumerate(x.chunks))
+    if x.numblocks[axis] > 1 or call.keywords.keys() - {"axis", "dtype"}:
+        return NotImplemented
+    if any(key != "g" or getattr(value, "chunks", None) != halved for key, value in others.items()):
+        return NotImplemented
+    scalars = {key: value for key, value in call.operands.items() if key not in others and key != "x"}
+    half = Call(call.function.halves[0], {"gate": x, **call.operands}, call.options, call.keywords)
+    arrays = {"x": x, "gate": x} | {key: np.asarray(v) if key in scalars else v for key, v in call.operands.items()}
+    dtype = result_dtype(half, {key: arrays[key] for key in half.definition.arrays})
+    keywords = scalars | call.options | dict(call.keywords) | {"axis": axis}
+    places = tuple(range(x.ndim))
+    return da.blockwise(
+        _on_block,
+        places,
+        *(part for array in (x, *others.values()) for part in (array, places)),
+        function=call.function,
+        names=("x", *others),
+        keywords=keywords,
+        adjust_chunks={axis: x.shape[axis] // (1 if len(call.function.halves) > 1 else 2)},
+        align_arrays=False,
+        dtype=dtype,
+        meta=x._meta.astype(dtype),  # noqa: SLF001
+        name=f"{definition.name}-{da.core.tokenize(call.expression.fingerprint(), *call.operands.values(), keywords)}",
+    )
 
 
 def _on_block(*blocks: Any, function: Any, names: tuple[str, ...], keywords: dict[str, Any]) -> Any:

@@ -17,20 +17,21 @@ exponentials of degree 2, and so on. A condition like ``x - m == 0``, by which a
 leaves them out, is false for all elements of a block whose maximum is less: there another sum is taken, in which it is
 false. A block with nothing but -inf sums beside 0, which gives the same zeros and no NaN.
 
-The error of rescaling: the exponent is known to two words, so that the factor is wrong by at most one ulp, its product
-by half of one more and the sum of up to k blocks by k/2; all terms of one sign, that of the whole is at most
-``1.5 + k/2`` ulp at each of the :math:`\log_k` levels of the tree, and in practice, where the terms of a row do not
-all come from blocks below its maximum, less than 1 (see tests/test_dask.py).
+The error of rescaling, in units u of 2^-53, for terms of one sign: a block's own sum is within 1.2 u. At each level of
+the tree the product with the exponential, whose argument and value have two words, adds 1.2 u, except in blocks that
+hold the maximum, and the sum, which keeps what it rounds off until the end, 1 u. The result rounds once more: in all
+``3.4 + 2.2*levels`` ulp at most. Blocks err in both directions, and the most that was seen are 3 ulp, for 32 blocks in
+three levels. Only float64 shows it: for smaller dtypes it is far below half an ulp.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from actufunc.formula.expression import REDUCTIONS, Expression, apply, argument, constant, is_constant
-from actufunc.formula.operations import axis_sum, exp, where
+from actufunc.formula.operations import absolute, axis_sum, exp, rounded_once, where
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +63,7 @@ class Part:
     local: Expression
     beside: str | None = None
     elsewhere: str | None = None
-    share: Expression = argument("x")
+    share: Expression = field(default_factory=lambda: argument("x"))
 
     @property
     def is_maximum(self) -> bool:
@@ -90,7 +91,7 @@ class Stage:
         return parts, self.rest.fingerprint()
 
 
-def stages_of(name: str, expression: Expression) -> list[Stage]:
+def stages_of(name: str, expression: Expression, axes: tuple[int, ...]) -> list[Stage]:
     """Take a formula apart.
 
     Raises
@@ -100,8 +101,8 @@ def stages_of(name: str, expression: Expression) -> list[Stage]:
     """
     if any(node.operation == "axis_threshold" for node in expression.nodes()):
         raise ValueError(
-            f"{name} sorts along the axis, which cannot be done block by block; "
-            "bring the axis into one block first: x.rechunk({axis: -1})"
+            f"{name} sorts, and cannot do so block by block: "
+            f"bring what it sorts into one block first, by x.rechunk({dict.fromkeys(axes, -1)})"
         )
     stages: list[Stage] = []
     count = 0
@@ -140,11 +141,18 @@ def _rescaled(node: Expression, largest: Expression, name: str, beside: str) -> 
     factor = exp(degree * (where(apply("equal", argument("own"), -math.inf), of_row, of_block) - of_row))
     other = argument("elsewhere")
     # Nothing stays nothing, even where the row has infinity and the factor none.
-    share = where(is_largest, argument("x"), where(apply("equal", other, 0), 0, other * factor))
+    share = where(is_largest, argument("x"), where(apply("equal", other, 0), 0, rounded_at_last(other * factor)))
     if elsewhere is term:
         return [Part(name, local, beside, name, share)]
     apart = axis_sum(_replaced(elsewhere, finite))
     return [Part(name, local, beside, f"{name}*", share), Part(f"{name}*", apart, beside, f"{name}*", share)]
+
+
+def rounded_at_last(formula: Expression) -> Expression:
+    """Return a product or quotient of which the last step alone is rounded; words of what is infinite would be NaN."""
+    if formula.operation not in {"multiply", "divide"}:
+        return formula
+    return where(apply("equal", absolute(formula), math.inf), formula, rounded_once(formula))
 
 
 def _shift(node: Expression, largest: Expression) -> Expression | None:

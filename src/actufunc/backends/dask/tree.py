@@ -6,7 +6,7 @@ All numbers that blocks give for a row are float64, whatever the dtype of the ar
 from __future__ import annotations
 
 import functools
-import operator
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from actufunc.backends.rules import rounded, scalars_of, working_dtype
 from actufunc.formula.definition import Definition
 from actufunc.formula.expression import argument
 
-from .stages import OF_ROW, stages_of
+from .stages import OF_ROW, rounded_at_last, stages_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -70,14 +70,17 @@ def over_blocks(call: Call, arrays: Mapping[str, Any], shapes: Reduced, dtype: n
     of_row = tuple((1,) * len(sizes) if axis in axes else sizes for axis, sizes in enumerate(x.chunks))
     meta = x._meta.astype(np.float64)  # noqa: SLF001
     rest = call.expression
-    for number, stage in enumerate(stages_of(definition.name, rest)):
+    for number, stage in enumerate(stages_of(definition.name, rest, axes)):
         name = f"{definition.name}-{number}-{token}"
         keywords = {"names": names, "stage": stage, "dtype": np.float64, "meta": meta}
         parts = da.map_blocks(blocks.reduced, *operands, **keywords, chunks=of_row, name=name)
         join = functools.partial(_joined, make=blocks.make, stage=stage)
         keywords = {"axis": axes, "keepdims": True, "concatenate": False, "dtype": np.float64, "meta": meta}
+        keywords |= {"split_every": _joined_at_once(x.chunks, axes, len(stage.parts))}
         operands.append(da.reduction(parts, _as_it_is, join, combine=join, **keywords, name=name))
         names, rest = (*names, tuple(part.name for part in stage.parts)), stage.rest
+    if dtype == np.float64:
+        rest = rounded_at_last(rest)
     if definition.reduces:
         names, operands = names[len(arrays) :], operands[len(arrays) :]
     return da.map_blocks(
@@ -90,6 +93,9 @@ def over_blocks(call: Call, arrays: Mapping[str, Any], shapes: Reduced, dtype: n
         meta=x._meta.astype(dtype),  # noqa: SLF001
         name=f"{definition.name}-{token}",
     )
+
+
+_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,8 @@ class _Blocks:
         result = self._compute(rest, given)
         if "where" in given and self.left_out is not None:
             result = _masked(given["where"], result, self.left_out[1])
-        return result.astype(self.dtype, copy=False)
+        with np.errstate(all="ignore"):
+            return result.astype(self.dtype, copy=False)
 
     def _given(self, blocks: tuple[Any, ...], names: Names) -> dict[str, Any]:
         """Return the operands by name, in the dtype of the result, without what a mask leaves out."""
@@ -167,8 +174,31 @@ def _joined(parts: Any, *, make: Any, stage: Stage, axis: tuple[int, ...], keepd
         for part in stage.parts:
             if not part.is_maximum:
                 shares = [_share(make, part, each, total) for each in given]
-                total[part.name] = functools.reduce(operator.add, shares)
+                total[part.name] = _sum(xp, shares)
     return tuple(total[name] for name in names)
+
+
+def _joined_at_once(chunks: tuple[tuple[float, ...], ...], axes: tuple[int, ...], parts: int) -> int | None:
+    """Return of how many blocks numbers are joined at once: together no more than a block has elements.
+
+    More than dask's own 4, for the numbers are few, and each task costs the scheduler as much as any other.
+    """
+    import dask  # noqa: PLC0415
+
+    length = math.prod(max(chunks[axis]) for axis in axes)
+    if dask.config.get("split_every", None) is not None or math.isnan(length):
+        return None
+    return max(4, min(_AT_ONCE, int(length) // parts))
+
+
+def _sum(xp: Any, terms: list[Any]) -> Any:
+    """Add up, and at the end what was rounded off (Neumaier 1974, as kernels do)."""
+    total, error = terms[0], xp.zeros_like(terms[0])
+    for term in terms[1:]:
+        before, total = total, total + term
+        back = total - before
+        error = error + ((before - (total - back)) + (term - back))
+    return xp.where(xp.isfinite(total), total + error, total)
 
 
 def _share(make: Any, part: Part, given: Mapping[str, Any], total: Mapping[str, Any]) -> Any:
@@ -184,13 +214,14 @@ def _share(make: Any, part: Part, given: Mapping[str, Any], total: Mapping[str, 
 def _computed(
     make: Any, name: str, formula: Expression, given: Mapping[str, Any], scalars: tuple[str, ...] = (), **keywords: Any
 ) -> Any:
-    """Compute a formula in float64, but what is exact on integers in their dtype."""
+    """Compute a formula in float64."""
     used = formula.arguments()
     hyperparameters = tuple(name for name in scalars if name in used)
     arrays = ("x", *sorted(used.difference(("x", *hyperparameters))))
     function = _activation(make, name, formula, arrays, hyperparameters)
     named = {name: given[name] for name in hyperparameters}
-    return function(*(given[name] for name in arrays), **named, **keywords, dtype=np.float64)
+    with np.errstate(all="ignore"):  # as ever over an axis
+        return function(*(given[name] for name in arrays), **named, **keywords, dtype=np.float64)
 
 
 @functools.lru_cache(maxsize=512)
