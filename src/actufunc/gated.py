@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,7 @@ def evaluate_halves(call: Call) -> Any:
         result = halve_blocks(call, axis)
         if result is not NotImplemented:
             return result
-    halves = _halves(x, axis)
+    halves = _halves(x, axis) if library != "jax" else _halves_jax()(x, axis)
     given = {"x": halves[0], "gate": halves[1], **operands}
     if len(call.function.halves) == 1:
         return _apply(call.function.halves[0], given, call.options | keywords)
@@ -165,6 +166,14 @@ def _places(shape: tuple[int, ...], axis: int) -> tuple[Any, Any]:
     middle = shape[axis] // 2
     before = (slice(None),) * axis
     return (*before, slice(None, middle), ...), (*before, slice(middle, None), ...)
+
+
+@functools.cache
+def _halves_jax() -> Any:
+    """Return the same for JAX, which may share out a slice among devices within a compiled function only."""
+    import jax  # noqa: PLC0415
+
+    return jax.jit(_halves, static_argnums=1)
 
 
 def _apply(function: Any, given: Mapping[str, Any], keywords: Mapping[str, Any]) -> Any:

@@ -90,9 +90,14 @@ def _library(call: Call) -> str:
 def _check_devices(name: str, arrays: list[Any]) -> None:
     # What is being traced by jax.jit has none, and what JAX has not committed to one it brings to the others.
     found = [(compat.device(array), array) for array in arrays]
-    devices = {str(device) for device, array in found if device is not None and getattr(array, "committed", True)}
+    devices = {_name(device) for device, array in found if device is not None and getattr(array, "committed", True)}
     if len(devices) > 1:
         raise TypeError(f"{name} got arrays on {' and '.join(sorted(devices))}; move them to one device first")
+
+
+def _name(device: Any) -> str:
+    """Name a device; that of an array of JAX which several share is how they do, and other arrays may do otherwise."""
+    return ", ".join(sorted(map(str, device.device_set))) if hasattr(device, "device_set") else str(device)
 
 
 class _Namespace:

@@ -26,9 +26,11 @@ three levels. Only float64 shows it: for smaller dtypes it is far below half an 
 
 from __future__ import annotations
 
+import functools
 import math
+import pickle
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actufunc.formula.expression import REDUCTIONS, Expression, apply, argument, constant, is_constant
 from actufunc.formula.operations import absolute, axis_sum, exp, rounded_once, where
@@ -86,9 +88,22 @@ class Stage:
     parts: tuple[Part, ...]
     rest: Expression
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # It travels with every block.
+        return _unpickled, (self._pickled,)
+
+    @functools.cached_property
+    def _pickled(self) -> bytes:
+        return pickle.dumps((self.parts, self.rest))
+
     def __dask_tokenize__(self) -> object:
         parts = [(each.name, each.local.fingerprint(), each.share.fingerprint()) for each in self.parts]
         return parts, self.rest.fingerprint()
+
+
+@functools.lru_cache(maxsize=64)
+def _unpickled(data: bytes) -> Stage:
+    return Stage(*pickle.loads(data))  # noqa: S301
 
 
 def stages_of(name: str, expression: Expression, axes: tuple[int, ...]) -> list[Stage]:

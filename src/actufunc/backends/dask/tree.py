@@ -18,7 +18,7 @@ from actufunc.backends.rules import rounded, scalars_of, working_dtype
 from actufunc.formula.definition import Definition
 from actufunc.formula.expression import argument
 
-from .stages import OF_ROW, rounded_at_last, stages_of
+from .stages import OF_ROW, Stage, rounded_at_last, stages_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from actufunc.formula.expression import Expression
     from actufunc.protocol import Call
 
-    from .stages import Part, Stage
+    from .stages import Part
 
     Names = tuple[str | tuple[str, ...], ...]
 
@@ -87,7 +87,7 @@ def over_blocks(call: Call, arrays: Mapping[str, Any], shapes: Reduced, dtype: n
         blocks.result,
         *operands,
         names=names,
-        rest=rest,
+        stage=Stage((), rest),
         dtype=dtype,
         chunks=operands[0].chunks,
         meta=x._meta.astype(dtype),  # noqa: SLF001
@@ -130,9 +130,9 @@ class _Blocks:
         given = self._given(blocks, names)
         return tuple(self._compute(part.local, given, axis=self.axes, keepdims=True) for part in stage.parts)
 
-    def result(self, *blocks: Any, names: Names, rest: Expression) -> Any:
-        """Return the result."""
-        given = self._given(blocks, names)
+    def result(self, *blocks: Any, names: Names, stage: Stage) -> Any:
+        """Return what remains of the formula."""
+        given, rest = self._given(blocks, names), stage.rest
         if "x" not in given:  # numbers of rows alone
             first = min(rest.arguments())
             given["x"], rest = given[first], rest.substitute({first: argument("x")})
