@@ -119,6 +119,11 @@ def test_names() -> None:
         assert len({case(x, **({} if case in ELEMENTWISE else {"axis": axis})).name for case in BLOCKWISE * 2}) == len(
             BLOCKWISE
         )
+    for case in [*JOINED, *SORTING]:
+        for chunks in (-1, 2) if case in JOINED else (-1,):
+            given = x.rechunk(chunks)
+            masks = True, GENERIC > 0, GENERIC > -1
+            assert len({case(given, where=mask).name for mask in masks for _ in range(2)}) == len(masks)
     for case in JOINED:
         assert case(x).dask.keys() == case(x).dask.keys()
         assert len({case(x, axis=axis).name for axis in (0, 1, None)}) == 3

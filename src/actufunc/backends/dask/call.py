@@ -45,7 +45,7 @@ def evaluate(call: Call) -> Any:
             arrays["where"] = da.broadcast_to(da.asarray(mask), like.shape).rechunk(like.chunks)
     elif "where" in keywords:
         raise TypeError(f"{name} takes where= with NumPy arrays only; use dask.array.where on its result")
-    token = da.core.tokenize(call.expression.fingerprint(), *call.operands.values(), keywords)
+    token = da.core.tokenize(call.expression.fingerprint(), *call.operands.values(), dict(call.keywords))
     if call.definition.over_axis and any(len(chunks[axis]) > 1 for axis in shapes.axes):
         result = over_blocks(call, arrays, shapes, dtype, token)
     else:
