@@ -265,6 +265,21 @@ def test_what_sorts_wants_one_block(case: Case) -> None:
     check(case(x.rechunk({1: -1}), axis=1), case(X, axis=1), ulps=0)
 
 
+@joined
+def test_masked_arrays_want_one_block(case: Case) -> None:
+    mask = X > 0
+    x = da.ma.masked_array(da.from_array(X, chunks=(3, 8, 3)), mask=da.from_array(mask, chunks=(3, 8, 3)))
+    given, expected = case(x, axis=1).compute(), case(np.ma.masked_array(X, mask), axis=1)
+    np.testing.assert_array_equal(np.ma.getmaskarray(given), np.ma.getmaskarray(expected))
+    chunked = x.rechunk((3, 2, 1))
+    with pytest.raises(TypeError, match=r"give it where=~dask.array.ma.getmaskarray\(x\)"):
+        case(chunked, axis=1)
+    data, taken = da.ma.getdata(chunked), ~da.ma.getmaskarray(chunked)
+    check(case(data, axis=1, where=taken), np.asarray(case(X, axis=1, where=~mask)))
+    with pytest.raises(TypeError, match="masked arrays"):  # where dask does not know
+        case(chunked.map_blocks(lambda block: block, meta=np.empty(())), axis=1).compute(scheduler="sync")
+
+
 # Formulas of users.
 
 

@@ -57,6 +57,8 @@ def over_blocks(call: Call, arrays: Mapping[str, Any], shapes: Reduced, dtype: n
     import dask.array as da  # noqa: PLC0415
 
     definition, axes, x = call.definition, shapes.axes, arrays["x"]
+    for array in arrays.values():
+        _refuse_masked(definition.name, array._meta)  # noqa: SLF001
     blocks = _Blocks(
         definition.name,
         type(call.function),
@@ -96,6 +98,15 @@ def over_blocks(call: Call, arrays: Mapping[str, Any], shapes: Reduced, dtype: n
 
 
 _AT_ONCE = 32
+
+
+def _refuse_masked(name: str, array: Any) -> None:
+    """Raise TypeError for a masked array: what joins the numbers of blocks does not know that some have none."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} takes masked arrays whose axis lies in one block only; "
+            "give it where=~dask.array.ma.getmaskarray(x), and dask.array.ma.getdata(x), instead"
+        )
 
 
 @dataclass(frozen=True)
@@ -146,6 +157,7 @@ class _Blocks:
         """Return the operands by name, in the dtype of the result, without what a mask leaves out."""
         given = dict(self.scalars)
         for name, block in zip(names, blocks, strict=True):
+            _refuse_masked(self.name, block)
             given |= {name: block} if isinstance(name, str) else dict(zip(name, block, strict=True))
         for key in given.keys() - self.scalars.keys() - {"where"}:
             if given[key].dtype != np.float64:
