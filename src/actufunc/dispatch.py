@@ -53,6 +53,8 @@ def evaluate(call: Call) -> Any:
             others = True
     if overriding:
         return serve(call, overriding)
+    if framework := next((name for name in _FRAMEWORKS if name in owners), None):
+        return _backend(_FRAMEWORKS[framework]).evaluate(call)
     if others and owners.keys() <= {"numpy"}:
         call = converted(call)
     if len(owners) > 1:
@@ -65,6 +67,8 @@ def evaluate(call: Call) -> Any:
 
 
 _BACKENDS = {"numpy": "numpy.call", "cupy": "cupy.call", "dask": "dask"}
+_FRAMEWORKS = {"keras": "keras", "tensorflow": "tensorflow.call"}
+"""Those of no array API: they say themselves what they take beside their tensors, and how those are halved."""
 
 
 @functools.cache

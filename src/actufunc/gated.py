@@ -11,7 +11,7 @@ import numpy as np
 from .backends.rules import check_cast, check_fits, is_half, is_scalar, result_dtype
 from .memory import empty_like
 from .plans import LARGE, Plan, UnplannedError, alone, key_of
-from .protocol import Call, may_overlap, normalise_axis, owner
+from .protocol import Call, halved_axis, may_overlap, owner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,7 @@ def evaluate_halves(call: Call) -> Any:
 
         x, library = as_array(call.definition.name, "x", x), "numpy"
     name = call.definition.name
-    axis = _axis(name, call.keywords.get("axis", -1), x.shape)
+    axis = halved_axis(name, call.keywords.get("axis", -1), x.shape)
     if library in {"torch", "jax"} and "dtype" not in call.keywords:
         from .backends.native import find  # noqa: PLC0415
 
@@ -115,7 +115,7 @@ class _Plan:
         shape = x.shape
         known = self._cut
         if known is None or known[0] != shape:
-            known = self._cut = (shape, *_places(shape, _axis(self._name, self._axis, shape)))
+            known = self._cut = (shape, *_places(shape, halved_axis(self._name, self._axis, shape)))
         _, first, second = known
         args = (x[second], *others[: self._positional - 1])
         named = self._keywords
@@ -145,15 +145,6 @@ class _Plan:
             return bool(x.size < LARGE)
         check_cast(self._name, "its result", self._dtype, out.dtype, "same_kind")
         return x.size < LARGE and not is_half(out.dtype)  # to round to those is for the functions themselves
-
-
-def _axis(name: str, axis: Any, shape: tuple[int, ...]) -> int:
-    axes = normalise_axis(name, axis, len(shape))
-    if len(axes) != 1:
-        raise ValueError(f"{name} halves one axis: x needs at least one dimension, and axis must be an integer")
-    if shape[axes[0]] % 2:
-        raise ValueError(f"{name} cannot halve axis {axes[0]}, which has the odd length {shape[axes[0]]}")
-    return axes[0]
 
 
 def _halves(array: Any, axis: int) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .formula.definition import Definition
     from .formula.expression import Expression
@@ -100,9 +101,9 @@ def owner(value: object) -> str | None:
     Returns
     -------
     str or None
-        ``"numpy"``, ``"torch"``, ``"jax"``, ``"dask"``, ``"cupy"`` or the package of any other array API object; None
-        for what is no array, among them Python and NumPy scalars, lists, and objects that override ufuncs or
-        torch's functions.
+        ``"numpy"``, ``"torch"``, ``"jax"``, ``"dask"``, ``"cupy"``, ``"tensorflow"``, ``"keras"`` or the package of any
+        other array API object; None for what is no array, among them Python and NumPy scalars, lists, and objects that
+        override ufuncs or torch's functions.
     """
     if value is None or isinstance(value, _NEUTRAL):
         return None
@@ -118,6 +119,8 @@ def owner(value: object) -> str | None:
         return "dask"
     if compat.is_cupy_array(value):
         return "cupy"
+    if (framework := _framework(type(value))) is not None:
+        return framework
     # torch.fx's proxies seem to have any attribute
     if compat.is_array_api_obj(value) and not overrides_torch(value) and root(value) not in FRAMEWORKS:
         return root(value)
@@ -126,7 +129,7 @@ def owner(value: object) -> str | None:
 
 FRAMEWORKS = frozenset(
     (
-        *("tensorflow", "keras", "autograd", "mlx", "mxnet", "paddle", "mindspore", "oneflow", "megengine", "jittor"),
+        *("autograd", "mlx", "mxnet", "paddle", "mindspore", "oneflow", "megengine", "jittor"),
         *("tinygrad", "chainer", "nnabla", "pytensor", "theano", "aesara", "casadi", "sympy", "symengine"),
     )
 )
@@ -137,6 +140,13 @@ converted to, they would lose that. One that gets a backend is named by `owner` 
 def root(value: object) -> str:
     """Name the package of an object's class."""
     return type(value).__module__.partition(".")[0]
+
+
+@functools.lru_cache(maxsize=256)
+def _framework(kind: type) -> str | None:
+    """Name the framework, without an array API, that a type comes from; Keras's variables may be TensorFlow's too."""
+    packages = {base.__module__.partition(".")[0] for base in kind.__mro__}
+    return next((name for name in ("keras", "tensorflow") if name in packages), None)
 
 
 def may_overlap(a: Any, b: Any) -> bool:
@@ -170,6 +180,23 @@ def normalise_axis(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
     if len(set(normal)) < len(normal):
         raise ValueError(f"{name} got an axis twice: axis={axis!r}")
     return normal
+
+
+def halved_axis(name: str, axis: Any, shape: Sequence[int | None]) -> int:
+    """Return the axis that a gated unit halves as a non-negative integer.
+
+    Raises
+    ------
+    ValueError
+        If it is not one, or of odd length; a length that is None is not known yet.
+    """
+    axes = normalise_axis(name, axis, len(shape))
+    if len(axes) != 1:
+        raise ValueError(f"{name} halves one axis: x needs at least one dimension, and axis must be an integer")
+    length = shape[axes[0]]
+    if length is not None and length % 2:
+        raise ValueError(f"{name} cannot halve axis {axes[0]}, which has the odd length {length}")
+    return axes[0]
 
 
 _NEUTRAL = (bool, int, float, complex, str, bytes, list, tuple, np.generic)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import sys
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
 from .binding import NOT_GIVEN, Positions, bind, has_gate, pop_x, warn_of_rest
+from .configured import Configured
 from .described import Described
 from .dispatch import evaluate
 from .dynamo import Derived, has_tensor, is_read, unread
@@ -28,7 +28,7 @@ _ndarray = np.ndarray
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 
 
-class Activation(Described, Methods):
+class Activation(Described, Methods, Configured):
     """An activation function for every kind of array.
 
     Call it as a NumPy ufunc: ``f(x, *hyperparameters, out=None, where=True, dtype=None, casting="same_kind",
@@ -315,9 +315,8 @@ class Activation(Described, Methods):
             parent, which = self._parent
             return (getattr, (parent, which)) if isinstance(which, str) else (_half, (parent, which))
         definition = self.definition
-        module = sys.modules.get(self.__module__)
         # What another process cannot import travels as a formula; with options it is more than one formula.
-        if definition.options or (self.__module__ != "__main__" and getattr(module, self.__name__, None) is self):
+        if definition.options or self.importable:
             return self.__qualname__
         cotangent = None if self._cotangent is None else self.vjp.definition.trace()
         named = (definition.name, self.__module__, self.__qualname__, self.__doc__)

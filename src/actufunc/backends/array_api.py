@@ -16,7 +16,7 @@ from actufunc.protocol import Call, owner
 from .mixed import takes_numpy
 from .native import find
 from .operations import as_array, compute, covers, dtype_name, working_dtype
-from .rules import as_python, asked_dtype, call_keeps_integers, scalars_of, shapes_of
+from .rules import as_python, asked_dtype, call_keeps_integers, refuse_for_numpy_only, scalars_of, shapes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 def evaluate(call: Call) -> Any:
     """Compute an activation on the arrays of one namespace."""
     name = call.definition.name
-    for keyword in ("out", "casting", "order", "subok"):
-        if call.keywords.get(keyword) is not None:
-            raise TypeError(f"{name} takes {keyword}= with NumPy arrays only; leave it away for {_library(call)}")
+    refuse_for_numpy_only(call, _library(call))
     operands = {key: _plain(call, key, value) for key, value in call.operands.items()}
     for key, value in operands.items():
         if not _is_number(value) and not compat.is_array_api_obj(value):

@@ -1,4 +1,4 @@
-"""The functions of torch and JAX that mean what ours do.
+"""The functions of torch, JAX and TensorFlow that mean what ours do.
 
 Where one exists it is called instead of the formula, so that the library's autograd, compiler and sharding see one
 operation they know. Its rounding errors are the library's own, and so are lost tails, the sign of zeros, the derivative
@@ -8,6 +8,8 @@ hard_silu of infinity: NaN, where our formula gives the limit.
 Some stay with the formula although the library has their like: tanhshrink, logit and squareplus, which cancel;
 softsign, no operation of its own, so that autograd keeps intermediates; hardsigmoid in torch, whose derivative in
 float64 has the digits of 1/6 in float32; hard_tanh and sparse_sigmoid in JAX, with other derivatives at both bounds.
+In TensorFlow all but what has a kernel of its own, and of that elu and selu, which cancel, and leaky_relu and gelu, whose
+constants are those of float32 in float64, too.
 
 A table maps the name of an activation to a function of the call's arrays and hyperparameters; it returns None where the
 library has no function for these values.
@@ -47,12 +49,7 @@ def find(xp: Any, call: Call, operands: Mapping[str, Any], axis: Any) -> Callabl
     callable or None
         Computes the result from `x`; None if the formula has to.
     """
-    if is_torch_namespace(xp):
-        table = _torch()
-    elif is_jax_namespace(xp):
-        table = _jax()
-    else:
-        return None
+    table = _table(xp)
     function = table.get(call.definition.name) if call.function.__module__.startswith("actufunc.") else None
     if function is None or not xp.isdtype(operands["x"].dtype, "real floating"):
         return None
@@ -70,8 +67,17 @@ def find(xp: Any, call: Call, operands: Mapping[str, Any], axis: Any) -> Callabl
 
 def own_operations(xp: Any) -> Table:
     """Return the functions of a library that mean the same as operations of the formulas."""
-    table = _torch() if is_torch_namespace(xp) else _jax() if is_jax_namespace(xp) else None
-    return {} if table is None else {"logistic": table["sigmoid"](), "softplus": table["softplus"](1)}
+    table = _table(xp)
+    return {"logistic": table["sigmoid"](), "softplus": table["softplus"](1)} if table else {}
+
+
+def _table(xp: Any) -> Table:
+    """Return the functions of a library, none of those that are not known."""
+    if is_torch_namespace(xp):
+        return _torch()
+    if is_jax_namespace(xp):
+        return _jax()
+    return _tensorflow() if xp.__name__.endswith("backends.tensorflow.namespace") else {}
 
 
 # Larger hyperparameters torch refuses beside float16, and infinite ones spoil the libraries' formulas.
@@ -145,4 +151,23 @@ def _jax() -> Table:
         "log_softmax": lambda axis: partial(jax.nn.log_softmax, axis=axis),
         "softmin": lambda axis: lambda x: jax.nn.softmax(-x, axis=axis),
         "logsumexp": lambda axis: partial(jax.nn.logsumexp, axis=axis, keepdims=True),
+    }
+
+
+@functools.cache
+def _tensorflow() -> Table:
+    import tensorflow as tf  # noqa: PLC0415
+
+    partial = functools.partial
+    return {
+        "sigmoid": lambda: tf.sigmoid,
+        "log_sigmoid": lambda: tf.math.log_sigmoid,
+        "tanh": lambda: tf.tanh,
+        "softplus": lambda beta: tf.math.softplus if beta == 1 else None,
+        "relu": lambda: tf.nn.relu,
+        "relu6": lambda: tf.nn.relu6,
+        "softmax": lambda axis: partial(tf.nn.softmax, axis=axis),
+        "log_softmax": lambda axis: partial(tf.nn.log_softmax, axis=axis),
+        "softmin": lambda axis: lambda x: tf.nn.softmax(-x, axis=axis),
+        "logsumexp": lambda axis: partial(tf.reduce_logsumexp, axis=axis, keepdims=True),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from decimal import Decimal
@@ -47,9 +48,17 @@ def compute(xp: Any, expression: Expression, arrays: Mapping[str, Any], shapes: 
             result = expression.fold(lambda node: arrays[node.value], operations.apply)
     if expression.operation == "argument":
         result = result * 1  # a copy, and as exact
-    if shapes is None and not all(covers(result.shape, array.shape) for array in arrays.values()):
-        result = xp.broadcast_arrays(result, *arrays.values())[0]
+    if shapes is None:
+        # The shapes of tensors may be open, but what stands in the expression has broadcast already.
+        others = [array for key, array in arrays.items() if key not in _arguments(expression)]
+        if not all(covers(result.shape, array.shape) for array in others):
+            result = xp.broadcast_arrays(result, *others)[0]
     return xp.astype(result, dtype, copy=False)
+
+
+@functools.lru_cache(maxsize=512)
+def _arguments(expression: Expression) -> frozenset[str]:
+    return frozenset(expression.arguments())
 
 
 class _Operations:
@@ -108,14 +117,19 @@ class _Operations:
     def _threshold(self, x: Any, shapes: Reduced) -> Any:
         """Find the threshold by sorting: the largest elements are above it as long as it would be below the next."""
         xp, axes = self.xp, shapes.axes
-        others = [axis for axis in range(x.ndim) if axis not in axes]
-        rows = xp.permute_dims(x, (*others, *axes))
-        rows = xp.reshape(rows, (*rows.shape[: len(others)], math.prod(rows.shape[len(others) :])))
-        rows = -_sorted(xp, -rows)
+        is_last = axes == (len(shapes.of_x) - 1,)
+        rows = -_sorted(xp, -(x if is_last else self._rows(x, axes)))
         zero, one = xp.zeros_like(rows), xp.ones_like(rows)
         is_above = rows * xp.cumulative_sum(one, axis=-1) > xp.cumulative_sum(rows, axis=-1) - 1
-        total, above = (xp.sum(xp.where(is_above, each, zero), axis=-1) for each in (rows, one))
-        return xp.reshape((total - 1) / above, shapes.kept)
+        total, above = (xp.sum(xp.where(is_above, each, zero), axis=-1, keepdims=True) for each in (rows, one))
+        threshold = (total - 1) / above
+        return threshold if is_last else xp.reshape(threshold, shapes.kept)
+
+    def _rows(self, x: Any, axes: tuple[int, ...]) -> Any:
+        """Bring the axes to the end, as one."""
+        others = [axis for axis in range(x.ndim) if axis not in axes]
+        rows = self.xp.permute_dims(x, (*others, *axes))
+        return self.xp.reshape(rows, (*rows.shape[: len(others)], math.prod(rows.shape[len(others) :])))
 
 
 def _sorted(xp: Any, rows: Any) -> Any:
@@ -135,9 +149,9 @@ def as_array(xp: Any, value: float, like: Any, dtype: Any) -> Any:
 
 
 def covers(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Tell whether another shape broadcasts to this one."""
+    """Tell whether another shape broadcasts to this one; not if that is open, as a length is that is None."""
     pairs = zip(reversed(other), reversed(shape), strict=False)
-    return len(other) <= len(shape) and all(length in (1, into) for length, into in pairs)
+    return len(other) <= len(shape) and all(length == 1 or None is not length == into for length, into in pairs)
 
 
 def working_dtype(xp: Any, dtype: Any) -> Any:
@@ -147,7 +161,7 @@ def working_dtype(xp: Any, dtype: Any) -> Any:
 
 def dtype_name(dtype: Any) -> str:
     """Return the name of a dtype as NumPy spells it."""
-    return str(dtype).rpartition(".")[2]
+    return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
 
 
 def _python(value: Any) -> bool | int | float:

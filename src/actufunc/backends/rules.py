@@ -30,6 +30,15 @@ _PYTHON = (bool, int, float)
 _SCALARS = (bool, int, float, np.bool_, np.integer, np.floating)
 
 
+def refuse_for_numpy_only(call: Call, library: str) -> None:
+    """Raise TypeError if a call on arrays of another library gives a keyword that only those of NumPy and CuPy take."""
+    for keyword in ("out", "casting", "order", "subok"):
+        if call.keywords.get(keyword) is not None:
+            raise TypeError(
+                f"{call.definition.name} takes {keyword}= with NumPy arrays only; leave it away for {library}"
+            )
+
+
 def is_scalar(value: object) -> bool:
     """Tell whether a hyperparameter is a scalar, which never promotes the dtype of the arrays."""
     return isinstance(value, _SCALARS) and not isinstance(value, np.timedelta64)

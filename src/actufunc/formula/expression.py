@@ -65,12 +65,16 @@ class Expression:
 
     def __reduce__(self) -> tuple[object, ...]:
         # Not node by node, for a long formula would be a deep recursion.
+        return from_rows, (self.rows(),)
+
+    def rows(self) -> list[tuple[str, tuple[int, ...], Any]]:
+        """Return operation, operands and value of every node, the operands by their numbers."""
         places: dict[Expression, int] = {}
         rows = []
         for node in self.nodes():
             rows.append((node.operation, tuple(places[operand] for operand in node.operands), node.value))
             places[node] = len(rows) - 1
-        return _from_rows, (rows,)
+        return rows
 
     # Arithmetic and comparisons.
 
@@ -245,7 +249,7 @@ def make_node(operation: str, operands: tuple[Expression, ...] = (), value: obje
     return node
 
 
-def _from_rows(rows: list[tuple[str, tuple[int, ...], object]]) -> Expression:
+def from_rows(rows: list[tuple[str, tuple[int, ...], object]]) -> Expression:
     """Make the last of some nodes, which refer to others by number."""
     made: list[Expression] = []
     for operation, places, value in rows:

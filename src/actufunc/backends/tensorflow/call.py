@@ -1,0 +1,290 @@
+"""Calls on tensors and variables of TensorFlow: eagerly, in a tf.function, compiled by XLA, under a tape."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from actufunc.backends.array_api import fill_left_out, value_left_out
+from actufunc.backends.autodiff import differentiable, formula_of
+from actufunc.backends.native import find
+from actufunc.backends.operations import compute, covers
+from actufunc.backends.rules import Reduced, asked_dtype, call_keeps_integers, refuse_for_numpy_only
+from actufunc.plans import Plan
+from actufunc.protocol import halved_axis, normalise_axis, owner
+
+from . import namespace as xp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from actufunc.protocol import Call
+
+Operands = dict[str, Any]
+"""Tensors of one dtype, and hyperparameters that are Python numbers."""
+
+
+def evaluate(call: Call) -> Any:
+    """Compute an activation on tensors, beside which NumPy's arrays take their dtype, as they do for TensorFlow."""
+    refuse_for_numpy_only(call, "tensorflow")
+    given = {key: _read(call, key, value) for key, value in call.operands.items()}
+    if call.definition.gated:
+        return _of_halves(call, given)
+    dtype = _dtype(call, given)
+    arrays = call.definition.arrays
+    operands = {
+        key: _tensor(call, key, value, dtype) if key in arrays or not _is_number(value) else value
+        for key, value in given.items()
+    }
+    if call.definition.over_axis:
+        return _over_axis(call, operands)
+    if call.keywords.get("where", True) is not True:
+        raise TypeError(f"{call.definition.name} takes where= with NumPy arrays only; use tf.where on its result")
+    return _elementwise(call, operands)
+
+
+# Arguments.
+
+
+def _read(call: Call, key: str, value: Any) -> Any:
+    """Return a tensor, an array of NumPy or a Python number."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, tf.Variable):
+        return tf.convert_to_tensor(value)
+    if _is_number(value) or isinstance(value, tf.Tensor):
+        return value
+    if isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray):
+        if value.dtype.kind in "biuf" or value.dtype.name == "bfloat16":
+            return value
+        raise TypeError(f"{call.definition.name} got {value.dtype} for {key}, which tensorflow does not take")
+    raise TypeError(f"{call.definition.name} got {type(value).__name__} for {key} beside {_KINDS}; convert it first")
+
+
+_KINDS = "tf.Tensor, tf.Variable, numbers and NumPy arrays"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
+def _dtype(call: Call, given: Operands) -> Any:
+    """Return the dtype of the result: that of the tensors, which must be of one."""
+    name, asked = call.definition.name, call.keywords.get("dtype")
+    if asked is not None:
+        dtype = asked if isinstance(asked, tf.DType) else getattr(tf, asked_dtype(name, asked).name)
+        if not xp.isdtype(dtype, "real floating"):
+            raise TypeError(f"{name} can be asked for a real floating dtype only, not for {dtype.name}")
+        return dtype
+    dtypes = {value.dtype for value in given.values() if isinstance(value, tf.Tensor)}
+    if len(dtypes) > 1:
+        names = " and ".join(sorted(dtype.name for dtype in dtypes))
+        raise TypeError(f"{name} got tensors of {names}, which TensorFlow does not mix; tf.cast one of them first")
+    if not dtypes:  # where= is all that is a tensor
+        raise TypeError(f"{name} got a tensor for where, but none to compute; tf.convert_to_tensor(x) first")
+    (dtype,) = dtypes
+    if xp.isdtype(dtype, "real floating"):
+        return dtype
+    if not xp.isdtype(dtype, "integral") and not xp.isdtype(dtype, "bool"):
+        raise TypeError(f"{name} does not support {dtype.name}; it takes real floats, integers and booleans")
+    return dtype if _keeps_integers(call, given, dtype) else tf.float32
+
+
+def _keeps_integers(call: Call, given: Operands, dtype: Any) -> bool:
+    if not xp.isdtype(dtype, "integral"):
+        return False
+    kept, limits = dtype.as_numpy_dtype, np.iinfo(dtype.as_numpy_dtype)
+    for key, value in given.items():
+        if isinstance(value, np.ndarray) and not np.can_cast(value.dtype, kept):
+            return False
+        if key in call.definition.arrays and _is_number(value):
+            if not isinstance(value, int) or not limits.min <= value <= limits.max:
+                return False
+    return call_keeps_integers(call, np.dtype(kept))
+
+
+def _tensor(call: Call, key: str, value: Any, dtype: Any) -> Any:
+    if isinstance(value, tf.Tensor):
+        return xp.astype(value, dtype)
+    try:
+        return tf.convert_to_tensor(np.asarray(value).astype(dtype.as_numpy_dtype))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{call.definition.name} cannot make a tensor of {dtype.name} of {key}") from error
+
+
+# Elementwise functions.
+
+
+def _elementwise(call: Call, operands: Operands) -> Any:
+    arrays = [value for value in operands.values() if isinstance(value, tf.Tensor)]
+    if any(array.shape.rank is None for array in arrays):
+        return _flat(call, operands)
+    if not xp.isdtype(operands["x"].dtype, "real floating"):
+        numbers = {key: value for key, value in operands.items() if _is_number(value)}
+        tensors = {key: value for key, value in operands.items() if key not in numbers}
+        return compute(xp, call.specialised(numbers), tensors)
+    hyperparameters = [operands[key] for key in call.definition.hyperparameters]
+    function = find(xp, call, operands, None)
+    if function is None:
+        formula = formula_of(call.definition, tuple(call.options.items()))
+
+        def function(*arrays: Any) -> Any:
+            return differentiable(xp)(formula, *arrays, *hyperparameters)
+
+    names = call.definition.arrays
+    given = [call.operands[key] for key in names]
+    if all(map(_is_number, hyperparameters)) and all(isinstance(value, tf.Tensor) for value in given):
+        if all(value.dtype == operands["x"].dtype for value in given):
+            call.plan = Plan(names, functools.partial(_execute, function))
+    return function(*(operands[key] for key in names))
+
+
+def _execute(function: Any, arrays: tuple[Any, ...], out: Any, _where: Any) -> Any:
+    """Compute by what served a call with a tensor like the first of these, if the others are like it."""
+    x = arrays[0]
+    if out is not None or any(not isinstance(y, tf.Tensor) or y.dtype != x.dtype for y in arrays):
+        return NotImplemented
+    if any(y.shape.rank is None for y in arrays):
+        return NotImplemented
+    return function(*arrays)
+
+
+def _flat(call: Call, operands: Operands) -> Any:
+    """Compute on tensors whose number of dimensions is open, one after the other along a single one."""
+    tensors = {key: value for key, value in operands.items() if isinstance(value, tf.Tensor)}
+    arrays = dict(zip(tensors, xp.broadcast_arrays(*tensors.values()), strict=True))
+    shape = tf.shape(arrays["x"])
+    result = _elementwise(call, operands | {key: tf.reshape(value, [-1]) for key, value in arrays.items()})
+    return tf.reshape(result, shape)
+
+
+# Gated units.
+
+
+def _of_halves(call: Call, given: Operands) -> Any:
+    name = call.definition.name
+    x = given["x"]
+    if not isinstance(x, tf.Tensor):
+        x = _tensor(call, "x", x, _dtype(call, given))
+    axis = halved_axis(name, call.keywords.get("axis", -1), _shape(name, x))
+    keywords = {key: value for key, value in call.keywords.items() if key != "axis"}
+    halves = dict(zip(("x", "gate"), tf.split(x, 2, axis), strict=True))
+    parts = []
+    for half in call.function.halves:
+        operands = {**given, **halves}
+        arrays = [operands.pop(key) for key in half.definition.arrays]
+        parts.append(half(*arrays, **operands, **call.options, **keywords))
+    return parts[0] if len(parts) == 1 else tf.concat(parts, axis)
+
+
+def _shape(name: str, x: Any) -> tuple[int | None, ...]:
+    """Return the static shape of a tensor, of which lengths may be open."""
+    if x.shape.rank is None:
+        raise ValueError(f"{name} needs the number of dimensions of x to know its axis; give it by tf.ensure_shape")
+    return tuple(x.shape)
+
+
+# Functions over an axis.
+
+
+def _over_axis(call: Call, operands: Operands) -> Any:
+    name, definition = call.definition.name, call.definition
+    x = operands["x"]
+    shape = _shape(name, x)
+    axes = normalise_axis(name, call.keywords.get("axis", -1), len(shape))
+    keepdims = bool(call.keywords.get("keepdims", False))
+    shapes = Reduced(shape, axes, keepdims)  # type: ignore[arg-type] -- None is a length that is open
+    if not shape:
+        rows = {key: _with_an_axis(value) for key, value in operands.items()}
+        rows = rows | {key: tf.reshape(rows[key], (1,)) for key in definition.arrays}
+        result = _computed(call, rows, Reduced((1,), (0,), keepdims=True))
+        return tf.reshape(result, ())
+    beside = definition.arrays[1:]
+    operands = operands | {key: _beside_x(call, key, operands[key], x, shapes) for key in beside}
+    result = _computed(call, operands, shapes)
+    return tf.squeeze(result, axes) if definition.reduces and axes and not keepdims else result
+
+
+def _with_an_axis(value: Any) -> Any:
+    return value
+
+
+def _computed(call: Call, operands: Operands, shapes: Reduced) -> Any:
+    """Compute what keeps the axes, in what takes part of it."""
+    mask = call.keywords.get("where", True)
+    if mask is not True:
+        mask = _mask(call, mask, operands["x"], shapes)
+        fill = fill_left_out(call)
+        filled = {key: operands[key] for key in call.definition.arrays if key not in call.definition.of_rows}
+        operands = operands | {k: tf.where(mask, v, tf.constant(fill[k], v.dtype)) for k, v in filled.items()}
+    axis = shapes.axes[0] if len(shapes.axes) == 1 else shapes.axes
+    function = find(xp, call, operands, axis)
+    result = _of_rows(call, operands, shapes) if function is None else function(operands["x"])
+    if mask is True or call.definition.reduces:
+        return result
+    return tf.where(mask, result, tf.constant(value_left_out(call), result.dtype))
+
+
+def _of_rows(call: Call, operands: Operands, shapes: Reduced) -> Any:
+    """Compute the formula, along the last axis where it sorts."""
+    numbers = {key: value for key, value in operands.items() if _is_number(value)}
+    tensors = {key: value for key, value in operands.items() if key not in numbers}
+    formula, rank = call.specialised(numbers), len(shapes.of_x)
+    if shapes.axes == (rank - 1,) or all(node.operation != "axis_threshold" for node in formula.nodes()):
+        return compute(xp, formula, tensors, shapes)
+    others = [axis for axis in range(rank) if axis not in shapes.axes]
+    order, place = [*others, *shapes.axes], len(others)
+    moved = {key: tf.transpose(tensors[key], order) for key in call.definition.arrays}
+    shape = tf.shape(moved["x"])
+    rows = {key: tf.reshape(value, tf.concat([shape[:place], [-1]], 0)) for key, value in moved.items()}
+    result = compute(xp, formula, tensors | rows, Reduced(tuple(rows["x"].shape), (place,), keepdims=True))
+    return tf.transpose(tf.reshape(result, shape), np.argsort(order))
+
+
+def _beside_x(call: Call, key: str, array: Any, x: Any, shapes: Reduced) -> Any:
+    """Bring a cotangent to the shape of x; what has one element for each row keeps the axes, of length one."""
+    name, of_row = call.definition.name, key in call.definition.of_rows
+    given, what = (shapes.given, "the result") if of_row else (shapes.of_x, "x")
+    _check_fits(name, key, array, given, what)
+    if array.shape != given or None in given:
+        into = tf.shape(x)
+        if of_row:
+            others = [axis for axis in range(len(shapes.of_x)) if axis not in shapes.axes]
+            is_kept = np.isin(np.arange(len(shapes.of_x)), others)
+            into = tf.where(is_kept, into, 1) if shapes.keepdims else tf.gather(into, np.array(others, np.int32))
+        array = tf.broadcast_to(array, into)
+    if of_row and not shapes.keepdims:
+        for axis in sorted(shapes.axes):
+            array = tf.expand_dims(array, axis)
+    return array
+
+
+def _mask(call: Call, mask: Any, x: Any, shapes: Reduced) -> Any:
+    """Return a mask in the shape of x."""
+    name = call.definition.name
+    if not isinstance(mask, tf.Tensor | tf.Variable | np.ndarray) and owner(mask) is not None:
+        raise TypeError(f"{name} got {type(mask).__name__} for where beside {_KINDS}; convert it first")
+    mask = tf.convert_to_tensor(mask)
+    if mask.dtype != tf.bool:
+        raise TypeError(f"{name} takes where= as a tensor of booleans, not of {mask.dtype.name}")
+    _check_fits(name, "where", mask, shapes.of_x, "x")
+    return tf.broadcast_to(mask, tf.shape(x))
+
+
+def _check_fits(name: str, key: str, array: Any, shape: Any, what: str) -> None:
+    """Raise ValueError if a tensor cannot broadcast to a shape; what is open is checked when it is computed."""
+    given = array.shape
+    if given.rank is None:
+        return
+    closed = [1 if length is None or into is None else length for length, into in _pairs(given, shape)]
+    if len(given) > len(shape) or not covers(shape, tuple(closed)):
+        raise ValueError(f"{name} cannot broadcast {key} of shape {tuple(given)} to that of {what}, {tuple(shape)}")
+
+
+def _pairs(given: Any, shape: Any) -> Mapping[Any, Any] | Any:
+    return zip(tuple(given), tuple(shape)[len(shape) - len(given) :], strict=False)

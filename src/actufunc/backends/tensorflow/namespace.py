@@ -1,0 +1,74 @@
+"""TensorFlow's operations under the names that the array API standard has for them, as far as formulas need them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+bfloat16, float16, float32, float64 = tf.bfloat16, tf.float16, tf.float32, tf.float64
+
+abs = tf.abs  # noqa: A001
+cumulative_sum = tf.cumsum
+exp = tf.exp
+expm1 = tf.math.expm1
+log = tf.math.log
+log1p = tf.math.log1p
+max = tf.reduce_max  # noqa: A001
+ones_like = tf.ones_like
+reshape = tf.reshape
+round = tf.round  # noqa: A001
+sort = tf.sort
+sqrt = tf.sqrt
+sum = tf.reduce_sum  # noqa: A001
+tanh = tf.tanh
+where = tf.where
+zeros_like = tf.zeros_like
+
+_KINDS = {
+    "bool": lambda dtype: dtype == tf.bool,
+    "integral": lambda dtype: dtype.is_integer and not dtype.is_quantized,
+    "real floating": lambda dtype: dtype in {bfloat16, float16, float32, float64},
+}
+
+
+def isdtype(dtype: Any, kind: str) -> bool:
+    """Tell whether a dtype is of a kind; TensorFlow's floats of eight bits are of none."""
+    return bool(_KINDS[kind](dtype))
+
+
+def astype(x: Any, dtype: Any, *, copy: bool = False) -> Any:  # noqa: ARG001 -- tensors are immutable
+    """Return a tensor as one of a dtype."""
+    return x if x.dtype == dtype else tf.cast(x, dtype)
+
+
+def full(shape: tuple[int, ...], value: float, *, dtype: Any, device: Any = None) -> Any:  # noqa: ARG001
+    """Return a tensor of a number, which TensorFlow brings to the device of what it meets."""
+    return tf.constant(value, dtype, shape)
+
+
+def full_like(x: Any, value: float) -> Any:
+    """Return a tensor of a number in the shape of another."""
+    return tf.fill(tf.shape(x), tf.constant(value, x.dtype))
+
+
+def clip(x: Any, low: float | None, high: float | None) -> Any:
+    """Return the number nearest to `x` between two bounds."""
+    x = x if low is None else tf.maximum(x, low)
+    return x if high is None else tf.minimum(x, high)
+
+
+def broadcast_arrays(*arrays: Any) -> list[Any]:
+    """Return tensors in the shape to which they broadcast."""
+    shape = tf.shape(arrays[0])
+    for array in arrays[1:]:
+        shape = tf.broadcast_dynamic_shape(shape, tf.shape(array))
+    return [tf.broadcast_to(array, shape) for array in arrays]
+
+
+def summed_like(x: Any, like: Any) -> Any:
+    """Sum over the axes along which a tensor was broadcast to the shape of `x`."""
+    if x.shape.is_fully_defined() and x.shape == like.shape:
+        return x
+    axes, _ = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(like), s1=tf.shape(x))
+    return tf.reshape(tf.reduce_sum(x, axes), tf.shape(like))
