@@ -20,6 +20,7 @@ from .threads import get_num_threads as get_num_threads
 from .threads import num_threads as num_threads
 from .threads import set_num_threads as set_num_threads
 from .ufunc import Activation as Activation
+from .registering import register as _register
 from .ufunc import activation as activation
 
 __version__ = "0.1.0"
@@ -35,3 +36,5 @@ if not TYPE_CHECKING:  # type checkers follow the star import, and could not fol
         "set_num_threads",
         *_activations.__all__,
     ]
+
+_register()

@@ -169,7 +169,8 @@ def _tensorflow() -> Callable[..., Any]:
                 products = ((i, apply(formula.times_derivative(i), *given, cotangent)) for i in places)
                 return [xp.summed_like(product, given[i]) for i, product in products]
 
-            return formula(xp, *given), backward
+            # A tape that watches the tensors would keep what the formula computes in between.
+            return formula(xp, *map(tf.stop_gradient, given)), backward
 
         return compute_formula(*(arrays[i] for i in places))
 

@@ -150,6 +150,8 @@ def as_array(xp: Any, value: float, like: Any, dtype: Any) -> Any:
 
 def covers(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
     """Tell whether another shape broadcasts to this one; not if that is open, as a length is that is None."""
+    if None in (getattr(shape, "rank", 0), getattr(other, "rank", 0)):
+        return False
     pairs = zip(reversed(other), reversed(shape), strict=False)
     return len(other) <= len(shape) and all(length == 1 or None is not length == into for length, into in pairs)
 

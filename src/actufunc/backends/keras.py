@@ -1,0 +1,44 @@
+"""Keras's symbolic inputs, which become layers, and its variables, which are arrays of the backend that it runs on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+if TYPE_CHECKING:
+    from actufunc.protocol import Call
+
+
+def evaluate(call: Call) -> Any:
+    """Let the backend of a variable compute; make a layer of what is called with a symbolic input."""
+    if any(isinstance(value, keras.KerasTensor) for value in call.values()):
+        return _symbolic(call)
+    for key, value in {**call.operands, **call.keywords}.items():
+        if _is_of_keras(value) and not isinstance(value, keras.Variable):
+            raise TypeError(f"{call.definition.name} got {type(value).__name__} for {key}, which is no array")
+    operands, keywords = ({key: _unwrapped(value) for key, value in d.items()} for d in (call.operands, call.keywords))
+    arrays = [operands.pop(key) for key in call.definition.arrays]
+    return call.function(*arrays, **operands, **call.options, **keywords)
+
+
+def _is_of_keras(value: object) -> bool:
+    return any(base.__module__.partition(".")[0] == "keras" for base in type(value).__mro__)
+
+
+def _unwrapped(value: Any) -> Any:
+    return value.value if isinstance(value, keras.Variable) else value
+
+
+def _symbolic(call: Call) -> Any:
+    from actufunc.layers.keras import Activation  # noqa: PLC0415
+
+    name, x = call.definition.name, call.operands["x"]
+    others = {key: value for key, value in {**call.operands, **call.keywords}.items() if key != "x"}
+    if strange := [key for key, value in others.items() if isinstance(value, keras.KerasTensor)]:
+        raise TypeError(f"{name} takes a symbolic tensor of Keras for x alone, not for {strange[0]}; write a layer")
+    if call.definition.arrays != ("x",) or not isinstance(x, keras.KerasTensor):
+        raise TypeError(f"{name} takes a symbolic tensor of Keras for x alone; write a layer")
+    is_float = keras.backend.is_float_dtype(x.dtype)
+    layer = Activation(call.function, **others, **call.options, dtype=x.dtype if is_float else None)
+    return layer(x)
