@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from programs import run
 
-HEAVY = ("numba", "llvmlite", "cupy", "torch", "jax", "dask", "scipy", "mpmath", "rich", "matplotlib", "ml_dtypes")
+HEAVY = (
+    *("numba", "llvmlite", "cupy", "torch", "jax", "dask", "tensorflow", "keras"),
+    *("scipy", "mpmath", "rich", "matplotlib", "ml_dtypes"),
+)
 
 
 def test_import_is_light() -> None:
@@ -27,7 +30,7 @@ def test_numba_is_imported_only_where_interrupts_wait() -> None:
     assert not {"numba", "llvmlite"} & set(run(code).split())
 
 
-@pytest.mark.parametrize("library", ["torch", "jax"])
+@pytest.mark.parametrize("library", ["torch", "jax", "tensorflow", "keras"])
 def test_numpy_arrays_load_no_other_library(library: str) -> None:
     out = run(f"import sys, numpy, actufunc; actufunc.sigmoid(numpy.ones(3)); print({library!r} in sys.modules)")
     assert out.split() == ["False"]

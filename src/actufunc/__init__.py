@@ -16,11 +16,11 @@ from . import activations as _activations
 from .activations import *
 from .memory import set_kept_memory as set_kept_memory
 from .namespace import array_namespace as array_namespace
+from .registering import register as _register
 from .threads import get_num_threads as get_num_threads
 from .threads import num_threads as num_threads
 from .threads import set_num_threads as set_num_threads
 from .ufunc import Activation as Activation
-from .registering import register as _register
 from .ufunc import activation as activation
 
 __version__ = "0.1.0"

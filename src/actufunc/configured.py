@@ -106,9 +106,9 @@ class Configured:
         if "formula" in config:
             return _of_formula(cls, config)
         found = getattr(sys.modules.get(config["module"]), config["name"], None)
-        if not isinstance(found, cls):
-            raise ValueError(f"no activation {config['name']} is known in {config['module']}; import that module first")
-        return found  # type: ignore[return-value]
+        if isinstance(found, cls):
+            return found  # type: ignore[return-value]
+        raise ValueError(f"no activation {config['name']} is known in {config['module']}; import that module first")
 
 
 def _of_formula(cls: Any, config: Mapping[str, Any]) -> Activation:

@@ -119,7 +119,7 @@ def owner(value: object) -> str | None:
         return "dask"
     if compat.is_cupy_array(value):
         return "cupy"
-    if (framework := _framework(type(value))) is not None:
+    if (framework := _framework(type(value))) is not None:  # type: ignore[arg-type]
         return framework
     # torch.fx's proxies seem to have any attribute
     if compat.is_array_api_obj(value) and not overrides_torch(value) and root(value) not in FRAMEWORKS:

@@ -36,6 +36,8 @@ def with_dtype(definition: Definition, keywords: Mapping[str, Any]) -> dict[str,
         If it is not as long as the arguments and the output are.
     """
     name = definition.name
+    if keywords.get("signature", "") is None is keywords.get("dtype", ""):  # a tf.function passes all defaults
+        return {key: value for key, value in keywords.items() if key not in {"signature", "dtype"}}
     if definition.kind != "elementwise":
         raise TypeError(f"{name} is no elementwise function, so that it takes no signature=; give dtype=")
     given = [key for key in ("signature", "sig", "dtype") if key in keywords]

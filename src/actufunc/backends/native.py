@@ -8,8 +8,8 @@ hard_silu of infinity: NaN, where our formula gives the limit.
 Some stay with the formula although the library has their like: tanhshrink, logit and squareplus, which cancel;
 softsign, no operation of its own, so that autograd keeps intermediates; hardsigmoid in torch, whose derivative in
 float64 has the digits of 1/6 in float32; hard_tanh and sparse_sigmoid in JAX, with other derivatives at both bounds.
-In TensorFlow all but what has a kernel of its own, and of that elu and selu, which cancel, and leaky_relu and gelu, whose
-constants are those of float32 in float64, too.
+In TensorFlow these are all that have no kernel of their own, and elu and selu, which cancel; leaky_relu and gelu, whose
+constants have the digits of float32 in float64; softsign, which has no second derivative.
 
 A table maps the name of an activation to a function of the call's arrays and hyperparameters; it returns None where the
 library has no function for these values.

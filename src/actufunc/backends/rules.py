@@ -32,8 +32,10 @@ _SCALARS = (bool, int, float, np.bool_, np.integer, np.floating)
 
 def refuse_for_numpy_only(call: Call, library: str) -> None:
     """Raise TypeError if a call on arrays of another library gives a keyword that only those of NumPy and CuPy take."""
+    defaults = call.function.call_keywords
     for keyword in ("out", "casting", "order", "subok"):
-        if call.keywords.get(keyword) is not None:
+        value = call.keywords.get(keyword)
+        if value is not None and (keyword == "out" or value != defaults.get(keyword)):
             raise TypeError(
                 f"{call.definition.name} takes {keyword}= with NumPy arrays only; leave it away for {library}"
             )

@@ -1,1 +1,1 @@
-"""TensorFlow: its own functions where they mean the same, else formulas in its operations; static shapes may be open."""
+"""TensorFlow: its own functions where they mean the same, else formulas in its operations; shapes may be open."""

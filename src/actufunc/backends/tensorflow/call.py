@@ -19,8 +19,6 @@ from actufunc.protocol import halved_axis, normalise_axis, owner
 from . import namespace as xp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from actufunc.protocol import Call
 
 Operands = dict[str, Any]
@@ -102,9 +100,9 @@ def _keeps_integers(call: Call, given: Operands, dtype: Any) -> bool:
     for key, value in given.items():
         if isinstance(value, np.ndarray) and not np.can_cast(value.dtype, kept):
             return False
-        if key in call.definition.arrays and _is_number(value):
-            if not isinstance(value, int) or not limits.min <= value <= limits.max:
-                return False
+        is_number = key in call.definition.arrays and _is_number(value)
+        if is_number and not (isinstance(value, int) and limits.min <= value <= limits.max):
+            return False
     return call_keeps_integers(call, np.dtype(kept))
 
 
@@ -121,9 +119,6 @@ def _tensor(call: Call, key: str, value: Any, dtype: Any) -> Any:
 
 
 def _elementwise(call: Call, operands: Operands) -> Any:
-    arrays = [value for value in operands.values() if isinstance(value, tf.Tensor)]
-    if any(array.shape.rank is None for array in arrays):
-        return _flat(call, operands)
     if not xp.isdtype(operands["x"].dtype, "real floating"):
         numbers = {key: value for key, value in operands.items() if _is_number(value)}
         tensors = {key: value for key, value in operands.items() if key not in numbers}
@@ -137,11 +132,11 @@ def _elementwise(call: Call, operands: Operands) -> Any:
             return differentiable(xp)(formula, *arrays, *hyperparameters)
 
     names = call.definition.arrays
-    given = [call.operands[key] for key in names]
-    if all(map(_is_number, hyperparameters)) and all(isinstance(value, tf.Tensor) for value in given):
-        if all(value.dtype == operands["x"].dtype for value in given):
-            call.plan = Plan(names, functools.partial(_execute, function))
-    return function(*(operands[key] for key in names))
+    arrays = tuple(operands[key] for key in names)
+    is_as_given = all(call.operands[key] is operands[key] for key in names)
+    if is_as_given and all(map(_is_number, hyperparameters)):
+        call.plan = Plan(names, functools.partial(_execute, function))
+    return function(*arrays)
 
 
 def _execute(function: Any, arrays: tuple[Any, ...], out: Any, _where: Any) -> Any:
@@ -149,18 +144,7 @@ def _execute(function: Any, arrays: tuple[Any, ...], out: Any, _where: Any) -> A
     x = arrays[0]
     if out is not None or any(not isinstance(y, tf.Tensor) or y.dtype != x.dtype for y in arrays):
         return NotImplemented
-    if any(y.shape.rank is None for y in arrays):
-        return NotImplemented
     return function(*arrays)
-
-
-def _flat(call: Call, operands: Operands) -> Any:
-    """Compute on tensors whose number of dimensions is open, one after the other along a single one."""
-    tensors = {key: value for key, value in operands.items() if isinstance(value, tf.Tensor)}
-    arrays = dict(zip(tensors, xp.broadcast_arrays(*tensors.values()), strict=True))
-    shape = tf.shape(arrays["x"])
-    result = _elementwise(call, operands | {key: tf.reshape(value, [-1]) for key, value in arrays.items()})
-    return tf.reshape(result, shape)
 
 
 # Gated units.
@@ -182,8 +166,8 @@ def _of_halves(call: Call, given: Operands) -> Any:
     return parts[0] if len(parts) == 1 else tf.concat(parts, axis)
 
 
-def _shape(name: str, x: Any) -> tuple[int | None, ...]:
-    """Return the static shape of a tensor, of which lengths may be open."""
+def _shape(name: str, x: Any) -> tuple[Any, ...]:
+    """Return the static shape of a tensor, where None is a length that is open."""
     if x.shape.rank is None:
         raise ValueError(f"{name} needs the number of dimensions of x to know its axis; give it by tf.ensure_shape")
     return tuple(x.shape)
@@ -198,20 +182,14 @@ def _over_axis(call: Call, operands: Operands) -> Any:
     shape = _shape(name, x)
     axes = normalise_axis(name, call.keywords.get("axis", -1), len(shape))
     keepdims = bool(call.keywords.get("keepdims", False))
-    shapes = Reduced(shape, axes, keepdims)  # type: ignore[arg-type] -- None is a length that is open
     if not shape:
-        rows = {key: _with_an_axis(value) for key, value in operands.items()}
-        rows = rows | {key: tf.reshape(rows[key], (1,)) for key in definition.arrays}
-        result = _computed(call, rows, Reduced((1,), (0,), keepdims=True))
-        return tf.reshape(result, ())
+        rows = operands | {key: tf.reshape(operands[key], (1,)) for key in definition.arrays}
+        return tf.reshape(_computed(call, rows, Reduced((1,), (0,), keepdims=True)), ())
+    shapes = Reduced(shape, axes, keepdims)
     beside = definition.arrays[1:]
     operands = operands | {key: _beside_x(call, key, operands[key], x, shapes) for key in beside}
     result = _computed(call, operands, shapes)
     return tf.squeeze(result, axes) if definition.reduces and axes and not keepdims else result
-
-
-def _with_an_axis(value: Any) -> Any:
-    return value
 
 
 def _computed(call: Call, operands: Operands, shapes: Reduced) -> Any:
@@ -276,15 +254,12 @@ def _mask(call: Call, mask: Any, x: Any, shapes: Reduced) -> Any:
     return tf.broadcast_to(mask, tf.shape(x))
 
 
-def _check_fits(name: str, key: str, array: Any, shape: Any, what: str) -> None:
+def _check_fits(name: str, key: str, array: Any, shape: tuple[Any, ...], what: str) -> None:
     """Raise ValueError if a tensor cannot broadcast to a shape; what is open is checked when it is computed."""
-    given = array.shape
-    if given.rank is None:
+    if array.shape.rank is None:
         return
-    closed = [1 if length is None or into is None else length for length, into in _pairs(given, shape)]
-    if len(given) > len(shape) or not covers(shape, tuple(closed)):
-        raise ValueError(f"{name} cannot broadcast {key} of shape {tuple(given)} to that of {what}, {tuple(shape)}")
-
-
-def _pairs(given: Any, shape: Any) -> Mapping[Any, Any] | Any:
-    return zip(tuple(given), tuple(shape)[len(shape) - len(given) :], strict=False)
+    given = tuple(array.shape)
+    into = shape[len(shape) - len(given) :] if len(given) <= len(shape) else given
+    known = tuple(1 if None in pair else pair[0] for pair in zip(given, into, strict=True))
+    if not covers(shape, known):
+        raise ValueError(f"{name} cannot broadcast {key} of shape {given} to that of {what}, {shape}")

@@ -25,16 +25,16 @@ tanh = tf.tanh
 where = tf.where
 zeros_like = tf.zeros_like
 
-_KINDS = {
-    "bool": lambda dtype: dtype == tf.bool,
-    "integral": lambda dtype: dtype.is_integer and not dtype.is_quantized,
-    "real floating": lambda dtype: dtype in {bfloat16, float16, float32, float64},
-}
+_FLOATS = frozenset({bfloat16, float16, float32, float64})
 
 
 def isdtype(dtype: Any, kind: str) -> bool:
     """Tell whether a dtype is of a kind; TensorFlow's floats of eight bits are of none."""
-    return bool(_KINDS[kind](dtype))
+    if kind == "real floating":
+        return dtype in _FLOATS
+    if kind == "integral":
+        return bool(dtype.is_integer and not dtype.is_quantized)
+    return bool(dtype == tf.bool)
 
 
 def astype(x: Any, dtype: Any, *, copy: bool = False) -> Any:  # noqa: ARG001 -- tensors are immutable
