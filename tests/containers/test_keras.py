@@ -91,9 +91,9 @@ LEARNING = """
         "takes a symbolic tensor of Keras for x alone, not for g": lambda: softmax.vjp(inputs, inputs),
         "takes a symbolic tensor of Keras for x alone, not for alpha": lambda: prelu(inputs, inputs),
         "sigmoid got Dense for x, which is no array": lambda: sigmoid(layers[0]),
-        "can learn beta, not 'alpha'": lambda: Activation(silu, learn="alpha"),
-        "takes beta as a number or an array of numbers, not str": lambda: Activation(silu, beta="x"),
-        "a layer decides on no out; call silu itself": lambda: Activation(silu, out=None),
+        "silu has no hyperparameter 'alpha' to learn; it has beta": lambda: Activation(silu, learn="alpha"),
+        "takes beta as a number or a tensor, not str": lambda: Activation(silu, beta="x"),
+        "a layer of silu has no 'out'": lambda: Activation(silu, out=None),
         "an activation of one array": lambda: Activation(silu.vjp),
     }.items():
         with pytest.raises(TypeError, match=message):

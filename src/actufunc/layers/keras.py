@@ -8,12 +8,14 @@ import keras
 import numpy as np
 
 import actufunc
-from actufunc.binding import bind
+
+from .given import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _OF_LAYERS = frozenset({"name", "dtype", "trainable", "activity_regularizer", "autocast"})
+_CONFIG = frozenset({"function", "learn"})
 
 
 class Activation(keras.layers.Layer):  # type: ignore[misc]
@@ -52,24 +54,24 @@ class Activation(keras.layers.Layer):  # type: ignore[misc]
         self, function: actufunc.Activation, *, learn: str | Iterable[str] = (), **hyperparameters: Any
     ) -> None:
         super().__init__(**{key: hyperparameters.pop(key) for key in _OF_LAYERS & hyperparameters.keys()})
-        if not isinstance(function, actufunc.Activation) or function.definition.arrays != ("x",):
-            raise TypeError(f"a layer applies an activation of one array, such as actufunc.silu, not {function!r}")
-        self.function = function
-        self._learn = (learn,) if isinstance(learn, str) else tuple(learn)
-        self._given = _values(function, hyperparameters, self._learn)
-        for key in self._learn:
-            if hasattr(self, key):
+        given = {key: _as_numpy(value) for key, value in hyperparameters.items()}
+        values, learned = checked(function, given, learn, (np.ndarray, list, tuple))
+        self.function, self._learned = function, tuple(learned)
+        for key in values:
+            if hasattr(self, key) or key in _CONFIG:
                 raise TypeError(f"layers of Keras have an attribute {key!r}; rename that of {function.__name__}")
-            value = self._given[key]
-            start = keras.initializers.Constant(value)
-            setattr(self, key, self.add_weight(shape=np.shape(value), initializer=start, name=key))
+        numeric = function.definition.hyperparameters
+        self._given = {key: _value(value) if key in numeric else _axes(value) for key, value in values.items()}
+        for key in learned:
+            start = keras.initializers.Constant(self._given[key])
+            setattr(self, key, self.add_weight(shape=np.shape(self._given[key]), initializer=start, name=key))
         self.supports_masking = not function.definition.reduces
         self.built = True
 
     def call(self, inputs: Any) -> Any:
         """Compute the activation."""
-        given = self._given | {key: getattr(self, key) for key in self._learn}
-        arrays = {key: value for key, value in given.items() if key in self._learn or isinstance(value, np.ndarray)}
+        given = self._given | {key: getattr(self, key) for key in self._learned}
+        arrays = {key: value for key, value in given.items() if key in self._learned or isinstance(value, np.ndarray)}
         if arrays:  # then all are of one dtype
             tensors = {key: keras.ops.convert_to_tensor(value, self.compute_dtype) for key, value in arrays.items()}
             inputs, given = keras.ops.convert_to_tensor(inputs, self.compute_dtype), given | tensors
@@ -78,7 +80,7 @@ class Activation(keras.layers.Layer):  # type: ignore[misc]
     def get_config(self) -> dict[str, Any]:
         """Return what makes the layer anew; weights are kept apart."""
         given = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in self._given.items()}
-        return {**super().get_config(), "function": self.function.get_config(), "learn": list(self._learn), **given}
+        return {**super().get_config(), "function": self.function.get_config(), "learn": list(self._learned), **given}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Activation:
@@ -88,32 +90,17 @@ class Activation(keras.layers.Layer):  # type: ignore[misc]
         return layer
 
 
-def _values(function: actufunc.Activation, given: Mapping[str, Any], learned: tuple[str, ...]) -> dict[str, Any]:
-    """Return what a layer passes by name: what was given, and what is learned from its default."""
-    name, definition = function.__name__, function.definition
-    if taken := {*definition.hyperparameters, *definition.options} & (_OF_LAYERS | {"function", "learn"}):
-        raise TypeError(f"layers of Keras take {', '.join(sorted(taken))} themselves; rename that of {name}")
-    call = bind(function, None, **given)
-    for key in given.keys() & call.keywords.keys() - {"axis", "keepdims"}:
-        raise TypeError(f"a layer decides on no {key}; call {name} itself")
-    for key in learned:
-        if key not in definition.hyperparameters:
-            raise TypeError(f"{name} can learn {' and '.join(definition.hyperparameters) or 'nothing'}, not {key!r}")
-    _ = call.expression  # an option without a formula is told here
-    values = {key: call.operands[key] for key in learned} | dict(given)
-    return {key: _value(name, key, value) if key in call.operands else _axes(value) for key, value in values.items()}
+def _as_numpy(value: Any) -> Any:
+    is_tensor = keras.ops.is_tensor(value) or isinstance(value, keras.Variable)
+    return keras.ops.convert_to_numpy(value) if is_tensor else value
 
 
-def _value(name: str, key: str, value: Any) -> Any:
+def _value(value: Any) -> Any:
     """Return a hyperparameter as a Python number or an array."""
     if isinstance(value, bool | int | float):
         return value
-    if keras.ops.is_tensor(value) or isinstance(value, keras.Variable):
-        value = keras.ops.convert_to_numpy(value)
-    array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} takes {key} as a number or an array of numbers, not {type(value).__name__}")
-    return array.item() if array.ndim == 0 else array.astype(np.float64)
+    array = np.asarray(value, np.float64)
+    return array.item() if array.ndim == 0 else array
 
 
 def _axes(value: Any) -> Any:

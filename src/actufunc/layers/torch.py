@@ -1,13 +1,13 @@
 """Activations as modules of torch, whose hyperparameters may be learned."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import torch
 
 import actufunc
-from actufunc.binding import bind
+
+from .given import checked
 
 
 class Activation(torch.nn.Module):  # type: ignore[misc]
@@ -52,10 +52,7 @@ class Activation(torch.nn.Module):  # type: ignore[misc]
         self, function: actufunc.Activation, /, *, learn: str | Iterable[str] = (), **hyperparameters: Any
     ) -> None:
         super().__init__()
-        if not isinstance(function, actufunc.Activation) or function.definition.arrays != ("x",):
-            raise TypeError(f"a layer applies an activation of one array, such as actufunc.silu, not {function!r}")
-        learned = _names(learn)
-        values = _values(function, hyperparameters, learned)
+        values, learned = checked(function, hyperparameters, learn, torch.Tensor)
         self.function = function
         self._given = tuple(values)
         for name, value in values.items():
@@ -80,34 +77,6 @@ class Activation(torch.nn.Module):  # type: ignore[misc]
         if learned:
             parts.append(f"learn={learned[0]!r}" if len(learned) == 1 else f"learn={learned!r}")
         return ", ".join(parts)
-
-
-def _names(learn: Any) -> tuple[str, ...]:
-    names = (learn,) if isinstance(learn, str) else tuple(learn) if np.iterable(learn) else (learn,)
-    if not all(isinstance(name, str) for name in names):
-        raise TypeError(f"learn takes the names of hyperparameters, not {learn!r}")
-    return names
-
-
-def _values(function: actufunc.Activation, given: Mapping[str, Any], learned: tuple[str, ...]) -> dict[str, Any]:
-    """Return what a layer holds by name: what was given, and what is learned from its default."""
-    name, hyperparameters = function.__name__, function.definition.hyperparameters
-    settled = (key for key in ("axis", "keepdims") if key in function.call_keywords)
-    known = [*hyperparameters, *function.definition.options, *settled]
-    for key in given:
-        if key not in known:
-            raise TypeError(f"a layer of {name} has no {key!r}; it has {', '.join(known) or 'no hyperparameters'}")
-    for key in learned:
-        if key not in hyperparameters:
-            raise TypeError(
-                f"{name} has no hyperparameter {key!r} to learn; it has {', '.join(hyperparameters) or 'none'}"
-            )
-    call = bind(function, None, **given)
-    for key in hyperparameters:
-        if not isinstance(call.operands[key], bool | int | float | np.floating | np.integer | torch.Tensor):
-            raise TypeError(f"{name} takes {key} as a number or a tensor, not {type(call.operands[key]).__name__}")
-    _ = call.expression  # an option without a formula is told here
-    return {key: call.operands[key] for key in learned} | dict(given)
 
 
 def _started(name: str, key: str, value: Any) -> torch.nn.Parameter:
