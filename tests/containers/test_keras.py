@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from programs import outcome
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytest.importorskip("keras")
 
@@ -124,6 +121,17 @@ EVERY_FUNCTION = """
 """
 
 
+README = """
+    import os, pathlib, re
+    os.mkdir(f"{folder}/readme")
+    os.chdir(f"{folder}/readme")
+    text = pathlib.Path({path!r}).read_text()
+    (code,) = re.findall(r"^```python\\n([^`]*actufunc.layers.keras.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    names = {"__name__": "__main__"}
+    exec(code, names)
+    assert names["model"].layers[-1].temperature.numpy() != 2
+"""
+
 LOADING = """
     import sys
     {imports}
@@ -140,6 +148,7 @@ LOADING = """
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_keras(backend: str, tmp_path: Path) -> None:
     folder = f"import sys; sys.argv.append({str(tmp_path)!r})\n"
-    run(backend, folder, LEARNING, EVERY_FUNCTION)
+    readme = Path(__file__).parents[2] / "README.md"
+    run(backend, folder, LEARNING, EVERY_FUNCTION, README.replace("{path!r}", repr(str(readme))))
     imports = "import keras, actufunc" if backend == "torch" else "import actufunc, keras"
     run(backend, folder, LOADING.replace("{imports}", imports))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import math
 import os
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
@@ -507,3 +509,13 @@ def test_other_libraries_are_refused(name: str) -> None:
         actufunc.prelu(tf.ones(2), other)
     with pytest.raises(TypeError, match="convert it first"):
         actufunc.prelu(other, tf.ones(2))
+
+
+def test_readme() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    (code,) = re.findall(r"^```python\n([^`]*import tensorflow.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {"__name__": __name__}
+    exec(code, names)  # noqa: S102
+    x = np.linspace(-3, 3, 6)
+    expected = (actufunc.softmax(actufunc.gelu(x)) * actufunc.prelu.grad(x, 0.25, wrt="alpha")).sum()
+    np.testing.assert_allclose(names["slope"], expected, rtol=1e-6)
