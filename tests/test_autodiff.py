@@ -342,6 +342,16 @@ def test_torch_compile_a_model_of_several_kinds(dynamo: Any) -> None:
     torch.testing.assert_close(*(torch.autograd.grad(r, arguments) for r in results), rtol=1e-12, atol=1e-14)
 
 
+def test_torch_compile_tells_activations_apart(dynamo: Any) -> None:
+    """One layer is compiled once for each activation that it is given, with gradients and without."""
+    torch = load("torch").module
+    compiled = dynamo(lambda function, x: function(x), backend="eager")
+    for function in (actufunc.sigmoid, actufunc.mish, actufunc.mish.grad):
+        for requires_grad in (False, True):
+            x = torch.tensor(GENERIC, requires_grad=requires_grad)
+            torch.testing.assert_close(compiled(function, x), function(x), rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.filterwarnings("ignore:Dynamo detected a call to:UserWarning")
 def test_torch_compile_leaves_other_arguments_to_python(dynamo: Any) -> None:
     compiled = dynamo(lambda x: x * actufunc.sigmoid(0.0), fullgraph=False)
