@@ -206,6 +206,6 @@ class Blocks:
         return Blocks([ufunc(*parts, **keywords) for parts in zip(*blocks, strict=True)])
 
 
-@row("a container nobody knows", "numpy")
-def _(xp: Any) -> Container:
-    return Container(lambda values: Blocks(xp.array_split(values, 2)), lambda found: xp.concatenate(found.blocks))
+@row("a container that nobody knows", "builtins")
+def _(_: Any) -> Container:
+    return Container(lambda values: Blocks(np.array_split(values, 2)), lambda found: np.concatenate(found.blocks))

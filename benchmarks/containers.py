@@ -10,10 +10,12 @@ import argparse
 import concurrent.futures
 import importlib
 import importlib.metadata
+import itertools
 import json
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from rich.table import Table
 for _module in ("arrays", "frames", "quantities", "lazy", "tensors"):
     importlib.import_module(f"container_{_module}")
 
-ROOT = Path(__file__).parent.parent
+_README = Path(__file__).parents[1] / "README.md"
 START, END = "<!-- The table of containers, as benchmarks/containers.py writes it. -->", "<!-- Its end. -->"
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
 
@@ -43,38 +45,53 @@ def try_here(names: list[str]) -> dict[str, Found]:
     return found
 
 
-def try_apart(process: str) -> dict[str, Found]:
-    """Try the rows of one process in one."""
+def try_apart(process: str, names: list[str]) -> dict[str, Found]:
+    """Try rows in a process of their own."""
     environment = os.environ | _QUIET
     if process.startswith("keras"):
         environment["KERAS_BACKEND"] = process.partition("-")[2]
-    command = [sys.executable, __file__, "--process", process]
+    command = [sys.executable, __file__, "--here", *names]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed\n{done.stderr}")
+    return _of_json(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _as_json(found: dict[str, Found]) -> dict[str, Any]:
+    return {
+        name: {column: cell and (cell.verdict.value, cell.detail) for column, cell in cells.items()}
+        for name, cells in found.items()
+    }
+
+
+def _of_json(found: dict[str, Any]) -> dict[str, Found]:
     return {
         name: {column: cell and Cell(Verdict(cell[0]), cell[1]) for column, cell in cells.items()}
-        for name, cells in json.loads(done.stdout.splitlines()[-1]).items()
+        for name, cells in found.items()
     }
 
 
 def try_all(names: list[str]) -> dict[str, Found]:
     """Try rows, two processes at a time, and return them in the order of the table."""
-    processes = dict.fromkeys(ROWS[name].process for name in names if ROWS[name].is_installed)
+    processes: dict[str, list[str]] = {}
+    for name in names:
+        if ROWS[name].is_installed:
+            processes.setdefault(ROWS[name].process, []).append(name)
     found: dict[str, Found] = {}
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        for part in pool.map(try_apart, sorted(processes, key=lambda process: process == "light")):
+        for part in pool.map(try_apart, processes, processes.values()):
             found |= part
     return {name: found[name] for name in names if name in found}
 
 
 def version(name: str) -> str:
-    """Return the version of the library that a row is about."""
+    """Return the library that a row is about, and its version."""
     top = ROWS[name].needs[0].partition(".")[0]
-    distributions = importlib.metadata.packages_distributions().get(top)
-    return importlib.metadata.version(distributions[0]) if distributions else ""
+    distributions = _DISTRIBUTIONS.get(top)
+    return f"{distributions[0]} {importlib.metadata.version(distributions[0])}" if distributions else ""
 
 
+_DISTRIBUTIONS = importlib.metadata.packages_distributions()
 _WORDS = {Verdict.SAME: "same", Verdict.REFUSED: "error", Verdict.UNCLEAR: "unclear", Verdict.WRONG: "**wrong**"}
 _STYLES = {
     Verdict.SAME: "green",
@@ -93,26 +110,30 @@ def word(cell: Cell | None) -> str:
 
 
 def markdown(found: dict[str, Found]) -> str:
-    """Return the table of the README."""
-    lines = [f"| | version | {' | '.join(COLUMNS)} |", "| --- " * (len(COLUMNS) + 2) + "|"]
-    for name, cells in found.items():
-        words = [word(cells[column]) for column in COLUMNS]
-        lines.append(f"| {name} | {version(name)} | {' | '.join(words)} |")
-    return "\n".join(lines)
+    """Return the table of the README, in which neighbours with the same cells share a row, and the versions."""
+    lines = [f"| | {' | '.join(COLUMNS)} |", "| --- " * (len(COLUMNS) + 1) + "|"]
+    rows = [(name, [word(cells[column]) for column in COLUMNS]) for name, cells in found.items()]
+    for words, group in itertools.groupby(rows, key=lambda row: row[1]):
+        lines.append(f"| {', '.join(name for name, _ in group)} | {' | '.join(words)} |")
+    versions = sorted({version(name) for name in found} - {""}, key=str.lower)
+    return "\n".join(lines) + "\n\n" + textwrap.fill(f"Tried with {', '.join(versions)}.", 120, break_on_hyphens=False)
+
+
+def readme_table() -> str:
+    """Return what stands between the markers."""
+    return _README.read_text(encoding="utf-8").partition(START)[2].partition(END)[0].strip()
 
 
 def write_readme(found: dict[str, Found]) -> None:
     """Put the table between the markers."""
-    path = ROOT / "README.md"
-    before, _, rest = path.read_text(encoding="utf-8").partition(START)
-    _, _, after = rest.partition(END)
-    path.write_text(f"{before}{START}\n\n{markdown(found)}\n\n{END}{after}", encoding="utf-8")
+    before, _, rest = _README.read_text(encoding="utf-8").partition(START)
+    _README.write_text(f"{before}{START}\n\n{markdown(found)}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
-def show(console: Console, found: dict[str, Found], *, why: bool) -> None:
+def show(console: Console, names: list[str], found: dict[str, Found], *, why: bool) -> None:
     """Print the table, how many cells there are of each verdict, and what they rest on."""
-    table = Table("", "version", *COLUMNS)
-    for name in ROWS:
+    table = Table("", "of", *COLUMNS)
+    for name in names:
         if name in found:
             row = [found[name][column] for column in COLUMNS]
             texts = [f"[{_STYLES[cell.verdict]}]{word(cell).strip('*')}" if cell else "" for cell in row]
@@ -141,30 +162,19 @@ def main() -> int:
     parser.add_argument("rows", nargs="*", help="words of names of rows; by default all")
     parser.add_argument("--why", action="store_true", help="say what each cell rests on")
     parser.add_argument("--readme", action="store_true", help="write the table into the README")
-    parser.add_argument("--json", type=Path, help="write what was found to a file")
-    parser.add_argument("--process", help=argparse.SUPPRESS)
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.process:
-        found = try_here([name for name in ROWS if ROWS[name].process == arguments.process])
-        print(json.dumps(_as_json(found)))
+    if arguments.here:
+        print(json.dumps(_as_json(try_here(arguments.rows))))
         return 0
     names = [name for name in ROWS if all(each.lower() in name.lower() for each in arguments.rows)]
     found = try_all(names)
-    show(Console(highlight=False, width=None if sys.stdout.isatty() else 180), found, why=arguments.why)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(_as_json(found), indent=1), encoding="utf-8")
+    show(Console(highlight=False, width=None if sys.stdout.isatty() else 180), names, found, why=arguments.why)
     if arguments.readme:
         write_readme(found)
     return int(
         any(cell is not None and cell.verdict > Verdict.REFUSED for row in found.values() for cell in row.values())
     )
-
-
-def _as_json(found: dict[str, Found]) -> dict[str, Any]:
-    return {
-        name: {column: cell and (cell.verdict.value, cell.detail) for column, cell in cells.items()}
-        for name, cells in found.items()
-    }
 
 
 if __name__ == "__main__":

@@ -1,0 +1,79 @@
+"""The table of containers: nothing is wrong in it, and the README shows it."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def containers() -> Iterator[Any]:
+    """The script that makes the table."""
+    with mock.patch.object(sys, "path", [str(ROOT / "benchmarks"), *sys.path]):
+        yield importlib.import_module("containers")
+
+
+def test_readme_has_many_libraries_and_nothing_wrong(containers: Any) -> None:
+    table = containers.readme_table()
+    assert len(re.findall(r"\w \d+\.\d", table)) >= 30
+    assert not re.search("wrong|unclear", table)
+
+
+def test_table(containers: Any) -> None:
+    for row in containers.ROWS.values():
+        if row.process != "cupy":  # which needs a GPU
+            for name in row.needs:
+                pytest.importorskip(name.partition(".")[0])
+    found = containers.try_all(list(containers.ROWS))
+    bad = [
+        f"{name}, {column}: {cell.verdict.value}: {cell.detail}"
+        for name, cells in found.items()
+        for column, cell in cells.items()
+        if cell is not None and cell.verdict > containers.Verdict.REFUSED
+    ]
+    assert not bad, "\n".join(bad)
+    assert containers.readme_table() == containers.markdown(found), "python benchmarks/containers.py --readme"
+
+
+def zeros_for_what_is_missing(function: Any, x: Any) -> Any:
+    return np.where(np.isnan(x), np.nan, function(np.nan_to_num(x)))
+
+
+def refuse_too_late(function: Any, x: Any, out: Any) -> Any:
+    function(x, out=out)
+    raise TypeError("pass it plain arrays")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "column", "container"),
+    [
+        ("SAME", "axis", {}),
+        ("CONVERTED", "axis", {"make": np.ndarray.tolist}),
+        ("UNCLEAR", "axis", {"make": dict.fromkeys, "shape": (4,), "read": list}),
+        ("WRONG", "axis", {"apply": lambda function, x: function(x) + 1e-3}),
+        ("WRONG", "axis", {"apply": zeros_for_what_is_missing, "missing": True}),
+        ("WRONG", "axis", {"has_meaning": False}),
+        ("WRONG", "elementwise", {"gradient": lambda *_: None}),
+        ("WRONG", "elementwise", {"gradient": lambda _call, x, _g: 0 * x}),
+        ("WRONG", "out=", {"apply": lambda function, x, out: function(x)}),
+        ("WRONG", "out=", {"apply": refuse_too_late}),
+    ],
+)
+def test_verdicts(containers: Any, verdict: str, column: str, container: dict[str, Any]) -> None:
+    """The judgement finds what it is there for."""
+    cells = importlib.import_module("container_cells")
+    trial = cells.COLUMNS[column][0]
+    cell = cells.try_call(cells.Container(**{"make": np.array, **container}), trial)
+    assert cell.verdict is containers.Verdict[verdict]
