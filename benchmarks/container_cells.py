@@ -56,6 +56,8 @@ class Container:
         Makes a container of a NumPy array.
     read : callable
         Returns the values of one as a NumPy array, NaN where they are missing.
+    make_out : callable, or None
+        Makes one that results can be written to, if it is not the same.
     shape : tuple
         Shape of the values that it is tried with.
     axes : tuple
@@ -77,6 +79,7 @@ class Container:
 
     make: Callable[[Array], Any]
     read: Callable[[Any], Any] = np.asarray
+    make_out: Callable[[Array], Any] | None = None
     shape: tuple[int, ...] = (3, 4)
     axes: tuple[int, ...] = (-1, 0)
     kind: Callable[[Any], Any] = type
@@ -231,7 +234,7 @@ def _judge(container: Container, trial: Trial, values: list[Array], expected: li
     operands = [container.make(value) for value in values]
     call, more = trial.call, {}
     if trial.into:
-        more["out"] = container.make(before := np.zeros(container.shape))
+        more["out"] = (container.make_out or container.make)(before := np.zeros(container.shape))
     try:
         result = container.apply(call, *operands, **more)
         if trial.into and result is None:  # some libraries return nothing then, as from NumPy's functions

@@ -35,6 +35,7 @@ def _of_dtype(pd: Any, dtype: str) -> Container:
     return Container(
         make,
         lambda found: found.to_numpy(np.float64, na_value=np.nan),
+        make_out=lambda values: pd.Series(values, _INDEX, dtype=dtype.replace("Int", "Float")),
         shape=(4,),
         missing=True,
         kind=lambda found: (type(found), type(found.array).__mro__[1]),
@@ -68,23 +69,23 @@ def _(pd: Any) -> Container:
     )
 
 
-@row("pandas groupby.transform", "pandas")
+@row("pandas groupby.apply", "pandas")
 def _(pd: Any) -> Container:
-    """Two groups: the rows of the values."""
+    """Three groups: the rows of the values."""
 
     def apply(function: Any, x: Any, *others: Any, **keywords: Any) -> Any:
-        groups = np.repeat(np.arange(3), 4)
         series = [pd.Series(other, x.index) for other in others]
-        return x.groupby(groups).transform(
+        return x.groupby(np.repeat(np.arange(3), 4), group_keys=False).apply(
             lambda group: function(group, *(other[group.index] for other in series), **keywords)
         )
 
-    return Container(
-        lambda values: pd.Series(values.reshape(-1)),
-        lambda found: np.asarray(found).reshape(3, -1),
-        axes=(-1,),
-        apply=apply,
-    )
+    return Container(lambda values: pd.Series(values.reshape(-1)), _by_groups, axes=(-1,), apply=apply)
+
+
+def _by_groups(column: Any) -> Any:
+    """Return a row for each of three groups; or one number, if there are no more."""
+    values = np.asarray(column)
+    return values if len(values) == 3 else values.reshape(3, -1)  # noqa: PLR2004
 
 
 @row("polars Series", "polars")
@@ -113,26 +114,27 @@ def _(pl: Any) -> Container:
     )
 
 
+def _evaluated(frame: Any) -> Any:
+    """Return a column, or one number, which polars has no other place for."""
+    values = frame.to_series().to_numpy()
+    return values if len(values) > 1 else values[0]
+
+
 @row("polars expression", "polars")
 def _(pl: Any) -> Container:
-    return Container(
-        lambda values: pl.lit(pl.Series(values)), lambda found: pl.select(found).to_series().to_numpy(), shape=(4,)
-    )
+    return Container(lambda values: pl.lit(pl.Series(values)), lambda found: _evaluated(pl.select(found)), shape=(4,))
 
 
 @row("polars expression, .head", "polars")
 def _(pl: Any) -> Container:
-    """Asked for the first rows only, of more."""
-
-    def make(values: Any) -> Any:
-        return pl.lit(pl.Series(values))
+    """Ask for the first rows only, which must be those of the whole."""
 
     def read(found: Any) -> Any:
-        whole = pl.select(found).to_series().to_numpy()
-        head = pl.LazyFrame().select(found).head(2).collect().to_series().to_numpy()
-        return np.concatenate([head, whole[len(head) :]])
+        whole = _evaluated(pl.select(found))
+        head = _evaluated(pl.LazyFrame().select(found).head(2).collect())
+        return whole if whole.ndim == 0 else np.concatenate([head, whole[len(head) :]])
 
-    return Container(make, read, shape=(4,))
+    return Container(lambda values: pl.lit(pl.Series(values)), read, shape=(4,))
 
 
 class _Columns:
@@ -155,7 +157,7 @@ class _Columns:
             result = frame.group_by("group", maintain_order=True).agg(found.alias("r")).select("r")
             if result["r"].dtype == self.pl.List:
                 result = result.explode("r")
-        return result.to_series().to_numpy().reshape(3, -1)
+        return _by_groups(result.to_series().to_numpy())
 
 
 @row("polars group_by().agg", "polars")
