@@ -55,6 +55,8 @@ def evaluate(call: Call) -> Any:
         return serve(call, overriding)
     if framework := next((name for name in _FRAMEWORKS if name in owners), None):
         return _backend(_FRAMEWORKS[framework]).evaluate(call)
+    if "torch" in owners:
+        check_dense(call)
     if others and owners.keys() <= {"numpy"}:
         call = converted(call)
     if len(owners) > 1:
@@ -76,6 +78,18 @@ def _backend(name: str) -> Any:
     """Import a backend at its first use."""
     with starting:
         return importlib.import_module(f".backends.{name}", __package__)
+
+
+def check_dense(call: Call) -> None:
+    """Raise TypeError if torch does not know a part of its elements, or lacks functions for how it holds them."""
+    for key, value in call.operands.items():
+        if type(value).__name__ == "MaskedTensor":
+            kind, dense = "masked", f"{key}.to_tensor(value)"
+        elif getattr(value, "is_nested", False) and call.definition.kind != "elementwise":
+            kind, dense = "nested", f"torch.nested.to_padded_tensor({key}, padding)"
+        else:
+            continue
+        raise TypeError(f"{call.definition.name} does not support {kind} tensors of torch for {key}; pass {dense}")
 
 
 def hand_over_to_torch(call: Call, value: Any) -> Any:
