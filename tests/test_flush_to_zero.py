@@ -7,7 +7,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from conftest import ELEMENTWISE, OVER_AXIS, REDUCING, Case
+from conftest import ELEMENTWISE, OVER_AXIS, REDUCING, Case, mostly_slow
 from flushing import IS_KNOWN, flushing
 
 from actufunc import activation, num_threads
@@ -56,7 +56,9 @@ def test_elementwise(case: Case, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", [case for case in ELEMENTWISE if case.function.definition.hyperparameters], ids=repr)
+@pytest.mark.parametrize(
+    "case", mostly_slow([case for case in ELEMENTWISE if case.function.definition.hyperparameters]), ids=repr
+)
 def test_other_hyperparameters(case: Case, dtype: str) -> None:
     for name in case.function.definition.hyperparameters:
         for value in (1e-3, 1e3):
