@@ -10,10 +10,10 @@ import numpy as np
 
 from .backends.forks import starting
 from .containers import serve
-from .foreign import converted
+from .foreign import converted, described, has_unit
 from .gated import evaluate_halves
 from .plans import SCALARS
-from .protocol import overrides_torch, overrides_ufuncs, owner
+from .protocol import overrides_torch, overrides_ufuncs, owner, root
 
 if TYPE_CHECKING:
     from .protocol import Call
@@ -55,8 +55,7 @@ def evaluate(call: Call) -> Any:
         return serve(call, overriding)
     if framework := next((name for name in _FRAMEWORKS if name in owners), None):
         return _backend(_FRAMEWORKS[framework]).evaluate(call)
-    if "torch" in owners:
-        check_dense(call)
+    check_arrays(call)
     if others and owners.keys() <= {"numpy"}:
         call = converted(call)
     if len(owners) > 1:
@@ -80,16 +79,21 @@ def _backend(name: str) -> Any:
         return importlib.import_module(f".backends.{name}", __package__)
 
 
-def check_dense(call: Call) -> None:
-    """Raise TypeError if torch does not know a part of its elements, or lacks functions for how it holds them."""
-    for key, value in call.operands.items():
-        if type(value).__name__ == "MaskedTensor":
-            kind, dense = "masked", f"{key}.to_tensor(value)"
-        elif getattr(value, "is_nested", False) and call.definition.kind != "elementwise":
-            kind, dense = "nested", f"torch.nested.to_padded_tensor({key}, padding)"
-        else:
+def check_arrays(call: Call) -> None:
+    """Raise TypeError if an array has a unit, which its class would give the result, too, or is not whole."""
+    name, kind = call.definition.name, call.definition.kind
+    for key, value in call.items():
+        if type(value) is np.ndarray:
             continue
-        raise TypeError(f"{call.definition.name} does not support {kind} tensors of torch for {key}; pass {dense}")
+        if isinstance(value, np.ndarray) and has_unit(value):
+            raise TypeError(f"{name} does not know the unit of {described(value)} for {key}; pass its numbers")
+        if type(value).__name__ == "MaskedTensor":
+            raise TypeError(f"{name} does not support masked tensors of torch for {key}; pass {key}.to_tensor(value)")
+        if kind != "elementwise" and root(value) == "torch" and getattr(value, "is_nested", False):
+            raise TypeError(
+                f"{name} does not support nested tensors of torch for {key}; "
+                f"pass torch.nested.to_padded_tensor({key}, padding)"
+            )
 
 
 def hand_over_to_torch(call: Call, value: Any) -> Any:

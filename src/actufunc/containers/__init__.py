@@ -42,7 +42,7 @@ class Kind:
     everywhere : bool
         Whether that serves elementwise functions as well.
     where, out : bool
-        Whether it takes such containers for ``where=``, and any ``out=``, over an axis.
+        Whether it takes such containers for ``where=`` over an axis, and any ``out=``.
     all_inputs : bool
         Whether it needs as many inputs as the function has, also hyperparameters that have their default.
     """
@@ -104,12 +104,14 @@ def serve(call: Call, overriding: Sequence[Any]) -> Any:
             )
         if kind is not None and (problem := kind.problem(value, over_axis)):
             raise TypeError(f"{name} does not support {problem}")
+        if call.out is not None and kind is not None and not kind.out:
+            raise TypeError(f"{name} takes no out= with {described(value)}; leave it away")
     first = kinds[0]
     where = call.keywords.get("where", True)
     if overrides_ufuncs(where) and (mask := _kind(type(where))) is not None and not (over_axis and mask.where):
         raise TypeError(f"{name} takes where= as an array, not as {described(where)}; pass {_as_array(call, where)}")
     if over_axis and first is not None:
-        _check_beside(call, overriding, first)
+        _check_beside(call, overriding)
     alike = len({root(value) for value in overriding}) == 1
     if first is not None and first.serve is not None and (over_axis or (first.everywhere and alike)):
         module, _, function = first.serve.partition(".")
@@ -122,14 +124,12 @@ def serve(call: Call, overriding: Sequence[Any]) -> Any:
     return hand_over(call.function, "__call__", inputs, keywords, overriding)
 
 
-def _check_beside(call: Call, overriding: Sequence[Any], kind: Kind) -> None:
-    """Raise TypeError if containers of several libraries meet over an axis, or stand where this kind takes none."""
+def _check_beside(call: Call, overriding: Sequence[Any]) -> None:
+    """Raise TypeError if containers of several libraries meet over an axis."""
     name = call.definition.name
     if len({root(value) for value in overriding}) > 1:
         kinds = " and ".join(described(value) for value in overriding)
         raise TypeError(f"{name} got {kinds}; convert them to one kind first")
-    if call.out is not None and not kind.out:
-        raise TypeError(f"{name} takes no out= with {described(overriding[0])}; leave it away")
 
 
 def _change(definition: Definition) -> str:

@@ -1,4 +1,4 @@
-"""What stands in the way of a container: missing values over an axis, elements that are no numbers."""
+"""What stands in the way of a container: missing values over an axis, elements that are no numbers, units."""
 
 from __future__ import annotations
 

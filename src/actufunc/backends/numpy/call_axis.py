@@ -9,7 +9,6 @@ import numpy as np
 
 from actufunc.backends.array_api import fill_left_out, value_left_out
 from actufunc.backends.rules import check_cast, result_dtype, scalars_of, working_dtype
-from actufunc.foreign import described, has_unit
 from actufunc.plans import Plan, alone
 
 from .call import as_array, is_plain, mask_of, operands_of, put_scalars_in, wrap
@@ -27,8 +26,6 @@ def evaluate_axis(call: Call) -> Any:
     name, scalars = definition.name, scalars_of(call)
     mask = mask_of(call)
     inputs = {key: as_array(name, key, value) for key, value in call.operands.items() if key not in scalars}
-    if definition.reduces and (with_unit := [value for value in inputs.values() if has_unit(value)]):
-        raise TypeError(f"{name} would lose the unit of {described(with_unit[0])}; pass numpy.asarray of it")
     dtype = result_dtype(call, inputs)
     out = None if call.out is Ellipsis else call.out
     if out is not None:
