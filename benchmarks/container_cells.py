@@ -44,6 +44,7 @@ class Cell(NamedTuple):
 
     verdict: Verdict
     detail: str
+    differs: bool = False  # from that of other calls, which are not refused
 
 
 @dataclass(frozen=True)
@@ -200,11 +201,16 @@ COLUMNS: dict[str, tuple[Trial, ...]] = {
 
 def try_row(container: Container) -> dict[str, Cell | None]:
     """Return the worst of the trials of each column; None where there is nothing to compute."""
-    found = {}
+    found: dict[str, Cell | None] = {}
     for column, trials in COLUMNS.items():
         cells = [cell for trial in trials if (cell := try_call(container, trial)) is not None]
-        found[column] = max(cells, key=lambda cell: list(Verdict).index(cell.verdict), default=None)
+        found[column] = _worst(cells) if cells else None
     return found
+
+
+def _worst(cells: list[Cell]) -> Cell:
+    worst = max(cells, key=lambda cell: list(Verdict).index(cell.verdict))
+    return worst._replace(differs=any(cell.verdict < Verdict.REFUSED for cell in cells))
 
 
 def try_call(container: Container, trial: Trial) -> Cell | None:
@@ -226,8 +232,8 @@ def try_call(container: Container, trial: Trial) -> Cell | None:
         cells.append(_judge(container, trial, values, expected))
         if container.gradient is not None and not trial.into and hasattr(trial.function, "vjp"):
             cells.append(_judge_gradient(container, trial, values, expected[0]))
-    worst = max(cells, key=lambda cell: list(Verdict).index(cell.verdict))
-    return worst._replace(detail=f"{trial}: {worst.detail}")
+    worst = _worst(cells)
+    return worst._replace(differs=False, detail=f"{trial}: {worst.detail}")
 
 
 def _judge(container: Container, trial: Trial, values: list[Array], expected: list[Array]) -> Cell:

@@ -59,14 +59,14 @@ def try_apart(process: str, names: list[str]) -> dict[str, Found]:
 
 def _as_json(found: dict[str, Found]) -> dict[str, Any]:
     return {
-        name: {column: cell and (cell.verdict.value, cell.detail) for column, cell in cells.items()}
+        name: {column: cell and (cell.verdict.value, *cell[1:]) for column, cell in cells.items()}
         for name, cells in found.items()
     }
 
 
 def _of_json(found: dict[str, Any]) -> dict[str, Found]:
     return {
-        name: {column: cell and Cell(Verdict(cell[0]), cell[1]) for column, cell in cells.items()}
+        name: {column: cell and Cell(Verdict(cell[0]), *cell[1:]) for column, cell in cells.items()}
         for name, cells in found.items()
     }
 
@@ -86,9 +86,11 @@ def try_all(names: list[str]) -> dict[str, Found]:
 
 def version(name: str) -> str:
     """Return the library that a row is about, and its version."""
-    top = ROWS[name].needs[0].partition(".")[0]
-    distributions = _DISTRIBUTIONS.get(top)
-    return f"{distributions[0]} {importlib.metadata.version(distributions[0])}" if distributions else ""
+    distributions = _DISTRIBUTIONS.get(ROWS[name].needs[0].partition(".")[0])
+    if not distributions:
+        return ""
+    first = min(distributions)
+    return f"{first} {importlib.metadata.version(first).partition('+')[0]}"
 
 
 _DISTRIBUTIONS = importlib.metadata.packages_distributions()
@@ -106,6 +108,8 @@ def word(cell: Cell | None) -> str:
     """Return what a cell of the README's table says."""
     if cell is None:
         return ""
+    if cell.verdict is Verdict.REFUSED and cell.differs:
+        return "some"
     return _WORDS.get(cell.verdict) or cell.detail.rpartition(": ")[2]
 
 
@@ -114,7 +118,7 @@ def markdown(found: dict[str, Found]) -> str:
     lines = [f"| | {' | '.join(COLUMNS)} |", "| --- " * (len(COLUMNS) + 1) + "|"]
     rows = [(name, [word(cells[column]) for column in COLUMNS]) for name, cells in found.items()]
     for words, group in itertools.groupby(rows, key=lambda row: row[1]):
-        lines.append(f"| {', '.join(name for name, _ in group)} | {' | '.join(words)} |")
+        lines.append(f"| {'; '.join(name for name, _ in group)} | {' | '.join(words)} |")
     versions = sorted({version(name) for name in found} - {""}, key=str.lower)
     return "\n".join(lines) + "\n\n" + textwrap.fill(f"Tried with {', '.join(versions)}.", 120, break_on_hyphens=False)
 
