@@ -139,6 +139,8 @@ class _Blocks:
     def reduced(self, *blocks: Any, names: Names, stage: Stage) -> tuple[Any, ...]:
         """Return the parts of a stage."""
         given = self._given(blocks, names)
+        for key in given.keys() - self.scalars.keys() - {"where"}:  # once for all parts, which are several
+            given[key] = given[key].astype(np.float64, copy=False)
         return tuple(self._compute(part.local, given, axis=self.axes, keepdims=True) for part in stage.parts)
 
     def result(self, *blocks: Any, names: Names, stage: Stage) -> Any:
