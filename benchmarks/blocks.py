@@ -8,8 +8,9 @@ boundaries. It prints the time, the largest resident memory of a worker (of whic
 interpreter and the libraries), and what the workers read and wrote, as a multiple of the array: what exceeds 1 has been
 read twice or was moved out of memory by dask. As much disk as the array takes twice is free again at the end.
 
-Then it computes tiny arrays of ever more blocks, and prints what a block costs where there is nothing to compute: the
-time that the scheduler and the workers need for its tasks, beside that of dask's own exponential.
+Then it computes tiny arrays of ever more blocks, and prints what a block costs where there is nothing to compute,
+beside dask's own exponential: the time to make the graph, the time to compute it, and what a task costs the processor
+in the process of the scheduler (and the client) and in the workers. The scheduler is one thread, however many workers.
 
 It needs distributed and zarr (``python -m pip install distributed zarr``), and Linux for the memory.
 """
@@ -137,25 +138,27 @@ def large(client: Client, folder: Path, functions: dict[str, Any], workers: int,
 
 def small(client: Client, numbers: list[int], workers: int) -> None:
     """Measure what a block costs that has nothing in it."""
-    print(f"\nOverhead of a block, {workers} worker(s)\n")
-    print(
-        "| function | blocks | tasks | graph, us per block | computed, us per block |\n| --- | --- | --- | --- | --- |"
-    )
+    print(f"\nOverhead of a block, {workers} worker(s), us; of a task, us of a processor\n")
+    print("| function | blocks | tasks | graph | computed | scheduler, per task | workers, per task |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, function in SMALL.items():
         client.compute(function(da.zeros(8 * SMALL_BLOCK, chunks=SMALL_BLOCK))).result()  # compiled
         for blocks in numbers:
-            times = []
+            costs = []
             for repeat in range(3):
                 x = da.full(blocks * SMALL_BLOCK, float(repeat), chunks=SMALL_BLOCK)  # dask computes nothing twice
                 begin = time.perf_counter()
-                result = da.sum(function(x))
-                (optimised,) = dask.optimize(result)
+                (result,) = dask.optimize(da.sum(function(x)))
+                tasks = len(dict(result.__dask_graph__()))
                 made = time.perf_counter()
+                before = np.array([time.process_time(), sum(client.run(time.process_time).values())])
+                computing = time.perf_counter()
                 client.compute(result).result()
-                times.append((made - begin, time.perf_counter() - made))
-            made, computed = (min(each) / blocks * 1e6 for each in zip(*times, strict=True))
-            tasks = len(dict(optimised.__dask_graph__()))
-            print(f"| {name} | {blocks} | {tasks} | {made:.0f} | {computed:.0f} |", flush=True)
+                computed = time.perf_counter() - computing
+                after = np.array([time.process_time(), sum(client.run(time.process_time).values())])
+                costs.append(((made - begin) / blocks, computed / blocks, *(after - before) / tasks))
+            figures = " | ".join(f"{1e6 * cost:.0f}" for cost in np.min(costs, axis=0))
+            print(f"| {name} | {blocks} | {tasks} | {figures} |", flush=True)
 
 
 # On workers.
