@@ -138,14 +138,31 @@ class _Blocks:
 
     def reduced(self, *blocks: Any, names: Names, stage: Stage) -> tuple[Any, ...]:
         """Return the parts of a stage."""
-        given = self._given(blocks, names)
-        for key in given.keys() - self.scalars.keys() - {"where"}:  # once for all parts, which are several
-            given[key] = given[key].astype(np.float64, copy=False)
-        return tuple(self._compute(part.local, given, axis=self.axes, keepdims=True) for part in stage.parts)
+        found, across = [], None
+        for axis, _, piece in _pieces(blocks, self.axes):
+            across = axis
+            given = self._given(piece, names)
+            for key in given.keys() - self.scalars.keys() - {"where"}:  # once for all parts, which are several
+                given[key] = given[key].astype(np.float64, copy=False)
+            found.append([self._compute(part.local, given, axis=self.axes, keepdims=True) for part in stage.parts])
+        return tuple(
+            found[0] if across is None else [np.concatenate(each, across) for each in zip(*found, strict=True)]
+        )
 
     def result(self, *blocks: Any, names: Names, stage: Stage) -> Any:
         """Return what remains of the formula."""
-        given, rest = self._given(blocks, names), stage.rest
+        result = None
+        for axis, index, piece in _pieces(blocks, ()):
+            computed = self._result(piece, names, stage.rest)
+            if axis is None:
+                return computed
+            if result is None:
+                result = np.empty(blocks[0].shape, self.dtype)
+            result[index] = computed
+        return result
+
+    def _result(self, blocks: tuple[Any, ...], names: Names, rest: Expression) -> Any:
+        given = self._given(blocks, names)
         if "x" not in given:  # numbers of rows alone
             first = min(rest.arguments())
             given["x"], rest = given[first], rest.substitute({first: argument("x")})
@@ -172,6 +189,30 @@ class _Blocks:
 
     def _compute(self, formula: Expression, given: Mapping[str, Any], **keywords: Any) -> Any:
         return _computed(self.make, self.name, formula, given, tuple(self.scalars), **keywords)
+
+
+def _pieces(blocks: tuple[Any, ...], axes: tuple[int, ...]) -> Iterator[tuple[int | None, Any, tuple[Any, ...]]]:
+    """Cut the blocks of one place across an axis that is none of some, so that what is float64 needs little memory."""
+    x = blocks[0]
+    others = [axis for axis in range(x.ndim) if axis not in axes] if type(x) is np.ndarray else []
+    if not others or x.size <= _PIECE:
+        yield None, ..., blocks
+        return
+    axis = max(others, key=x.shape.__getitem__)
+    length = x.shape[axis]
+    step = max(1, _PIECE * length // x.size)
+    for first in range(0, length, step):
+        index = (slice(None),) * axis + (slice(first, first + step),)
+
+        def cut(block: Any, index: Any = index) -> Any:
+            if isinstance(block, tuple):
+                return tuple(map(cut, block))
+            return block[index] if block.shape[axis] == length else block
+
+        yield axis, index, tuple(map(cut, blocks))
+
+
+_PIECE = 1 << 20  # elements
 
 
 def _joined(parts: Any, *, make: Any, stage: Stage, axis: tuple[int, ...], keepdims: bool) -> tuple[Any, ...]:  # noqa: ARG001
