@@ -13,6 +13,7 @@ from conftest import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, SORTING, Case, rep
 
 from actufunc import activation
 from actufunc.accuracy import beside, reference, ulp_error
+from actufunc.backends.dask import tree
 from actufunc.formula import absolute, axis_max, axis_sum, exp, sqrt, where
 
 if TYPE_CHECKING:
@@ -198,6 +199,18 @@ def test_values(case: Case, dtype: Any) -> None:
         check(case(x, axis=axis, where=taken), case(values, axis=axis, where=mask))
         check(case.vjp(x, of_g, axis=axis), case.vjp(values, g, axis=axis), beside=1)
         check(case.vjp(x, of_g, axis=axis, where=taken), case.vjp(values, g, axis=axis, where=mask), beside=1)
+
+
+@joined
+def test_pieces(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of large blocks, which are small here."""
+    monkeypatch.setattr(tree, "_PIECE", 8)
+    x, mask = da.from_array(X, chunks=(7, 4, 3)), X > -1
+    for axis in (1, (0, 1), None):
+        g = cotangent(case, X, axis=axis)
+        check(case(x, axis=axis), case(X, axis=axis))
+        check(case(x, axis=axis, where=mask), case(X, axis=axis, where=mask))
+        check(case.vjp(x, da.from_array(g), axis=axis), case.vjp(X, g, axis=axis), beside=1)
 
 
 @joined
