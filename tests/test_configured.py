@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from actufunc.formula import axis_sum, exp, halves, logistic, normal_cdf, where
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 X = np.array([[-1.5, 0.0, 0.5, 2.0]])
 
@@ -114,6 +116,9 @@ def test_options_need_an_import() -> None:
         ({"formula": [["argument", [], "y"]]}, "no node 'argument' of 'y'"),
         ({"formula": [["exp", [0], None]]}, "no node 'exp'"),
         ({"formula": [["argument", [], "x"], ["exp", [-1], None]]}, "no node 'exp'"),
+        ({"formula": [["argument", [], "x"], ["exp", [0, 0], None]]}, "no node 'exp'"),
+        ({"formula": [["argument", [], "x"], ["add", [0], None]]}, "no node 'add'"),
+        ({"formula": []}, "at least one node"),
         ({"formula": [["constant", [], "1"]]}, "no node 'constant' of '1'"),
         ({"of": {"module": "actufunc", "name": "mish"}, "derived": "__class__"}, "derived from mish as '__class__'"),
     ],
@@ -156,3 +161,19 @@ def test_keras_is_not_imported_but_waited_for() -> None:
         print(keras.__version__, "actufunc.layers" in sys.modules)
     """
     assert run(code).splitlines() == ["half of it is missing", "2.15.0 False"]
+
+
+def test_keras_is_waited_for_once_and_its_loader_left_alone(tmp_path: Path) -> None:
+    """A reload of the package waits no second time; a zip has one loader for all that is in it."""
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as file:
+        file.writestr("keras/__init__.py", "__version__ = '2.0'\nimport first")
+        file.writestr("first.py", "")
+        file.writestr("second.py", "")
+    code = f"""
+        import importlib, sys, actufunc
+        importlib.reload(actufunc)
+        sys.path.insert(0, {str(tmp_path / "all.zip")!r})
+        import keras, second
+        print(type(keras.__loader__).__name__, [each for each in sys.meta_path if "actufunc" in type(each).__module__])
+    """
+    assert run(code).strip() == "zipimporter []"

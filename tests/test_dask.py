@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 import pytest
-from conftest import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, SORTING, Case, representatives
+from conftest import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, SORTING, Case, load, representatives
 
 from actufunc import activation
 from actufunc.accuracy import beside, reference, ulp_error
@@ -377,3 +377,11 @@ def _blocks(values: Numbers, chunks: tuple[tuple[int, ...], ...]) -> list[list[A
         ]
         for a, b in itertools.pairwise(rows)
     ]
+
+
+@joined
+def test_blocks_of_jax(case: Case) -> None:
+    """A part of a function is not taken for the function, which JAX has."""
+    x = da.from_array(X, chunks=(3, 2, 3)).map_blocks(load("jax").module.asarray, meta=np.empty((0, 0, 0)))
+    result = case(x, axis=1).compute()
+    np.testing.assert_allclose(np.asarray(result), case(X, axis=1), rtol=1e-14, atol=1e-15)

@@ -96,6 +96,40 @@ def test_the_same_call_with_other_keywords() -> None:
         assert leaky_relu(np.asfortranarray(x), 0.5, order="C").flags.c_contiguous
 
 
+@pytest.mark.parametrize("axis", [{}, {"axis": 0}], ids=str)
+@pytest.mark.parametrize("case", OVER_AXIS, ids=repr)
+def test_an_output_of_integers_is_refused_each_time(case: Case, axis: dict[str, int]) -> None:
+    x = np.array([[1, -2, 3], [0, 2, 5]])
+    for _ in range(2):
+        case(x, **axis)
+        out = x.copy()
+        with pytest.raises(TypeError, match="cannot cast its result"):
+            case(x, out=out, **axis)
+        np.testing.assert_array_equal(out, x)
+
+
+@pytest.mark.parametrize("case", GATED, ids=repr)
+def test_an_output_of_a_gated_unit_is_half_as_long(case: Case) -> None:
+    x = np.arange(4.0).reshape(2, 2)
+    for given in (x, np.ma.array(x)):
+        out = np.zeros_like(given)
+        for _ in range(2):
+            with pytest.raises(ValueError, match="does not fit out of shape"):
+                case(given, out=out)
+        assert not out.any()
+
+
+@pytest.mark.parametrize("case", GATED, ids=repr)
+def test_masked_halves_mask_both_results_of_a_vjp(case: Case) -> None:
+    x, g = np.array([1.0, 2.0, 3.0, 4.0]), np.ones(2)
+    plain = case.vjp(x, g)
+    hidden = np.ma.array(np.where([1, 0, 0, 0], np.nan, x), mask=[1, 0, 0, 0])
+    for operands in ((hidden, g), (x, np.ma.array(g, mask=[1, 0]))):
+        result = case.vjp(*operands)
+        np.testing.assert_array_equal(result.mask, [True, False, True, False])
+        np.testing.assert_array_equal(result.compressed(), plain[1::2])
+
+
 def test_arguments_that_no_key_holds() -> None:
     with pytest.raises(TypeError, match="takes axis as an integer"):
         softmax(X, axis=([0],))

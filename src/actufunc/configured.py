@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .formula import operations
 from .formula.definition import define
-from .formula.expression import COMPARISONS, Expression, from_rows
+from .formula.expression import COMPARISONS, HALVES, Expression, from_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,14 +56,17 @@ class Configured:
         --------
         >>> from actufunc import Activation, mish
         >>> mish.grad.get_config()
-        {'derived': 'grad', 'of': {'module': 'actufunc.activations.smooth', 'name': 'mish'}}
+        {'derived': 'grad', 'of': {'module': 'actufunc', 'name': 'mish'}}
         >>> Activation.from_config(mish.get_config()) is mish
         True
         """
         if self._parent is not None:
             parent, which = self._parent
             return {"derived": which, "of": parent.get_config()}
-        named = {"module": self.__module__, "name": self.__name__}
+        package = self.__module__.partition(".")[0]
+        # A package's own name lasts longer than where in it a function stands.
+        is_public = self.importable and getattr(sys.modules[package], self.__name__, None) is self
+        named = {"module": package if is_public else self.__module__, "name": self.__name__}
         if self.importable:
             return named
         definition = self.definition
@@ -123,12 +126,17 @@ def _of_formula(cls: Any, config: Mapping[str, Any]) -> Activation:
     return made
 
 
-_OPERATIONS = (
-    COMPARISONS
-    | {"add", "subtract", "multiply", "divide", "negative", "stated", "constant", "argument"}
-    | {"first_half", "second_half"}
-    | {name for name, value in vars(operations).items() if inspect.isfunction(value) and not name.startswith("_")}
-)
+_OPERANDS = {
+    **{
+        name: len(inspect.signature(made).parameters)
+        for name, made in vars(operations).items()
+        if inspect.isfunction(made)
+    },
+    **dict.fromkeys(COMPARISONS | {"add", "subtract", "multiply", "divide"}, 2),
+    **dict.fromkeys(("negative", *HALVES), 1),
+    **dict.fromkeys(("constant", "argument"), 0),
+}
+"""How many operands nodes have, by their operation; a stated one has a value, and any number of pairs."""
 
 
 def _to_rows(expression: Expression) -> list[list[Any]]:
@@ -140,9 +148,13 @@ def _to_rows(expression: Expression) -> list[list[Any]]:
 
 def _from_rows(rows: Any, names: Any) -> Expression:
     """Make an expression of what a file holds, which may be anything."""
+    if not rows:
+        raise ValueError("a formula has at least one node")
     made: list[tuple[str, tuple[int, ...], Any]] = []
     for operation, places, value in rows:
-        known = operation in _OPERATIONS and all(isinstance(p, int) and 0 <= p < len(made) for p in places)
+        count = len(places)
+        known = count > 1 and count % 2 == 1 if operation == "stated" else count == _OPERANDS.get(operation)
+        known = known and all(isinstance(place, int) and 0 <= place < len(made) for place in places)
         number = Decimal(value["decimal"]) if isinstance(value, dict) else value
         kinds = {"argument": str, "constant": bool | int | float | Decimal}.get(operation, type(None))
         if not known or not isinstance(number, kinds) or (operation == "argument" and number not in {"x", *names}):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .protocol import FRAMEWORKS, overrides_ufuncs, owner, root
+from .protocol import UNSERVED, overrides_ufuncs, owner, root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -152,7 +152,7 @@ def refuse_framework(name: str, key: str, value: Any, within: str = "") -> None:
     """Raise TypeError if an object carries gradients, or is computed later, by a library that we do not serve."""
     if isinstance(value, (*_ARRAYS, list, tuple, str)) or owner(value) is not None:
         return
-    if root(value) in FRAMEWORKS or (not overrides_ufuncs(value) and any(_has(value, sign) for sign in _SIGNS)):
+    if root(value) in UNSERVED or (not overrides_ufuncs(value) and any(_has(value, sign) for sign in _SIGNS)):
         raise _refused(
             name,
             key,

@@ -64,7 +64,12 @@ def evaluate_halves(call: Call) -> Any:
     halves = _halves(x, axis) if library != "jax" else _halves_jax()(x, axis)
     given = {"x": halves[0], "gate": halves[1], **operands}
     if len(call.function.halves) == 1:
+        check_halved(name, halves[0], call.out)
         return _apply(call.function.halves[0], given, call.options | keywords)
+    if call.out is None and any(isinstance(value, np.ma.MaskedArray) for value in call.operands.values()):
+        # What is masked in one half masks the results in both, which an output in two halves would not be told.
+        concatenate: Any = np.ma.concatenate  # which NumPy does not type
+        return concatenate([_apply(half, given, call.options | keywords) for half in call.function.halves], axis)
     if library in {"numpy", "cupy"}:
         return _into_halves(call, x, axis, given)
     parts = [_apply(half, given, call.options | keywords) for half in call.function.halves]
@@ -75,7 +80,7 @@ class _Plan:
     """How to compute a gated unit, or its vjp, of NumPy arrays of given dtypes; see `actufunc.plans`."""
 
     def __init__(self, call: Call, operands: Mapping[str, Any]) -> None:
-        from .backends.numpy.plan import check_out  # noqa: PLC0415 -- with Numba
+        from .backends.numpy.plan import check_out  # noqa: PLC0415 -- NumPy's backend, imported at its first use
 
         self._name, self._halves = call.definition.name, call.function.halves
         self._axis = call.keywords.get("axis", -1)
@@ -123,6 +128,7 @@ class _Plan:
             named = dict(zip(self.names[self._positional :], others[self._positional - 1 :], strict=True)) | named
         x_half = x[first]
         if self._dtype is None:
+            check_halved(self._name, x_half, out)
             return self._of_half(0, x_half, args, named, out)
         self._of_half(0, x_half, args, named, result[first])
         self._of_half(1, x_half, args, named, result[second])
@@ -145,6 +151,12 @@ class _Plan:
             return bool(x.size < LARGE)
         check_cast(self._name, "its result", self._dtype, out.dtype, "same_kind")
         return x.size < LARGE and not is_half(out.dtype)  # to round to those is for the functions themselves
+
+
+def check_halved(name: str, half: Any, out: Any) -> None:
+    """Raise ValueError unless an output is as long as half of x, which would else be broadcast to it."""
+    if out is not None and out is not Ellipsis and hasattr(out, "shape") and out.shape != half.shape:
+        check_fits(name, half.shape, out.shape, exactly=True)
 
 
 def _halves(array: Any, axis: int) -> tuple[Any, Any]:

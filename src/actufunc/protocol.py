@@ -122,12 +122,12 @@ def owner(value: object) -> str | None:
     if (framework := _framework(type(value))) is not None:  # type: ignore[arg-type]
         return framework
     # torch.fx's proxies seem to have any attribute
-    if compat.is_array_api_obj(value) and not overrides_torch(value) and root(value) not in FRAMEWORKS:
+    if compat.is_array_api_obj(value) and not overrides_torch(value) and root(value) not in UNSERVED:
         return root(value)
     return None
 
 
-FRAMEWORKS = frozenset(
+UNSERVED = frozenset(
     (
         *("autograd", "mlx", "mxnet", "paddle", "mindspore", "oneflow", "megengine", "jittor"),
         *("tinygrad", "chainer", "nnabla", "pytensor", "theano", "aesara", "casadi", "sympy", "symengine"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from importlib.abc import MetaPathFinder
+import warnings
+from importlib.abc import Loader, MetaPathFinder
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,39 +18,58 @@ _FIRST_VERSION = 3
 
 
 class _WhenImported(MetaPathFinder):
-    """Finds Keras as it would be found without this, and has it register our classes after it has been executed."""
+    """Finds Keras as the finders behind it do, and has it register our classes after it has been executed."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != _KERAS:
             return None
-        others = (finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec"))
-        spec = next((found for finder in others if (found := finder.find_spec(name, path, target))), None)
-        if spec is not None and spec.loader is not None and hasattr(spec.loader, "exec_module"):
-            execute = spec.loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                execute(module)
-                sys.meta_path.remove(self)
-                _register(module)
-
-            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        # Those before it have been asked; if each of two asked all others, they would ask each other for ever.
+        behind = [each for each in sys.meta_path[sys.meta_path.index(self) + 1 :] if hasattr(each, "find_spec")]
+        spec = next((found for finder in behind if (found := finder.find_spec(name, path, target))), None)
+        if spec is not None and hasattr(spec.loader, "exec_module"):
+            spec.loader = _Registering(spec.loader)
         return spec
+
+
+class _Registering(Loader):
+    """A loader, which may be that of other modules as well, and after it the registration."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        module: ModuleType | None = self._loader.create_module(spec)
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__loader__ = self._loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        if _FINDER in sys.meta_path:
+            sys.meta_path.remove(_FINDER)
+        try:
+            _register(module)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, Keras itself has been imported
+            warnings.warn(f"actufunc cannot register with Keras: {error}", ImportWarning, stacklevel=2)
+
+
+_FINDER = _WhenImported()
 
 
 def register() -> None:
     """Register with Keras now, or when somebody imports it."""
     keras = sys.modules.get(_KERAS)
-    if keras is None:
-        sys.meta_path.insert(0, _WhenImported())
-    else:
+    if keras is not None:
         _register(keras)
+    elif _FINDER not in sys.meta_path:  # as it is where the package is reloaded
+        sys.meta_path.insert(0, _FINDER)
 
 
 def _register(keras: Any) -> None:
-    if int(getattr(keras, "__version__", "0").partition(".")[0]) < _FIRST_VERSION:
-        return
-    from .layers.keras import Activation as Layer  # noqa: PLC0415
-    from .ufunc import Activation  # noqa: PLC0415
-
-    keras.saving.register_keras_serializable("actufunc")(Activation)
-    keras.saving.register_keras_serializable("actufunc.layers")(Layer)
+    """Import the module whose classes register themselves: it may be what is being imported, and imports Keras."""
+    if int(getattr(keras, "__version__", "0").partition(".")[0]) >= _FIRST_VERSION:
+        importlib.import_module(".layers.keras", __package__)

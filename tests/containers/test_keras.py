@@ -89,6 +89,8 @@ LEARNING = """
         "takes a symbolic tensor of Keras for x alone, not for alpha": lambda: prelu(inputs, inputs),
         "sigmoid got Dense for x, which is no array": lambda: sigmoid(layers[0]),
         "silu has no hyperparameter 'alpha' to learn; it has beta": lambda: Activation(silu, learn="alpha"),
+        "would no longer learn beta": lambda: silu(inputs, beta=keras.Variable(2.0)),
+        "takes no dtype= with a symbolic tensor": lambda: silu(inputs, dtype="float64"),
         "takes beta as a number or a tensor, not str": lambda: Activation(silu, beta="x"),
         "a layer of silu has no 'out'": lambda: Activation(silu, out=None),
         "an activation of one array": lambda: Activation(silu.vjp),
@@ -145,10 +147,22 @@ LOADING = """
 """
 
 
+IMPORTS = dict(
+    zip(
+        BACKENDS,
+        (
+            "import keras, actufunc",
+            "import actufunc, keras",
+            "from actufunc.layers.keras import Activation; import actufunc, keras",
+        ),
+        strict=True,
+    )
+)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_keras(backend: str, tmp_path: Path) -> None:
     folder = f"import sys; sys.argv.append({str(tmp_path)!r})\n"
     readme = Path(__file__).parents[2] / "README.md"
     run(backend, folder, LEARNING, EVERY_FUNCTION, README.replace("{path!r}", repr(str(readme))))
-    imports = "import keras, actufunc" if backend == "torch" else "import actufunc, keras"
-    run(backend, folder, LOADING.replace("{imports}", imports))
+    run(backend, folder, LOADING.replace("{imports}", IMPORTS[backend]))

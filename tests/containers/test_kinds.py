@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, Case
 
+from actufunc import sigmoid, softmax
 from actufunc.containers import HALVED, KEPT, KINDS, REDUCED
 
 if TYPE_CHECKING:
@@ -118,6 +119,18 @@ def test_over_an_axis(kind: tuple[str, str], case: Case) -> None:
         product = case.vjp(make(x), make(g), axis=axis)
         np.testing.assert_allclose(values_of(product), case.vjp(x, g), rtol=1e-12, atol=1e-13)
         assert type(product) is type(make(x))
+
+
+@each_kind
+def test_beside_arrays_that_carry_gradients(kind: tuple[str, str]) -> None:
+    """A container would convert them."""
+    jax, torch = (pytest.importorskip(name) for name in ("jax", "torch"))
+    make, x = MAKERS[kind]()
+    for g in (jax.numpy.ones(x.shape), torch.ones(x.shape)):
+        for operands in ((make(x), g), (g, make(x))):
+            for function in (sigmoid, softmax):
+                with pytest.raises(TypeError, match="convert them to one library first"):
+                    function.vjp(*operands)
 
 
 @each_kind

@@ -26,6 +26,10 @@ def _is_of_keras(value: object) -> bool:
     return any(base.__module__.partition(".")[0] == "keras" for base in type(value).__mro__)
 
 
+def _is_array_of_backend(value: Any) -> bool:
+    return isinstance(value, keras.Variable) or keras.ops.is_tensor(value)
+
+
 def _unwrapped(value: Any) -> Any:
     return value.value if isinstance(value, keras.Variable) else value
 
@@ -37,6 +41,13 @@ def _symbolic(call: Call) -> Any:
     others = {key: value for key, value in {**call.operands, **call.keywords}.items() if key != "x"}
     if strange := [key for key, value in others.items() if isinstance(value, keras.KerasTensor)]:
         raise TypeError(f"{name} takes a symbolic tensor of Keras for x alone, not for {strange[0]}; write a layer")
+    if variables := [key for key, value in others.items() if _is_array_of_backend(value)]:
+        raise TypeError(
+            f"{name} would no longer learn {variables[0]} in a graph of Keras; add actufunc.layers.keras.Activation "
+            f"with learn={variables[0]!r}, or give a number or an array of NumPy"
+        )
+    if call.keywords.get("dtype") is not None:
+        raise TypeError(f"{name} takes no dtype= with a symbolic tensor of Keras; use keras.ops.cast")
     if call.definition.arrays != ("x",) or not isinstance(x, keras.KerasTensor):
         raise TypeError(f"{name} takes a symbolic tensor of Keras for x alone; write a layer")
     is_float = keras.backend.is_float_dtype(x.dtype)

@@ -9,7 +9,8 @@ Some stay with the formula although the library has their like: tanhshrink, logi
 softsign, no operation of its own, so that autograd keeps intermediates; hardsigmoid in torch, whose derivative in
 float64 has the digits of 1/6 in float32; hard_tanh and sparse_sigmoid in JAX, with other derivatives at both bounds.
 In TensorFlow these are all that have no kernel of their own, and elu and selu, which cancel; leaky_relu and gelu, whose
-constants have the digits of float32 in float64; softsign, which has no second derivative.
+constants have the digits of float32 in float64; softsign, which has no second derivative; the softmaxes, which give
+zeros beside a NaN with oneDNN, and lose digits in float16.
 
 A table maps the name of an activation to a function of the call's arrays and hyperparameters; it returns None where the
 library has no function for these values.
@@ -49,8 +50,10 @@ def find(xp: Any, call: Call, operands: Mapping[str, Any], axis: Any) -> Callabl
     callable or None
         Computes the result from `x`; None if the formula has to.
     """
-    table = _table(xp)
-    function = table.get(call.definition.name) if call.function.__module__.startswith("actufunc.") else None
+    table, ours = _table(xp), call.function
+    # What computes a part of one may have its name.
+    is_of_catalogue = ours.__module__.startswith("actufunc.") and ours.importable
+    function = table.get(call.definition.name) if is_of_catalogue else None
     if function is None or not xp.isdtype(operands["x"].dtype, "real floating"):
         return None
     hyperparameters = [value for key, value in operands.items() if key != "x"]
@@ -166,8 +169,5 @@ def _tensorflow() -> Table:
         "softplus": lambda beta: tf.math.softplus if beta == 1 else None,
         "relu": lambda: tf.nn.relu,
         "relu6": lambda: tf.nn.relu6,
-        "softmax": lambda axis: partial(tf.nn.softmax, axis=axis),
-        "log_softmax": lambda axis: partial(tf.nn.log_softmax, axis=axis),
-        "softmin": lambda axis: lambda x: tf.nn.softmax(-x, axis=axis),
         "logsumexp": lambda axis: partial(tf.reduce_logsumexp, axis=axis, keepdims=True),
     }

@@ -36,9 +36,7 @@ def refuse_for_numpy_only(call: Call, library: str) -> None:
     for keyword in ("out", "casting", "order", "subok"):
         value = call.keywords.get(keyword)
         if value is not None and (keyword == "out" or value != defaults.get(keyword)):
-            raise TypeError(
-                f"{call.definition.name} takes {keyword}= with NumPy arrays only; leave it away for {library}"
-            )
+            raise TypeError(f"{call.definition.name} takes {keyword}= with NumPy arrays only; omit it for {library}")
 
 
 def is_scalar(value: object) -> bool:

@@ -8,14 +8,13 @@ library itself (``tests/containers``); all others are refused, whether anybody k
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actufunc.foreign import described, refuse_framework
-from actufunc.protocol import overrides_ufuncs, root
+from actufunc.protocol import overrides_ufuncs, owner, root
 
-from . import fitness
+from . import expressions, fitness, named, units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,8 +36,8 @@ class Kind:
         Functions that it follows, by what they make of the length of the axis.
     problem : callable
         Takes a container, and whether the call is over an axis; tells what stands in the way, or nothing.
-    serve : str, or None
-        Where the function stands that computes a call, "module.function" of this package; None if the container does.
+    serve : callable, or None
+        Computes a call; None if the container does.
     everywhere : bool
         Whether that serves elementwise functions as well.
     where, out : bool
@@ -49,7 +48,7 @@ class Kind:
 
     follows: tuple[str, ...]
     problem: Callable[[Any, bool], str] = fitness.of_anything
-    serve: str | None = None
+    serve: Callable[[Call], Any] | None = None
     everywhere: bool = False
     where: bool = False
     out: bool = False
@@ -57,20 +56,24 @@ class Kind:
 
 
 _ANY = (KEPT, REDUCED, HALVED)
-_NAMED = Kind(_ANY, serve="named.over_dimensions", where=True, all_inputs=True)
+_NAMED = Kind(_ANY, serve=named.over_dimensions, where=True, all_inputs=True)
 
 KINDS = {
     ("pandas", "Series"): Kind((KEPT, REDUCED), fitness.of_pandas, out=True),
     ("pandas", "DataFrame"): Kind((KEPT,), fitness.of_pandas, out=True),
     ("polars", "Series"): Kind((KEPT, REDUCED), fitness.of_polars),
-    ("polars", "Expr"): Kind((KEPT, REDUCED), serve="expressions.over_rows"),
+    ("polars", "Expr"): Kind((KEPT, REDUCED), serve=expressions.over_rows),
     ("xarray", "DataArray"): _NAMED,
     ("xarray", "Dataset"): _NAMED,
     ("xarray", "Variable"): _NAMED,
-    ("pint", "Quantity"): Kind(_ANY, serve="units.without", everywhere=True, out=True),
+    ("pint", "Quantity"): Kind(_ANY, serve=units.without, everywhere=True, out=True),
     ("astropy", "Quantity"): Kind(_ANY, out=True),
 }
 """The kinds that follow, by their library and the name of their class; subclasses do that leave the call to it."""
+
+
+_DIFFERENTIATE = ("torch", "jax", "tensorflow", "keras")
+"""Libraries whose arrays a container would convert, and lose their gradients."""
 
 
 def serve(call: Call, overriding: Sequence[Any]) -> Any:
@@ -91,6 +94,9 @@ def serve(call: Call, overriding: Sequence[Any]) -> Any:
     name, over_axis = call.definition.name, call.definition.kind != "elementwise"
     for key, value in call.items():
         refuse_framework(name, key, value)
+        if owner(value) in _DIFFERENTIATE:
+            both = f"{described(overriding[0])} and {described(value)}"
+            raise TypeError(f"{name} got {both}; convert them to one library first")
     refuse_opted_out(name, overriding)
     kinds = [_kind(type(value)) for value in overriding]
     for value, kind in zip(overriding, kinds, strict=True):
@@ -105,7 +111,7 @@ def serve(call: Call, overriding: Sequence[Any]) -> Any:
         if kind is not None and (problem := kind.problem(value, over_axis)):
             raise TypeError(f"{name} does not support {problem}")
         if call.out is not None and kind is not None and not kind.out:
-            raise TypeError(f"{name} takes no out= with {described(value)}; leave it away")
+            raise TypeError(f"{name} takes no out= with {described(value)}; omit it")
     first = kinds[0]
     where = call.keywords.get("where", True)
     if overrides_ufuncs(where) and (mask := _kind(type(where))) is not None and not (over_axis and mask.where):
@@ -114,8 +120,7 @@ def serve(call: Call, overriding: Sequence[Any]) -> Any:
         _check_beside(call, overriding)
     alike = len({root(value) for value in overriding}) == 1
     if first is not None and first.serve is not None and (over_axis or (first.everywhere and alike)):
-        module, _, function = first.serve.partition(".")
-        return getattr(importlib.import_module(f".{module}", __package__), function)(call)
+        return first.serve(call)
     inputs, keywords = call.as_typed()
     if any(kind is not None and kind.all_inputs for kind in kinds):
         inputs = list(call.operands.values())
@@ -178,9 +183,7 @@ def hand_over(
         place = next((i for i, other in enumerate(candidates) if issubclass(type(value), type(other))), len(candidates))
         candidates.insert(place, value)
     if any(root(value) == "astropy" for value in candidates):
-        from .units import register  # noqa: PLC0415
-
-        register(function)
+        units.register(function)
     for value in candidates:
         result = type(value).__array_ufunc__(value, function, method, *inputs, **keywords)
         if result is not NotImplemented:

@@ -36,10 +36,10 @@ def over_dimensions(call: Call) -> Any:
 
     name, x, axis = call.definition.name, call.operands["x"], call.keywords.get("axis", -1)
     if "keepdims" in call.keywords:
-        raise TypeError(f"{name} takes no keepdims= with xarray, which broadcasts by names; leave it away")
+        raise TypeError(f"{name} takes no keepdims= with xarray, which broadcasts by names; omit it")
     if isinstance(x, xr.Dataset):
         names = axis if isinstance(axis, tuple) else (axis,)
-        if axis is None or any(isinstance(each, int) for each in names):
+        if axis is None or any(isinstance(each, int | np.integer) for each in names):
             raise TypeError(
                 f"{name} takes axis= as the name of a dimension for a Dataset, whose variables differ, not {axis!r}"
             )
@@ -65,7 +65,7 @@ def _dimensions(name: str, axis: Any, dims: tuple[Hashable, ...]) -> list[Hashab
         return list(dims)
     given = [axis] if axis in dims or not isinstance(axis, tuple) else list(axis)
     count = len(dims)
-    found = [dims[a] if isinstance(a, int) and a not in dims and -count <= a < count else a for a in given]
+    found = [dims[a] if isinstance(a, int | np.integer) and a not in dims and -count <= a < count else a for a in given]
     if unknown := [each for each in found if each not in dims]:
         raise ValueError(f"{name} got axis={unknown[0]!r} for an array with the dimensions {dims}")
     if len(set(found)) < len(found):

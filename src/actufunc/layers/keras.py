@@ -18,6 +18,10 @@ _OF_LAYERS = frozenset({"name", "dtype", "trainable", "activity_regularizer", "a
 _CONFIG = frozenset({"function", "learn"})
 
 
+keras.saving.register_keras_serializable("actufunc")(actufunc.Activation)
+
+
+@keras.saving.register_keras_serializable("actufunc.layers")
 class Activation(keras.layers.Layer):  # type: ignore[misc]
     """A layer that applies an activation.
 

@@ -18,7 +18,7 @@ def evaluate(call: Call) -> Any:
 
     name, keywords = call.definition.name, dict(call.keywords)
     if refused := [k for k in ("out", "casting", "order", "subok") if keywords.get(k) is not None]:
-        raise TypeError(f"{name} takes {refused[0]}= with NumPy arrays only; leave it away for dask")
+        raise TypeError(f"{name} takes {refused[0]}= with NumPy arrays only; omit it for dask")
     scalars = {key: value for key, value in call.operands.items() if is_scalar(value)}
     positional = {key: np.asarray(scalars.pop(key)) for key in call.definition.arrays if key in scalars}
     arrays = {key: positional.get(key, value) for key, value in call.operands.items() if key not in scalars}

@@ -49,7 +49,9 @@ def evaluate_axis(call: Call) -> Any:
         left_out=None if mask is True else (fill_left_out(call), value_left_out(call)),
     )
     if is_plain(call):
-        call.plan = Plan(tuple(arrays), plan.execute, alone(plan.execute) if len(arrays) == 1 else None)
+        # An output of the dtype of x is no place for the result where that is of another one.
+        is_alike = len(arrays) == 1 and arrays["x"].dtype == dtype
+        call.plan = Plan(tuple(arrays), plan.execute, alone(plan.execute) if is_alike else None)
     result = plan.execute(tuple(arrays.values()), call.out, mask)
     if masks and definition.reduces and out is None:  # what has no element is masked
         axes = plan.axes_of(arrays["x"].ndim).axes
