@@ -10,6 +10,7 @@ import types
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, Case, cases
 
@@ -246,3 +247,11 @@ def test_where_is_no_container_that_would_ask_again() -> None:
     for function in (sigmoid, softmax):
         with pytest.raises(TypeError, match=r"where= as an array, not as Series of pandas; pass where.to_numpy\(\)"):
             function(X[0], out=None, where=mask)
+
+
+def test_nulls_in_lists_are_not_taken_for_nan() -> None:
+    for column in (pd.array([1, None], dtype="Int64"), pd.Series([1.0, None], dtype="Float64")):
+        with pytest.raises(TypeError, match=r"the nulls in a list with .* of pandas for x; fill or drop them first"):
+            sigmoid([column])
+    values = [1.0, np.nan]
+    np.testing.assert_array_equal(sigmoid([pd.Series(values)]), sigmoid([values]))

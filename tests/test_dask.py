@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, SORTING, Case, load, representatives
 
-from actufunc import activation
+from actufunc import activation, glu, prelu, softmax
 from actufunc.accuracy import beside, reference, ulp_error
 from actufunc.backends.dask import tree
 from actufunc.formula import absolute, axis_max, axis_sum, exp, sqrt, where
@@ -385,3 +385,18 @@ def test_blocks_of_jax(case: Case) -> None:
     x = da.from_array(X, chunks=(3, 2, 3)).map_blocks(load("jax").module.asarray, meta=np.empty((0, 0, 0)))
     result = case(x, axis=1).compute()
     np.testing.assert_allclose(np.asarray(result), case(X, axis=1), rtol=1e-14, atol=1e-15)
+
+
+def test_lengths_that_are_not_known() -> None:
+    """Arrays that lie alike need not know how long they are; what has to be halved must."""
+    values = np.random.default_rng(0).normal(size=50)
+    x = da.from_array(values, chunks=50)
+    x, values = x[x > 0], values[values > 0]
+    for result, expected in (
+        (softmax.vjp(x, x), softmax.vjp(values, values)),
+        (softmax(x, where=x > 1), softmax(values, where=values > 1)),
+        (prelu(-x, x), prelu(-values, values)),
+    ):
+        np.testing.assert_array_equal(result.compute(), expected)
+    with pytest.raises(ValueError, match=r"of unknown length; use x\.compute_chunk_sizes"):
+        glu(x)

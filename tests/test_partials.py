@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 
-from actufunc import activation, formula, mish, relu, sigmoid, silu, softplus, tanh
+from actufunc import activation, celu, formula, mish, relu, sigmoid, silu, softplus, tanh
 
 
 def own_mish(x: Any) -> Any:
@@ -86,3 +87,13 @@ def test_kinks_keep_the_derivative_of_the_libraries() -> None:
     assert activation(formula.absolute).grad(x).tolist() == [0, 0]
     edge = activation(lambda x: formula.clip(x, -1, 1))
     assert edge.grad(np.array([-1.0, 1.0])).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("alpha", [-0.1, -1.0, -3.0, 2.0])
+def test_celu_by_alpha_of_any_sign(alpha: float) -> None:
+    x = np.array([-0.01, -0.3, -0.999, -1.0, -1.001, -3.0, -12.0])
+    with mpmath.workdps(40):
+        exact = [
+            mpmath.expm1(mpmath.mpf(a) / alpha) - mpmath.mpf(a) / alpha * mpmath.exp(mpmath.mpf(a) / alpha) for a in x
+        ]
+    np.testing.assert_allclose(celu.grad(x, alpha, wrt="alpha"), np.array(exact, float), rtol=1e-15)

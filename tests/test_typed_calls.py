@@ -78,6 +78,14 @@ def test_halves_apart(case: Case, xp: Library) -> None:
 
 
 @pytest.mark.parametrize("case", GATED, ids=repr)
+def test_a_number_is_an_axis_and_no_gate(case: Case) -> None:
+    x = np.ones((2, 2))
+    for wrong in (1.0, np.float64(1)):
+        with pytest.raises(TypeError, match="takes axis as an integer"):
+            case(x, wrong)
+
+
+@pytest.mark.parametrize("case", GATED, ids=repr)
 def test_outputs_of_halves_apart(case: Case) -> None:
     out = np.empty_like(X)
     assert case(X, X, out=out) is out

@@ -77,7 +77,7 @@ def has_gate(function: Activation, args: tuple[Any, ...], keywords: dict[str, An
     arrays = function.definition.arrays
     if len(args) < len(arrays) or function.positions.names != arrays:
         return False
-    return not isinstance(args[len(arrays) - 1], int | np.integer | str | tuple | None)
+    return not isinstance(args[len(arrays) - 1], int | float | np.number | str | tuple | None)
 
 
 def warn_of_rest(function: Activation) -> None:

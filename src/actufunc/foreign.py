@@ -113,7 +113,7 @@ def check(name: str, key: str, value: Any, within: str = "") -> None:
         _check_elements(name, key, value)
     elif hasattr(type(value), "__cuda_array_interface__"):
         raise _refused(name, key, kind, f"it is on a GPU: pass cupy.asarray({key})")
-    elif any(hasattr(type(value), way) for way in _CONVERTS):
+    elif any(_has(value, way) for way in _CONVERTS):
         if _has_nulls(value):
             raise _refused(name, key, f"the nulls in {kind}", "fill or drop them first")
     elif not _is_buffer(value) and not _is_sequence(value):
@@ -142,6 +142,8 @@ def _check_element(name: str, key: str, value: Any, within: str) -> None:
     masked = isinstance(value, np.ma.MaskedArray)
     if value is None or masked or (overrides_ufuncs(value) and has_unit(value)):
         raise _refused(name, key, within + described(value), "make one array of it that says what is meant")
+    if _has_nulls(value):
+        raise _refused(name, key, f"the nulls in {within}{described(value)}", "fill or drop them first")
     if owner(value) not in {None, "numpy"}:
         raise _refused(name, key, within + described(value), "stack them to one array first")
     if not overrides_ufuncs(value) and not isinstance(value, np.ndarray | str | bytes):
@@ -224,7 +226,9 @@ def _is_sequence(value: Any) -> bool:
 
 
 def _has_nulls(value: Any) -> bool:
-    """Tell whether an array or a table of Arrow's format lacks elements."""
+    """Tell whether an array or a table of Arrow's format, or one of pandas with places for that, lacks elements."""
+    if root(value) == "pandas":
+        return not isinstance(getattr(value, "dtype", None), np.dtype | None) and bool(np.any(value.isna()))
     if root(value) not in _WITH_NULLS:
         return False
     columns = next((getattr(value, name) for name in ("iter_columns", "columns") if hasattr(value, name)), [value])

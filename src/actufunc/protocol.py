@@ -194,6 +194,8 @@ def halved_axis(name: str, axis: Any, shape: Sequence[int | None]) -> int:
     if len(axes) != 1:
         raise ValueError(f"{name} halves one axis: x needs at least one dimension, and axis must be an integer")
     length = shape[axes[0]]
+    if length != length:  # noqa: PLR0124 -- as dask has what it does not know
+        raise ValueError(f"{name} cannot halve axis {axes[0]} of unknown length; use x.compute_chunk_sizes() first")
     if length is not None and length % 2:
         raise ValueError(f"{name} cannot halve axis {axes[0]}, which has the odd length {length}")
     return axes[0]

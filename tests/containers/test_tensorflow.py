@@ -519,3 +519,11 @@ def test_readme() -> None:
     x = np.linspace(-3, 3, 6)
     expected = (actufunc.softmax(actufunc.gelu(x)) * actufunc.prelu.grad(x, 0.25, wrt="alpha")).sum()
     np.testing.assert_allclose(names["slope"], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_compiled_sparsemax_of_nan_is_nan(place: int) -> None:
+    """XLA sorts NaN elsewhere than TensorFlow does."""
+    row = np.array([[0.0, 1.0, 2.0]], np.float32)
+    row[0, place] = np.nan
+    assert np.isnan(tf.function(actufunc.sparsemax, jit_compile=True)(tf.constant(row)).numpy()).all()

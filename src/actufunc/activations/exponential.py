@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
-from actufunc.formula import Expression, clip, damped, exp, expm1, rounded_once, stated, where
+from actufunc.formula import Expression, absolute, clip, damped, exp, expm1, rounded_once, stated, where
 from actufunc.formula.expression import constant
 from actufunc.ufunc import activation
 
@@ -111,13 +111,14 @@ _TERMS = 19
 @celu.derivative(wrt="alpha")
 def _(x: Expression, alpha: Expression) -> Expression:
     # With u = x/alpha it is expm1(u) - u*exp(u), which cancels near zero. There it is minus the sum of
-    # u**(k + 2)/(k!*(k + 2)), where the terms from _TERMS on are below 2**-59 of the sum for u from -1.
+    # u**(k + 2)/(k!*(k + 2)), where the terms from _TERMS on are below 2**-59 of the sum for u from -1 to 1; it is
+    # positive where alpha is not.
     u = without_right(x) / alpha
-    near = clip(u, -1, 0)
+    near = clip(u, -1, 1)
     total = constant(0)
     for k in reversed(range(_TERMS)):
         total = total * near + 1 / (math.factorial(k) * (k + 2))
-    change = where(u > -1, -(near * near * total), expm1(u) - damped(u, exp(u)))
+    change = where(absolute(u) < 1, -(near * near * total), expm1(u) - damped(u, exp(u)))
     v = while_finite(without_right(x), u) / alpha
     return where(x > 0, 0, stated(change, {x: -damped(v / alpha, exp(v)), alpha: damped(v * v / alpha, exp(v))}))
 

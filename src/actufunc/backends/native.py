@@ -50,9 +50,9 @@ def find(xp: Any, call: Call, operands: Mapping[str, Any], axis: Any) -> Callabl
     callable or None
         Computes the result from `x`; None if the formula has to.
     """
-    table, ours = _table(xp), call.function
-    # What computes a part of one may have its name.
-    is_of_catalogue = ours.__module__.startswith("actufunc.") and ours.importable
+    table = _table(xp)
+    # What computes a part of one, and stands elsewhere, may have its name.
+    is_of_catalogue = call.function.__module__.startswith("actufunc.activations.")
     function = table.get(call.definition.name) if is_of_catalogue else None
     if function is None or not xp.isdtype(operands["x"].dtype, "real floating"):
         return None

@@ -123,6 +123,10 @@ class _Operations:
         is_above = rows * xp.cumulative_sum(one, axis=-1) > xp.cumulative_sum(rows, axis=-1) - 1
         total, above = (xp.sum(xp.where(is_above, each, zero), axis=-1, keepdims=True) for each in (rows, one))
         threshold = (total - 1) / above
+        # Where NaN is sorted to, libraries and their compilers do not agree.
+        threshold = xp.where(
+            xp.any(xp.isnan(rows), axis=-1, keepdims=True), xp.full_like(threshold, math.nan), threshold
+        )
         return threshold if is_last else xp.reshape(threshold, shapes.kept)
 
     def _rows(self, x: Any, axes: tuple[int, ...]) -> Any:

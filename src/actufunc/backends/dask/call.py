@@ -30,19 +30,26 @@ def evaluate(call: Call) -> Any:
     shapes, of_rows = shapes_of(call, arrays["x"].shape), call.definition.of_rows
     if call.definition.over_axis:
         beside = [key for key in call.definition.arrays if key not in of_rows]
+        beside = [key for key in beside if not _lie_alike(arrays[key], arrays["x"])]
         arrays |= {key: broadcast_to_x(call.definition, key, arrays[key], shapes, da.broadcast_to) for key in beside}
     alike = [key for key in arrays if key not in of_rows]
-    arrays |= dict(zip(alike, da.broadcast_arrays(*(arrays[key] for key in alike)), strict=True))
+    if not all(_lie_alike(arrays[key], arrays["x"]) for key in alike):
+        arrays |= dict(zip(alike, da.broadcast_arrays(*(arrays[key] for key in alike)), strict=True))
     if call.definition.over_axis:
         arrays |= {key: da.broadcast_to(arrays[key], shapes.given).reshape(shapes.kept) for key in of_rows}
     chunks = arrays["x"].chunks
     of_row = tuple((1,) if axis in shapes.axes else sizes for axis, sizes in enumerate(chunks))
-    arrays = {key: value.rechunk(of_row if key in of_rows else chunks) for key, value in arrays.items()}
+    arrays = {
+        key: value
+        if key in alike and _lie_alike(value, arrays["x"])
+        else value.rechunk(of_row if key in of_rows else chunks)
+        for key, value in arrays.items()
+    }
     if call.definition.over_axis:
         mask = keywords.pop("where", True)
         if mask is not True:
-            like = arrays["x"]
-            arrays["where"] = da.broadcast_to(da.asarray(mask), like.shape).rechunk(like.chunks)
+            like, mask = arrays["x"], da.asarray(mask)
+            arrays["where"] = mask if _lie_alike(mask, like) else da.broadcast_to(mask, like.shape).rechunk(like.chunks)
     elif "where" in keywords:
         raise TypeError(f"{name} takes where= with NumPy arrays only; use dask.array.where on its result")
     token = da.core.tokenize(call.expression.fingerprint(), *call.operands.values(), dict(call.keywords))
@@ -64,6 +71,13 @@ def evaluate(call: Call) -> Any:
         )
     drops = call.definition.reduces and not shapes.keepdims
     return result.squeeze(axis=shapes.axes) if drops else result
+
+
+def _lie_alike(array: Any, x: Any) -> bool:
+    """Tell whether two arrays have the same blocks, also where their lengths are unknown, which dask has as NaN."""
+    return len(array.chunks) == len(x.chunks) and all(
+        np.array_equal(sizes, others, equal_nan=True) for sizes, others in zip(array.chunks, x.chunks, strict=True)
+    )
 
 
 def halve_blocks(call: Call, axis: int) -> Any:

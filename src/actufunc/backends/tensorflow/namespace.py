@@ -9,9 +9,11 @@ import tensorflow as tf
 bfloat16, float16, float32, float64 = tf.bfloat16, tf.float16, tf.float32, tf.float64
 
 abs = tf.abs  # noqa: A001
+any = tf.reduce_any  # noqa: A001
 cumulative_sum = tf.cumsum
 exp = tf.exp
 expm1 = tf.math.expm1
+isnan = tf.math.is_nan
 log = tf.math.log
 log1p = tf.math.log1p
 max = tf.reduce_max  # noqa: A001
