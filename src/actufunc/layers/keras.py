@@ -50,8 +50,8 @@ class Activation(keras.layers.Layer):  # type: ignore[misc]
     >>> from actufunc import silu
     >>> from actufunc.layers.keras import Activation
     >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4), Activation(silu, beta=1.5, learn="beta")])
-    >>> model.layers[-1].beta.shape
-    ()
+    >>> float(model.layers[-1].beta.numpy())
+    1.5
     """
 
     def __init__(
