@@ -342,6 +342,17 @@ def test_torch_compile_a_model_of_several_kinds(dynamo: Any) -> None:
     torch.testing.assert_close(*(torch.autograd.grad(r, arguments) for r in results), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("case", [Case(actufunc.softmax), Case(actufunc.silu)], ids=repr)
+def test_torch_compile_after_calls_on_numpy_arrays(dynamo: Any, case: Case) -> None:
+    """What is kept of those it must not look at: keys with -1 and -2 have the same hash, and dtypes no comparison."""
+    torch = load("torch").module
+    hyperparameter = "axis" if case.function.definition.over_axis else "beta"
+    for value in (-1, -2):
+        case(np.ones((2, 3)), **{hyperparameter: value})
+    x = torch.tensor(GENERIC)
+    torch.testing.assert_close(dynamo(case.function.__call__, backend="eager")(x), case(x), rtol=1e-12, atol=1e-14)
+
+
 def test_torch_compile_tells_activations_apart(dynamo: Any) -> None:
     """One layer is compiled once for each activation that it is given, with gradients and without."""
     torch = load("torch").module

@@ -15,7 +15,7 @@ from .dynamo import Derived, has_tensor, is_read, unread
 from .formula.definition import Definition, define, gradient, read, vector_jacobian_product, with_derivative
 from .formula.expression import Expression, constant
 from .methods import Methods
-from .plans import LARGE, TINY, UnplannedError, key_of, place_of_kernel, remember
+from .plans import LARGE, SCALARS, TINY, UnplannedError, key_of, place_of_kernel, remember
 from .several import by_several, of_halves
 
 if TYPE_CHECKING:
@@ -125,7 +125,13 @@ class Activation(Described, Methods, Configured):
                         return kernel(x, out)
                     except (TypeError, ValueError):  # said better elsewhere
                         pass
-        elif out is NOT_GIVEN and not args and not keywords and (kernel := self._kernels.get(type(x))):
+        elif (  # torch.compile must not look into the dictionary, whose keys it could not compare
+            isinstance(x, SCALARS)
+            and out is NOT_GIVEN
+            and not args
+            and not keywords
+            and (kernel := self._kernels.get(type(x))) is not None
+        ):
             return kernel(x)
         return self._go(x, args, keywords, out, key)
 
