@@ -309,7 +309,7 @@ def lowered(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "TINY", 2)
 
 
-@pytest.mark.parametrize("runs", [300, pytest.param(2_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("runs", [300, pytest.param(1_200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("runner", ["TBB", "pool"])
 def test_attack(runner: str, runs: int, lowered: None, monkeypatch: pytest.MonkeyPatch) -> None:
     if runner == "pool":
