@@ -134,7 +134,7 @@ def test_arguments_that_no_key_holds() -> None:
     with pytest.raises(TypeError, match="takes axis as an integer"):
         softmax(X, axis=([0],))
     with pytest.raises(TypeError, match="does not support"):
-        leaky_relu(X, np.timedelta64(3))
+        leaky_relu(X, np.timedelta64(3, "s"))
 
 
 def test_metadata_of_a_dtype_is_not_kept() -> None:
