@@ -145,8 +145,7 @@ class _Plan:
     def _copies(self, x: Any, out: Any) -> bool:
         """Check an output, and tell whether a copy of the result is worth its memory there."""
         self._check_out(self._name, out)
-        if out.shape != x.shape:
-            check_fits(self._name, x.shape, out.shape, exactly=True)
+        check_fits(self._name, x.shape, out.shape, exactly=True)
         if out.dtype == self._dtype:
             return bool(x.size < LARGE)
         check_cast(self._name, "its result", self._dtype, out.dtype, "same_kind")
@@ -155,7 +154,7 @@ class _Plan:
 
 def check_halved(name: str, half: Any, out: Any) -> None:
     """Raise ValueError unless an output is as long as half of x, which would else be broadcast to it."""
-    if out is not None and out is not Ellipsis and hasattr(out, "shape") and out.shape != half.shape:
+    if out is not None and out is not Ellipsis and hasattr(out, "shape"):
         check_fits(name, half.shape, out.shape, exactly=True)
 
 

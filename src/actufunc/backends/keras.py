@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from actufunc.protocol import owner
+
 if TYPE_CHECKING:
     from actufunc.protocol import Call
 
@@ -15,18 +17,15 @@ def evaluate(call: Call) -> Any:
     if any(isinstance(value, keras.KerasTensor) for value in call.values()):
         return _symbolic(call)
     for key, value in {**call.operands, **call.keywords}.items():
-        if _is_of_keras(value) and not isinstance(value, keras.Variable):
+        if owner(value) == "keras" and not isinstance(value, keras.Variable):
             raise TypeError(f"{call.definition.name} got {type(value).__name__} for {key}, which is no array")
     operands, keywords = ({key: _unwrapped(value) for key, value in d.items()} for d in (call.operands, call.keywords))
     arrays = [operands.pop(key) for key in call.definition.arrays]
     return call.function(*arrays, **operands, **call.options, **keywords)
 
 
-def _is_of_keras(value: object) -> bool:
-    return any(base.__module__.partition(".")[0] == "keras" for base in type(value).__mro__)
-
-
-def _is_array_of_backend(value: Any) -> bool:
+def is_array(value: Any) -> bool:
+    """Tell whether a value is a variable of Keras, or an array of the backend that it runs on."""
     return isinstance(value, keras.Variable) or keras.ops.is_tensor(value)
 
 
@@ -41,7 +40,7 @@ def _symbolic(call: Call) -> Any:
     others = {key: value for key, value in {**call.operands, **call.keywords}.items() if key != "x"}
     if strange := [key for key, value in others.items() if isinstance(value, keras.KerasTensor)]:
         raise TypeError(f"{name} takes a symbolic tensor of Keras for x alone, not for {strange[0]}; write a layer")
-    if variables := [key for key, value in others.items() if _is_array_of_backend(value)]:
+    if variables := [key for key, value in others.items() if is_array(value)]:
         raise TypeError(
             f"{name} would no longer learn {variables[0]} in a graph of Keras; add actufunc.layers.keras.Activation "
             f"with learn={variables[0]!r}, or give a number or an array of NumPy"

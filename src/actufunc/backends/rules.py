@@ -220,7 +220,7 @@ def shape_of_all(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int,
 def check_fits(name: str, shape: tuple[int, ...], into: tuple[int, ...], *, exactly: bool = False) -> None:
     """Raise ValueError unless a result of `shape` broadcasts to an output of shape `into` without changing it."""
     try:
-        fits = shape == into if exactly else broadcast_shapes(shape, into) == into
+        fits = shape == into or (not exactly and broadcast_shapes(shape, into) == into)
     except ValueError:
         fits = False
     if not fits:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 import actufunc
+from actufunc.backends.keras import is_array
 
 from .given import checked
 
@@ -95,8 +96,7 @@ class Activation(keras.layers.Layer):  # type: ignore[misc]
 
 
 def _as_numpy(value: Any) -> Any:
-    is_tensor = keras.ops.is_tensor(value) or isinstance(value, keras.Variable)
-    return keras.ops.convert_to_numpy(value) if is_tensor else value
+    return keras.ops.convert_to_numpy(value) if is_array(value) else value
 
 
 def _value(value: Any) -> Any:

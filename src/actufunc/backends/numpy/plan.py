@@ -195,8 +195,7 @@ class ElementwisePlan:
             result = self._allocate(arrays, shape, zeros=mask is not None)
         else:
             check_out(self.name, out)
-            if out.shape != shape:
-                check_fits(self.name, shape, out.shape)
+            check_fits(self.name, shape, out.shape)
             result = out
         target = np.asarray(result)  # matrices and masked arrays have ideas of their own about assignment
         if self._on_bits:
