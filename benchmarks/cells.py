@@ -14,8 +14,8 @@ from measured import BASELINE, COPY, OURS
 from peers import peers
 from settings import threads
 
+from actufunc._catalogue import ACTIVATIONS, examples
 from actufunc.activations import gelu
-from actufunc.catalogue import ACTIVATIONS, examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import cupy
 import numpy as np
 
-from actufunc import catalogue
-from actufunc.backends.native import native_torch
+from actufunc import _catalogue as catalogue
+from actufunc.backends.delegation import native_torch
 from actufunc.cli.textbook import textbook
 
 if TYPE_CHECKING:

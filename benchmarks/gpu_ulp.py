@@ -17,10 +17,10 @@ import numpy as np
 from gpu_cells import Cell, dtype_of
 
 from actufunc import accuracy
+from actufunc._activation import Activation
 from actufunc.accuracy.formats import FORMATS
 from actufunc.formula.definition import Definition
 from actufunc.formula.expression import apply
-from actufunc.ufunc import Activation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ import numpy as np
 from libraries import Array, Function, Library, Models, Table, optional
 from settings import threads
 
-from actufunc.catalogue import ACTIVATIONS, examples
+from actufunc._catalogue import ACTIVATIONS, examples
 from actufunc.cli.textbook import textbook
 
 SLOPE = 0.01

@@ -5,9 +5,10 @@ turns, and prints the ratio of the median times, above 1 where the second thread
 one thread either way; there the ratio shows the noise. All is measured in several turns, and the median of them counts:
 a machine of its own core for each thread is a virtual one's promise that is not always kept.
 
-``python benchmarks/threads.py --thresholds`` is where the numbers in `actufunc.backends.numpy.parallel.GRAINS` come
-from. It makes two threads work at every size, once by parallel kernels on TBB and once by the pool of Python threads,
-and prints, per kind of function and dtype, the bytes of output from which on no function is slower with two.
+``python benchmarks/threads.py --thresholds`` is where the numbers in
+`actufunc.backends.numpy.threading.schedule.GRAINS` come from. It makes two threads work at every size, once by parallel
+kernels on TBB and once by the pool of Python threads, and prints, per kind of function and dtype, the bytes of output
+from which on no function is slower with two.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from rich.progress import track
 from rich.table import Table
 
 import actufunc
-from actufunc.backends.numpy import layer, parallel
-from actufunc.backends.writer import PRIMITIVES
-from actufunc.catalogue import ACTIVATIONS, examples
+from actufunc._catalogue import ACTIVATIONS, examples
+from actufunc.backends.numpy.threading import schedule, tbb
+from actufunc.backends.source import PRIMITIVES
 
 Call = Callable[[], object]
 
@@ -130,14 +131,14 @@ def summarise(console: Console, ratios: dict[Any, float]) -> None:
 
 def find_thresholds(console: Console) -> None:
     """Print from which size on two threads pay, by who runs them."""
-    for key in parallel.GRAINS:
-        parallel.GRAINS[key] = 1  # two threads at every size for which there is a choice
+    for key in schedule.GRAINS:
+        schedule.GRAINS[key] = 1  # two threads at every size for which there is a choice
     sizes = tuple(1 << exponent for exponent in range(14, 24))
-    runners = {"TBB": layer.is_usable, "pool": lambda: False}
-    if not layer.is_usable():
+    runners = {"TBB": tbb.is_usable, "pool": lambda: False}
+    if not tbb.is_usable():
         del runners["TBB"]
     for runner, is_usable in runners.items():
-        layer.is_usable = is_usable
+        tbb.is_usable = is_usable
         chosen = [function for function in functions() if runner == "pool" or function.kind != "over an axis"]
         ratios = measure(console, f"One thread over two, by {runner}, by elements", sizes, chosen)
         for kind in ("costly", "cheap", "over an axis"):
@@ -164,7 +165,7 @@ def main() -> int:
     if parser.parse_args().thresholds:
         find_thresholds(console)
         return 0
-    console.print(f"threads: {actufunc.get_num_threads()}, by {layer.description()}")
+    console.print(f"threads: {actufunc.get_num_threads()}, by {tbb.description()}")
     ratios = measure(console, "One thread over two, by elements", SIZES, functions())
     summarise(console, ratios)
     return 0

@@ -15,8 +15,8 @@ import pytest
 import two_runs
 from hypothesis import HealthCheck, settings
 
-from actufunc.backends.rules import keeps_integers
-from actufunc.catalogue import ACTIVATIONS, variants
+from actufunc._catalogue import ACTIVATIONS, variants
+from actufunc.backends.promotion import keeps_integers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from conftest import ELEMENTWISE
 
-from actufunc.backends.writer import identifier
-from actufunc.catalogue import choices
+from actufunc._catalogue import choices
+from actufunc.backends.source import identifier
 
 if TYPE_CHECKING:
     from actufunc import Activation

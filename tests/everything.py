@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 from conftest import Case, cases
 
-from actufunc.backends.numpy import parallel
+from actufunc.backends.numpy.threading import schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HALVES = [np.dtype(dtype) for dtype in (np.float16, ml_dtypes.bfloat16)]
 WIDE = [np.dtype(dtype) for dtype in (np.float32, np.float64)]
 _ROWS, _COLUMNS = 6, 40
-_LARGE = 2 * max(size for (runner, _), size in parallel.GRAINS.items() if runner == "TBB")  # bytes: two threads work
+_LARGE = 2 * max(size for (runner, _), size in schedule.GRAINS.items() if runner == "TBB")  # bytes: two threads work
 
 
 def calls(chosen: list[Case], kinds: list[str], dtypes: list[np.dtype[Any]]) -> dict[str, Callable[[], Any]]:

@@ -17,7 +17,7 @@ from command import Array, is_same, names, problem
 from conftest import ELEMENTWISE, Case, cases, representatives
 
 import actufunc
-from actufunc import catalogue
+from actufunc import _catalogue as catalogue
 from actufunc.cli import files, main
 
 

@@ -15,7 +15,7 @@ from conftest import LIBRARIES, Library, load
 
 import actufunc
 from actufunc import array_namespace
-from actufunc.catalogue import NAMES
+from actufunc._catalogue import NAMES
 
 X = np.linspace(-2.0, 2.0, 6).reshape(2, 3)
 KEPT = {name for name in NAMES if name in array_api_strict.__all__ or hasattr(np, name)}

@@ -18,12 +18,13 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.np.ufunc.wrappers import build_ufunc_wrapper
 
 from actufunc import gelu
-from actufunc.backends.numpy import compiling, lower
-from actufunc.backends.numpy.layout import Layout
-from actufunc.backends.numpy.lower_axis import axis_source
-from actufunc.backends.numpy.lower_half import LOOK_UP, half_source
-from actufunc.backends.numpy.vectors import wide_loops
-from actufunc.backends.writer import AMPLIFIERS
+from actufunc.backends.numpy.codegen import elementwise as lower
+from actufunc.backends.numpy.codegen.axis import axis_source
+from actufunc.backends.numpy.codegen.half import LOOK_UP, half_source
+from actufunc.backends.numpy.codegen.layout import Layout
+from actufunc.backends.numpy.jit import compiler
+from actufunc.backends.numpy.jit.vectors import wide_loops
+from actufunc.backends.source import AMPLIFIERS
 
 pytestmark = pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="reads x86-64 assembly")
 
@@ -66,7 +67,7 @@ def test_elementwise(case: Case, dtype: np.dtype[Any]) -> None:
     scalars = {name: scalars[name] for name in definition.hyperparameters}
     expression = definition.expression(options).substitute(scalars)
     names = tuple(name for name in definition.arguments if name not in scalars)
-    function = compiling.function("probe", lower.source("probe", expression, names, dtype))
+    function = compiler.function("probe", lower.source("probe", expression, names, dtype))
     ir, assembly = loop_of(function, dtype, len(names))
     assert CALLS.findall(assembly) == []
     assert re.search(rf"store {VECTORS[dtype.name]}", ir), "the loop is not vectorised"
@@ -87,7 +88,7 @@ def test_over_axis(case: Case, dtype: np.dtype[Any], layout: Layout) -> None:
     definition = case.function.definition
     expression, names = definition.expression(definition.options), definition.arguments
     source, scratch = axis_source("probe", expression, names, dtype, layout, keep=True)
-    function = compiling.function("probe", source)
+    function = compiler.function("probe", source)
     number = getattr(types, dtype.name)
     arrays = [types.Array(number, layout.ndim, "C")] * (len(names) - layout.in_place)
     working, out = [types.Array(types.float64, 1, "C")] * len(scratch), types.Array(number, layout.ndim, "C")
@@ -118,7 +119,7 @@ def test_halves(case: Case) -> None:
     names = [name for name in definition.arguments if name not in dict(case.keywords)]
     source, parts = half_source("probe", expression, names, dtype)
     signature = types.void(*[types.float64[::1]] * len(parts), *[BITS] * (len(names) + 1))
-    compiled = njit([signature], error_model="numpy")(compiling.function("probe", source))
+    compiled = njit([signature], error_model="numpy")(compiler.function("probe", source))
     (ir,), (assembly,) = compiled.inspect_llvm().values(), compiled.inspect_asm().values()
     assert re.search(r"store <(?:2|4|8|16|32) x i16>", ir), "the loop is not vectorised"
     assert "memcheck" not in ir, "the loop is not vectorised in place"
@@ -130,7 +131,7 @@ def test_halves(case: Case) -> None:
 
 
 def test_look_up() -> None:
-    function = compiling.function("kernel", LOOK_UP)
+    function = compiler.function("kernel", LOOK_UP)
     (assembly,) = njit([types.void(BITS, BITS, BITS)])(function).inspect_asm().values()
     assert "gather" not in assembly
     assert not re.search(r"call.*NRT", assembly), "a bound or an index is checked"

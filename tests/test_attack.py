@@ -29,8 +29,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from memory import Array, Memory, owned
 
 import actufunc
-from actufunc import ufunc
-from actufunc.backends.numpy import layer, parallel, plan, plan_axis
+from actufunc import _activation as ufunc
+from actufunc.backends.numpy import axis as plan_axis
+from actufunc.backends.numpy import elementwise as plan
+from actufunc.backends.numpy.threading import schedule, tbb
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="mprotect")
 
@@ -298,10 +300,10 @@ THREADS = ThreadPoolExecutor(AT_ONCE)
 @pytest.fixture
 def lowered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lower all thresholds, so that threads share even a few elements and loops over parts have several."""
-    for key in parallel.GRAINS:
-        monkeypatch.setitem(parallel.GRAINS, key, 8)
-    monkeypatch.setattr(parallel, "_LINE", 2)
-    monkeypatch.setattr(parallel, "CHUNK", 8)
+    for key in schedule.GRAINS:
+        monkeypatch.setitem(schedule.GRAINS, key, 8)
+    monkeypatch.setattr(schedule, "_LINE", 2)
+    monkeypatch.setattr(schedule, "CHUNK", 8)
     monkeypatch.setattr(plan_axis, "_BLOCK", 16)
     for module in (ufunc, plan, plan_axis):
         monkeypatch.setattr(module, "LARGE", 4)
@@ -313,8 +315,8 @@ def lowered(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("runner", ["TBB", "pool"])
 def test_attack(runner: str, runs: int, lowered: None, monkeypatch: pytest.MonkeyPatch) -> None:
     if runner == "pool":
-        monkeypatch.setattr(layer, "is_usable", lambda: False)
-    elif not layer.is_usable():
-        pytest.skip(layer.description())
+        monkeypatch.setattr(tbb, "is_usable", lambda: False)
+    elif not tbb.is_usable():
+        pytest.skip(tbb.description())
     runs *= 500 if settings.get_current_profile_name() == "long" else 1
     run_state_machine_as_test(Machine, settings=settings(max_examples=runs // 2, stateful_step_count=3))

@@ -13,7 +13,7 @@ from test_namespaces import ROUNDED_ARGUMENT, WITH_HYPERPARAMETERS, asnumpy, dty
 
 import actufunc
 from actufunc import activation
-from actufunc.backends import native
+from actufunc.backends import delegation as native
 from actufunc.formula import absolute, exp, maximum, minimum
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from actufunc.catalogue import ACTIVATIONS
+from actufunc._catalogue import ACTIVATIONS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -14,7 +14,7 @@ from conftest import ELEMENTWISE, OVER_AXIS, Case
 
 import actufunc
 from actufunc import activation, elu, gaussian, leaky_relu, prelu, relu_squared, sigmoid, silu, softmax
-from actufunc.catalogue import ACTIVATIONS, NAMES
+from actufunc._catalogue import ACTIVATIONS, NAMES
 
 X = np.array([-2.0, -0.5, 0.0, 1.5])
 HALF_TYPES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))

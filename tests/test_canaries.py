@@ -160,7 +160,7 @@ def test_tbb_complains_at_a_fork_if_another_thread_has_used_it() -> None:
         os.waitpid(child, 0)
         forked.set()
     """
-    load = "from actufunc.backends.numpy import layer; layer._load_library()"
+    load = "from actufunc.backends.numpy.threading import tbb; tbb._load_library()"
     status, errors = beside_ufunc(code, before=load, target="parallel", NUMBA_THREADING_LAYER="tbb")
     if "No threading layer could be loaded" in errors:
         pytest.skip("TBB is not installed")
@@ -172,7 +172,7 @@ def test_tbb_complains_at_a_fork_if_another_thread_has_used_it() -> None:
 def test_numba_keeps_a_kernel_in_two_files(tmp_path: Path) -> None:
     """Named by a counter of the process that writes them: together, those of two processes call the address 0.
 
-    Hence our own files, and all that `numba_internals` needs for them.
+    Hence our own files, and all that `numba_patches` needs for them.
     """
     program = tmp_path / "program.py"
     program.write_text(

@@ -13,8 +13,8 @@ from llvmlite import binding
 from programs import run
 
 from actufunc import activation
-from actufunc.backends.numpy import compiling, kernels, store
-from actufunc.backends.numpy.machine_code import MachineCode, undefined
+from actufunc.backends.numpy.jit import compiler, kernels, store
+from actufunc.backends.numpy.jit.machine_code import MachineCode, undefined
 from actufunc.formula import exp, tanh
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ X = np.linspace(-3, 3, 1000)
 # Counts the kernels that are compiled and kept on disk, and those that are taken from there. Prints both.
 COUNTED = """
     import atexit
-    from actufunc.backends.numpy import store
+    from actufunc.backends.numpy.jit import store
     counts = {"saved": 0, "loaded": 0}
     write, load = store._write, store.load
     def counted_write(*arguments):
@@ -64,9 +64,9 @@ def files(directory: Path) -> list[Path]:
 
 def test_many_threads_compile_each_kernel_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[str] = []
-    really = compiling._load_or_build
+    really = compiler._load_or_build
     monkeypatch.setattr(
-        compiling, "_load_or_build", lambda digest, *others: (compiled.append(digest), really(digest, *others))[1]
+        compiler, "_load_or_build", lambda digest, *others: (compiled.append(digest), really(digest, *others))[1]
     )
     functions = [activation(lambda x, n=n: tanh(x * n) * exp(-x * x)) for n in (2.25, 3.25, 4.25, 5.25)]
     start = threading.Barrier(12)

@@ -13,7 +13,7 @@ import pytest
 from programs import run
 
 from actufunc import Activation, activation, mish, softmax, swiglu
-from actufunc.catalogue import ACTIVATIONS
+from actufunc._catalogue import ACTIVATIONS
 from actufunc.formula import axis_sum, exp, halves, logistic, normal_cdf, where
 
 if TYPE_CHECKING:

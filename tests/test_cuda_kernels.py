@@ -17,9 +17,9 @@ from host_gpu import elementwise_text, to_device
 
 from actufunc import relu, sparsemax
 from actufunc.backends.cupy import kernels
-from actufunc.backends.cupy.lower import Formula
-from actufunc.backends.cupy.lower_axis import axis_source, kernel_name
-from actufunc.backends.cupy.plan import Plan, plan
+from actufunc.backends.cupy.codegen.axis import axis_source, kernel_name
+from actufunc.backends.cupy.codegen.elementwise import Formula
+from actufunc.backends.cupy.codegen.row_schedule import Plan, plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

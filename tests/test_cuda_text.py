@@ -13,8 +13,8 @@ from cuda_loops import DTYPES, FUSED, KERNELS, STRICT, Kernel, call, can_fuse, l
 from host_gpu import compile_text
 
 from actufunc import activation, formula, gelu, relu
-from actufunc.backends.cupy.lower import source as cuda_source
-from actufunc.backends.writer import TAKING_FACTOR
+from actufunc.backends.cupy.codegen.elementwise import source as cuda_source
+from actufunc.backends.source import TAKING_FACTOR
 from actufunc.formula.expression import COMPARISONS, Expression
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from actufunc import (
     sparsemax,
     tanh,
 )
-from actufunc.backends.cupy.plan import plan
+from actufunc.backends.cupy.codegen.row_schedule import plan
 from actufunc.formula import Expression, axis_sum, exp, maximum
 
 
@@ -47,8 +47,8 @@ def test_numpy_arrays_with_cupy_installed_and_no_driver() -> None:
         assert "cupy" not in sys.modules
         import cupy
         x = numpy.linspace(-9, 9, 100_000)
-        for function in actufunc.catalogue.ACTIVATIONS.values():
-            function(x, **actufunc.catalogue.examples(function))
+        for function in actufunc._catalogue.ACTIVATIONS.values():
+            function(x, **actufunc._catalogue.examples(function))
         print(actufunc.sigmoid([0.0, 1.0]), actufunc.softmax(x[None]).sum())
     """
     assert run(code).startswith("[0.5")

@@ -13,7 +13,7 @@ from peers_differences import DIFFERENCES
 from peers_table import TWINS, Twin
 from test_peers import peer
 
-from actufunc.catalogue import ACTIVATIONS, NAMES
+from actufunc._catalogue import ACTIVATIONS, NAMES
 
 if TYPE_CHECKING:
     from actufunc import Activation

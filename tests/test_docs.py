@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import actufunc
-from actufunc.catalogue import ACTIVATIONS, NAMES, aliases
+from actufunc._catalogue import ACTIVATIONS, NAMES, aliases
 
 ROOT = Path(__file__).parent.parent
 

@@ -93,8 +93,8 @@ def test_memory_stays_flat() -> None:
         print(grown(lambda: actufunc.gelu(large, out=out), 1000))
         print(grown(lambda: actufunc.relu(large, out=large), 1000))
         print(grown(lambda: actufunc.softmax(rows), 500))
-        from actufunc.backends.numpy import layer
-        layer.is_usable = lambda: False
+        from actufunc.backends.numpy.threading import tbb
+        tbb.is_usable = lambda: False
         print(grown(lambda: actufunc.sigmoid(large), 1000))
     """
     assert max(map(float, run(MEASURE, code).split())) < 2  # megabytes
@@ -120,10 +120,10 @@ def test_interrupts_leave_the_interpreter_sane(tbb: bool) -> None:
     code = f"""
         import os, random, signal, time, numpy as np, actufunc
         from actufunc import activation
-        from actufunc.backends.numpy import layer
+        from actufunc.backends.numpy.threading import tbb
         from actufunc.formula import tanh
         if not {tbb}:
-            layer.is_usable = lambda: False
+            tbb.is_usable = lambda: False
         x = np.linspace(-5, 5, 1 << 20, dtype=np.float32)
         rows, out, turned = x.reshape(-1, 1024), np.empty_like(x), x.reshape(2, -1).T
         in_place = x.copy()

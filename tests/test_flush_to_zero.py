@@ -12,7 +12,8 @@ from flushing import IS_KNOWN, flushing
 
 from actufunc import activation, num_threads
 from actufunc.accuracy import largest_error, sample, sample_rows
-from actufunc.backends.numpy import kernels, lower
+from actufunc.backends.numpy.codegen import elementwise as lower
+from actufunc.backends.numpy.jit import kernels
 from actufunc.formula import Expression, damped, exp, logistic, normal_cdf, normal_pdf, raised, rounded_once
 
 pytestmark = pytest.mark.skipif(not IS_KNOWN, reason="x86-64 and POSIX only")

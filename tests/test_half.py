@@ -13,8 +13,9 @@ from numba import vectorize
 import actufunc
 from actufunc import gelu, leaky_relu, prelu, relu, sigmoid, silu, swiglu
 from actufunc.accuracy import reference
-from actufunc.backends.numpy import compiling, parallel
-from actufunc.backends.numpy.kernels import to_bits
+from actufunc.backends.numpy.jit import compiler
+from actufunc.backends.numpy.jit.kernels import to_bits
+from actufunc.backends.numpy.threading import schedule
 
 Array = np.ndarray[Any, Any]
 
@@ -41,7 +42,7 @@ def same_nan(values: Array) -> Array:
 
 @half_types
 def test_every_number_becomes_float64(dtype: np.dtype[Any]) -> None:
-    written = compiling.function("widen", f"def widen(x):\n    return from_{dtype.name}(x)\n")
+    written = compiler.function("widen", f"def widen(x):\n    return from_{dtype.name}(x)\n")
     with np.errstate(all="raise"):  # signalling NaN included
         wide = vectorize(["float64(uint16)"])(written)(BITS)
     with np.errstate(all="ignore"):
@@ -116,7 +117,7 @@ def test_every_number_in_a_vjp(case: Case, dtype: np.dtype[Any]) -> None:
 @half_types
 @pytest.mark.parametrize("case", [Case(relu), Case(gelu), Case(gelu.vjp), Case(prelu)], ids=repr)
 def test_every_way_gives_the_same_bits(case: Case, dtype: np.dtype[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(parallel.GRAINS, ("pool", "costly"), 1 << 10)
+    monkeypatch.setitem(schedule.GRAINS, ("pool", "costly"), 1 << 10)
     rng = np.random.default_rng(0)
     shape = (40, 3, 100)
     arrays = [(4 * rng.standard_normal(shape)).astype(dtype) for _ in range(1 + (case.function in {gelu.vjp, prelu}))]

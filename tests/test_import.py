@@ -20,7 +20,7 @@ def test_import_is_light() -> None:
 
 
 def test_submodules_are_light() -> None:
-    code = "import sys, actufunc.accuracy, actufunc.cli, actufunc.catalogue, actufunc.layers; print(*sys.modules)"
+    code = "import sys, actufunc.accuracy, actufunc.cli, actufunc._catalogue, actufunc.layers; print(*sys.modules)"
     assert not {"numba", "torch", "jax", "cupy"} & set(run(code).split())
 
 
@@ -41,8 +41,8 @@ def test_other_arrays_load_no_numba() -> None:
     code = """
         import sys, actufunc, array_api_strict as xp
         x = xp.asarray([1.0, 2.0])
-        for function in actufunc.catalogue.ACTIVATIONS.values():
-            function(x, **actufunc.catalogue.examples(function))
+        for function in actufunc._catalogue.ACTIVATIONS.values():
+            function(x, **actufunc._catalogue.examples(function))
         print("numba" in sys.modules, "llvmlite" in sys.modules)
     """
     assert run(code).split() == ["False", "False"]

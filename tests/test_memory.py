@@ -20,7 +20,8 @@ import pytest
 from programs import outcome, run
 
 import actufunc
-from actufunc import activation, glu, logsumexp, memory, prelu, relu, sigmoid, softmax, swiglu
+from actufunc import _memory as memory
+from actufunc import activation, glu, logsumexp, prelu, relu, sigmoid, softmax, swiglu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

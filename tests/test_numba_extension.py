@@ -17,20 +17,11 @@ from programs import run
 from test_assembly import VECTORS, loop_of
 
 import actufunc
-from actufunc import (
-    activation,
-    elu,
-    gelu,
-    hard_tanh,
-    leaky_relu,
-    prelu,
-    relu,
-    sigmoid,
-    silu,
-    tanh,
-)
-from actufunc.backends.numpy import extension, layer, numba_cache
-from actufunc.catalogue import ACTIVATIONS
+from actufunc import activation, elu, gelu, hard_tanh, leaky_relu, prelu, relu, sigmoid, silu, tanh
+from actufunc._catalogue import ACTIVATIONS
+from actufunc.backends.numpy.jit import numba_cache
+from actufunc.backends.numpy.numba_extension import lowering as extension
+from actufunc.backends.numpy.threading import tbb
 from actufunc.formula import exp
 
 if TYPE_CHECKING:
@@ -45,7 +36,7 @@ GATED = [function for function in ACTIVATIONS.values() if function.definition.ga
 @pytest.fixture(autouse=True, scope="module")
 def _tbb_first() -> None:
     """Launch TBB, for a process has threads of one kind: parallel code here would let Numba choose OpenMP."""
-    layer.is_usable()
+    tbb.is_usable()
 
 
 def assert_same(result: Any, expected: Any, message: str = "") -> None:

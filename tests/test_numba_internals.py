@@ -11,13 +11,13 @@ import pytest
 from programs import run
 
 import actufunc
-from actufunc.backends.numpy import numba_internals
-from actufunc.backends.numpy.numba_internals import Internal
+from actufunc.backends.numpy.jit import numba_patches
+from actufunc.backends.numpy.jit.numba_patches import Internal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-INTERNALS = {key: value for key, value in vars(numba_internals).items() if isinstance(value, Internal)}
+INTERNALS = {key: value for key, value in vars(numba_patches).items() if isinstance(value, Internal)}
 
 # Gives each of the names another one everywhere in Numba.
 MOVE = r"""
@@ -44,13 +44,13 @@ CALL = """
     import hashlib, numba, numpy as np
     import actufunc
     from actufunc import relu, softmax
-    from actufunc.backends.numpy import layer
+    from actufunc.backends.numpy.threading import tbb
     x = np.linspace(-9, 9, 400_000)
     halves = x[:99].astype("f2")
     gaps = np.zeros(200)
     results = [relu(x[:100]), relu(x[:100], out=gaps[::2]), gaps, relu(x), softmax(x[:100].reshape(4, 25)),
                relu.vjp(halves, halves[::-1])]
-    layer.run(next(iter(actufunc.backends.numpy.kernels._elementwise.values())).parallel, [x, x.copy()], 1)
+    tbb.run(next(iter(actufunc.backends.numpy.jit.kernels._elementwise.values())).parallel, [x, x.copy()], 1)
     grad = relu.grad
     results.append(numba.njit(lambda x: relu(x) + grad(x))(x))
     print(hashlib.sha256(b"".join(result.tobytes() for result in results)).hexdigest())
@@ -76,9 +76,9 @@ def test_results_are_the_same_without(lost: list[str], expected: str, tmp_path: 
     names = [INTERNALS[each].name.rpartition(".")[2] for each in lost]
     moving = f"import re; MOVING = re.compile(r'\\b(?:{'|'.join(names)})\\b')"
     check = f"""
-        from actufunc.backends.numpy import numba_internals
+        from actufunc.backends.numpy.jit import numba_patches
         for key in {lost}:
-            assert getattr(numba_internals, key).get() is None, key
+            assert getattr(numba_patches, key).get() is None, key
     """
     assert run(moving, MOVE, CALL, check, NUMBA_CACHE_DIR=str(tmp_path)) == expected
     if lost == ["LOCK"]:  # what was compiled so is kept

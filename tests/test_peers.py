@@ -20,7 +20,7 @@ from conftest import load
 from peers_differences import DIFFERENCES, Difference
 from peers_table import NOT_OURS, TWINS, VERSIONS, Twin, mapped, public
 
-from actufunc.catalogue import NAMES
+from actufunc._catalogue import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from actufunc import activation, elu, gelu, glu, leaky_relu, logsumexp, prelu, relu, sigmoid, silu, softmax, swiglu
-from actufunc.backends.numpy import kernels
+from actufunc.backends.numpy.jit import kernels
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,8 @@ import pytest
 from command import names, problem
 
 import actufunc
-from actufunc import activation, catalogue
+from actufunc import _catalogue as catalogue
+from actufunc import activation
 from actufunc.cli import depth, files, main, panels, plot
 from actufunc.cli.problem import ProblemError
 from actufunc.formula import where

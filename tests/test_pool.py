@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from programs import outcome
 
-from actufunc.backends.numpy import pool
-from actufunc.backends.numpy.interrupts import uninterrupted
+from actufunc.backends.numpy.jit.signals import uninterrupted
+from actufunc.backends.numpy.threading import pool
 
 
 def test_pool_shares_all_pieces_once() -> None:
@@ -113,8 +113,8 @@ PRELUDE = """
     import numpy as np
     import actufunc
     from actufunc import activation
-    from actufunc.backends.numpy import layer, pool
-    layer.is_usable = lambda: False
+    from actufunc.backends.numpy.threading import tbb, pool
+    tbb.is_usable = lambda: False
     reciprocal = activation(lambda x: 1 / x)
     x = np.ones(4_000_000)
     x[::1000] = 0
@@ -197,7 +197,7 @@ AROUND_FORKS = {
             failures.append(os.waitpid(child, 0)[1])
         failures = []
         child.start()
-        layer._launch()
+        tbb._launch()
         child.join()
         assert failures == [0]
     """,

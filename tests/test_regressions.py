@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from actufunc import activation, array_namespace, gelu, leaky_relu, log_softmax, prelu, relu, sigmoid, softmax, tanh
-from actufunc.backends.numpy import kernels
+from actufunc.backends.numpy.jit import kernels
 from actufunc.formula import absolute, axis_sum, exp, log, maximum, where
 
 X = np.array([1.0, 2.0, 3.0])

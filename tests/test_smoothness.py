@@ -14,13 +14,13 @@ import taylor
 from conftest import ELEMENTWISE, Case, load
 from test_autodiff import jax_module
 
+from actufunc._activation import Activation
 from actufunc.accuracy import sample
-from actufunc.accuracy.switches import switches
-from actufunc.backends.operations import compute
+from actufunc.accuracy.breakpoints import switches
+from actufunc.backends.array_api_ops import compute
+from actufunc.formula.custom_derivative import plain
 from actufunc.formula.definition import _derivative_by
 from actufunc.formula.derivative import derivative
-from actufunc.formula.partials import plain
-from actufunc.ufunc import Activation
 
 if TYPE_CHECKING:
     Numbers = np.ndarray[Any, Any]

@@ -12,18 +12,18 @@ from types import SimpleNamespace
 from programs import run
 
 import actufunc
-from actufunc.backends.numpy import surroundings
+from actufunc.backends.numpy.jit import environment
 
 PACKAGE = Path(actufunc.__file__).parent
 
 TOUCH = """
     import pathlib
-    from actufunc.backends.numpy import surroundings
+    from actufunc.backends.numpy.jit import environment
     def digest():
-        surroundings.digest.cache_clear()
-        return surroundings.digest()
+        environment.digest.cache_clear()
+        return environment.digest()
     before = digest()
-    for name in surroundings.sources():
+    for name in environment.sources():
         path = pathlib.Path(__import__("sys").modules[name].__file__ if name in __import__("sys").modules
                             else __import__("importlib.util").util.find_spec(name).origin)
         content = path.read_bytes()
@@ -60,11 +60,13 @@ def imported(name: str) -> set[str]:
 
 def test_the_closure_of_imports() -> None:
     found: set[str] = set()
-    waiting = {f"actufunc.backends.numpy.{name}" for name in ("kernels", "extension", "intrinsics")}
+    waiting = {
+        f"actufunc.backends.numpy.{name}" for name in ("jit.kernels", "jit.intrinsics", "numba_extension.lowering")
+    }
     while waiting:
         found |= waiting
         waiting = set().union(*map(imported, waiting)) - found
-    assert surroundings.sources().keys() == found
+    assert environment.sources().keys() == found
     assert "actufunc.backends.coefficients" in found
     assert "actufunc.backends.cupy.kernels" not in found
 
@@ -80,7 +82,7 @@ def test_each_module_counts(tmp_path: Path) -> None:
     ]
     file, *names = run(*code).split()
     assert Path(file).parent == tmp_path / "actufunc"
-    assert set(names) == surroundings.sources().keys()
+    assert set(names) == environment.sources().keys()
 
 
 def test_versions_and_settings_count() -> None:
@@ -95,11 +97,11 @@ def test_versions_and_settings_count() -> None:
     ]
     code = f"""
         import actufunc, numba, llvmlite, numpy
-        from actufunc.backends.numpy import surroundings
+        from actufunc.backends.numpy.jit import environment
         for change in ["", *{changes}]:  # one more each time
             exec(change)
-            surroundings.digest.cache_clear()
-            print(surroundings.digest().hex())
+            environment.digest.cache_clear()
+            print(environment.digest().hex())
     """
     assert len(set(run(code).split())) == len(changes) + 1
 
@@ -141,5 +143,5 @@ def test_a_frozen_program_has_no_sources() -> None:
     for text in texts:
         loader = SimpleNamespace(get_code=lambda name, text=text: compile(text, name, "exec"))
         specs.append(SimpleNamespace(name="module", origin=None, loader=loader))
-    one, other = map(surroundings._content, specs)
-    assert one == surroundings._content(specs[0]) != other
+    one, other = map(environment._content, specs)
+    assert one == environment._content(specs[0]) != other

@@ -13,7 +13,7 @@ import pytest
 from programs import run
 
 import actufunc
-from actufunc import threads
+from actufunc import _threads as threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,8 +176,8 @@ def test_limit_of_a_container(files: dict[str, str], expected: int, tmp_path: Pa
 def test_numbas_own_limit_is_respected() -> None:
     code = """
         import numpy, numba, actufunc
-        from actufunc.backends.numpy import layer
-        if layer.is_usable():
+        from actufunc.backends.numpy.threading import tbb
+        if tbb.is_usable():
             x = numpy.linspace(-5, 5, 1_000_000)
             y = actufunc.sigmoid(x)
             numba.set_num_threads(1)
@@ -244,8 +244,8 @@ def test_a_layer_that_is_asked_for_is_left_alone() -> None:
         import numpy, actufunc, numba
         x = numpy.ones(1_000_000)
         y = actufunc.sigmoid(x)
-        from actufunc.backends.numpy import layer
-        print(layer.description())
+        from actufunc.backends.numpy.threading import tbb
+        print(tbb.description())
         try:
             numba.threading_layer()
         except ValueError:
@@ -260,11 +260,11 @@ def test_a_layer_that_is_asked_for_is_left_alone() -> None:
 def test_no_tbb() -> None:
     code = """
         import numpy, actufunc
-        from actufunc.backends.numpy import layer
-        layer._load_library = lambda: False
+        from actufunc.backends.numpy.threading import tbb
+        tbb._load_library = lambda: False
         x = numpy.ones(1_000_000)
         y = actufunc.sigmoid(x)
-        print(layer.description())
+        print(tbb.description())
     """
     assert run(code).strip() == "threads of Python (TBB is not installed)"
 

@@ -10,8 +10,11 @@ from conftest import ELEMENTWISE, OVER_AXIS, Case, mostly_slow
 from digests import bits
 
 import actufunc
-from actufunc import activation, plans, threads
-from actufunc.backends.numpy import kernels, layer, parallel
+from actufunc import _threads as threads
+from actufunc import activation
+from actufunc._calling import plans
+from actufunc.backends.numpy.jit import kernels
+from actufunc.backends.numpy.threading import schedule, tbb
 
 CASES = [
     *ELEMENTWISE,
@@ -28,11 +31,11 @@ needs_two = pytest.mark.skipif(threads.processors() == 1, reason="one processor"
 def runner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Those who run threads, and small arrays large enough for them."""
     if request.param == "pool":
-        monkeypatch.setattr(layer, "is_usable", lambda: False)
-    elif not layer.is_usable():
-        pytest.skip(layer.description())
-    for key in parallel.GRAINS:
-        monkeypatch.setitem(parallel.GRAINS, key, 1 << 10)
+        monkeypatch.setattr(tbb, "is_usable", lambda: False)
+    elif not tbb.is_usable():
+        pytest.skip(tbb.description())
+    for key in schedule.GRAINS:
+        monkeypatch.setitem(schedule.GRAINS, key, 1 << 10)
     return str(request.param)
 
 
@@ -99,8 +102,8 @@ def test_contiguous_arrays_of_many_dimensions_are_one_piece_of_work(
 
 def test_contiguous_rows_take_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[int] = []
-    share = parallel.share
-    monkeypatch.setattr(parallel, "share", lambda compute, pieces, n: (used.append(n), share(compute, pieces, n)))
+    share = schedule.share
+    monkeypatch.setattr(schedule, "share", lambda compute, pieces, n: (used.append(n), share(compute, pieces, n)))
     x = np.random.default_rng(0).normal(size=(4000, 1000))
     with actufunc.num_threads(2):
         result = actufunc.sigmoid(x[:, :500])
@@ -110,7 +113,7 @@ def test_contiguous_rows_take_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_strided_arrays_take_no_thread(runner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[int] = []
-    monkeypatch.setattr(parallel, "share", lambda *_: used.append(1))
+    monkeypatch.setattr(schedule, "share", lambda *_: used.append(1))
     monkeypatch.setattr(kernels.Elementwise, "parallel", property(lambda _: used.append(1)))
     x = np.ones((2000, 100))[:, ::2]
     actufunc.sigmoid(x)
@@ -144,11 +147,11 @@ def test_warnings_do_not_depend_on_who_computed_what(monkeypatch: pytest.MonkeyP
     for place in (0, -1):
         x = np.ones(5_000_000)
         x[place] = 0
-        if layer.is_usable():
+        if tbb.is_usable():
             for _ in range(5):
                 reciprocal(x)  # warnings are errors here
         with monkeypatch.context() as patch:
-            patch.setattr(layer, "is_usable", lambda: False)
+            patch.setattr(tbb, "is_usable", lambda: False)
             for threads_used in (1, 2):
                 with actufunc.num_threads(threads_used), pytest.warns(RuntimeWarning, match="divide by zero"):
                     reciprocal(x)
@@ -173,17 +176,17 @@ def test_outputs_of_other_classes(runner: str) -> None:
 
 def test_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
     """One thread up to a size, then as many as each has enough to do for."""
-    monkeypatch.setattr(parallel, "get_num_threads", lambda: 16)
-    for (name, kind), grain in parallel.GRAINS.items():
-        assert [parallel._threads(name, kind, size) for size in (0, grain, 2 * grain - 1)] == [1, 1, 1]
-        assert parallel._threads(name, kind, 2 * grain) == 2
-        assert parallel._threads(name, kind, 7 * grain) == 7
-        assert parallel._threads(name, kind, 1000 * grain) == 16
+    monkeypatch.setattr(schedule, "get_num_threads", lambda: 16)
+    for (name, kind), grain in schedule.GRAINS.items():
+        assert [schedule._threads(name, kind, size) for size in (0, grain, 2 * grain - 1)] == [1, 1, 1]
+        assert schedule._threads(name, kind, 2 * grain) == 2
+        assert schedule._threads(name, kind, 7 * grain) == 7
+        assert schedule._threads(name, kind, 1000 * grain) == 16
 
 
 def test_the_short_ways_end_below_every_threshold() -> None:
     assert plans.TINY <= plans.LARGE
-    assert plans.LARGE * np.dtype(np.float64).itemsize <= 2 * min(parallel.GRAINS.values())
+    assert plans.LARGE * np.dtype(np.float64).itemsize <= 2 * min(schedule.GRAINS.values())
 
 
 def test_kinds() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from conftest import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, Case, Library, cases, load, representatives
 
-from actufunc import activation, prelu, sigmoid, silu, softmax, ufunc
+from actufunc import _activation as ufunc
+from actufunc import activation, prelu, sigmoid, silu, softmax
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,7 +25,7 @@ from actufunc import (
     swiglu,
     threshold,
 )
-from actufunc.signature import required
+from actufunc._calling.signature import required
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,12 +16,12 @@ from conftest import ELEMENTWISE, Case
 
 from actufunc import activation, hard_shrink, logit, relu, sigmoid, silu, tanh
 from actufunc.accuracy import measure, ulp_error
+from actufunc.accuracy.breakpoints import moved, neighbourhood, stratified
 from actufunc.accuracy.compare import RIGHT, UNDECIDED, WRONG, compare
 from actufunc.accuracy.findings import Findings
 from actufunc.accuracy.formats import FORMATS
-from actufunc.accuracy.stated import Laws, laws
-from actufunc.accuracy.subject import Subject
-from actufunc.accuracy.switches import moved, neighbourhood, stratified
+from actufunc.accuracy.properties import Laws, laws
+from actufunc.accuracy.target import Subject
 from actufunc.cli import main
 from actufunc.cli.verify_tasks import Task
 from actufunc.formula import Expression, exp, log, where

@@ -10,7 +10,7 @@ import pytest
 from conftest import Case, cases
 
 from actufunc import activation, celu
-from actufunc.backends.numpy import kernels
+from actufunc.backends.numpy.jit import kernels
 from actufunc.formula import exp
 
 if TYPE_CHECKING:

@@ -13,15 +13,15 @@ array([0.26894142, 0.5       , 0.73105858])
 from typing import TYPE_CHECKING
 
 from . import activations as _activations
+from ._activation import Activation as Activation
+from ._activation import activation as activation
+from ._keras_registration import register as _register
+from ._memory import set_kept_memory as set_kept_memory
+from ._namespace import array_namespace as array_namespace
+from ._threads import get_num_threads as get_num_threads
+from ._threads import num_threads as num_threads
+from ._threads import set_num_threads as set_num_threads
 from .activations import *
-from .memory import set_kept_memory as set_kept_memory
-from .namespace import array_namespace as array_namespace
-from .registering import register as _register
-from .threads import get_num_threads as get_num_threads
-from .threads import num_threads as num_threads
-from .threads import set_num_threads as set_num_threads
-from .ufunc import Activation as Activation
-from .ufunc import activation as activation
 
 __version__ = "0.1.0"
 

@@ -9,7 +9,7 @@ import pytest
 from conftest import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, Case
 
 from actufunc import sigmoid, softmax
-from actufunc.containers import HALVED, KEPT, KINDS, REDUCED
+from actufunc._containers import HALVED, KEPT, KINDS, REDUCED
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 tf = pytest.importorskip("tensorflow")
 
-from actufunc.backends import native  # noqa: E402
+from actufunc.backends import delegation as native  # noqa: E402
 
 ALL = cases()
 every_function = pytest.mark.parametrize("case", ALL, ids=repr)

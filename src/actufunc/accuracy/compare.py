@@ -69,7 +69,7 @@ def _inverse_units(form: Format) -> Array:
 def _loop() -> Any:
     import numba  # noqa: PLC0415
 
-    from actufunc.backends.numpy.numba_cache import compiled  # noqa: PLC0415
+    from actufunc.backends.numpy.jit.numba_cache import compiled  # noqa: PLC0415
 
     signature = "(float32[::1],float64[::1],int64[::1],float64[::1],int64,int64,uint8[::1])"
 

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc.threads import num_threads
+from actufunc._threads import num_threads
 
-from . import beside, stated, ulp_error
+from . import beside, ulp_error
+from . import properties as stated
+from .breakpoints import moved, neighbourhood, stratified
 from .compare import RIGHT, UNDECIDED, WRONG, compare
 from .exact import reference
 from .findings import Findings
 from .sample import sample, sample_rows
-from .subject import NEAR_ROOT, OF_TERMS, Subject
-from .switches import moved, neighbourhood, stratified
+from .target import NEAR_ROOT, OF_TERMS, Subject
 
 if TYPE_CHECKING:
     from actufunc import Activation

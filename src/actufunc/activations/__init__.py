@@ -5,7 +5,7 @@ A module here defines some activations and lists them, and their aliases, in its
 
 from typing import TYPE_CHECKING
 
-from actufunc.ufunc import Activation
+from actufunc._activation import Activation
 
 from .algebraic import *
 from .exponential import *

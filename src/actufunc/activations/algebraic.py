@@ -2,10 +2,10 @@ r"""Units made of roots."""
 
 from __future__ import annotations
 
+from actufunc._activation import activation
 from actufunc.formula import Expression, absolute, bounded, maximum, minimum, rounded_once, sqrt, stated, where
-from actufunc.ufunc import activation
 
-from .bounds import ALMOST_INFINITE
+from ._bounds import ALMOST_INFINITE
 
 __all__ = ["squareplus"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
+from actufunc._activation import activation
 from actufunc.formula import Expression, absolute, clip, damped, exp, expm1, rounded_once, stated, where
 from actufunc.formula.expression import constant
-from actufunc.ufunc import activation
 
-from .bounds import while_finite, without_right
+from ._bounds import while_finite, without_right
 
 __all__ = ["celu", "elu", "selu"]
 

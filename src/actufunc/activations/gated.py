@@ -2,8 +2,8 @@ r"""Gated units: an axis is split in halves, and the first is multiplied by the 
 
 from __future__ import annotations
 
+from actufunc._activation import activation
 from actufunc.formula import Expression, damped, halves, logistic
-from actufunc.ufunc import activation
 
 from .rectifiers import relu
 from .smooth import gelu, silu

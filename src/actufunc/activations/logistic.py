@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from actufunc import formula
+from actufunc._activation import activation
 from actufunc.formula import (
     Expression,
     absolute,
@@ -22,9 +23,8 @@ from actufunc.formula import (
     stated,
     where,
 )
-from actufunc.ufunc import activation
 
-from .bounds import ALMOST_INFINITE, FAR, while_finite
+from ._bounds import ALMOST_INFINITE, FAR, while_finite
 
 __all__ = ["expit", "log_expit", "log_sigmoid", "logit", "sigmoid", "softplus", "softsign", "tanh", "tanh_offset"]
 

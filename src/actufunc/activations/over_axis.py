@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from actufunc._activation import activation
 from actufunc.formula import (
     Expression,
     absolute,
@@ -16,7 +17,6 @@ from actufunc.formula import (
     rounded_once,
     where,
 )
-from actufunc.ufunc import activation
 
 __all__ = ["log_softmax", "logsumexp", "softmax", "softmin", "sparsemax"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 
+from actufunc._activation import activation
 from actufunc.formula import Expression, absolute, clip, rounded_once, tanh, where
 from actufunc.formula.expression import constant
-from actufunc.ufunc import activation
 
 __all__ = ["hard_shrink", "soft_shrink", "tanh_shrink"]
 

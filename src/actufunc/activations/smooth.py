@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from actufunc._activation import activation
 from actufunc.formula import (
     Expression,
     absolute,
@@ -22,9 +23,8 @@ from actufunc.formula import (
     where,
 )
 from actufunc.formula.operations import half_tanh, magnitude
-from actufunc.ufunc import activation
 
-from .bounds import ALMOST_INFINITE, FAR, NOTHING, while_finite
+from ._bounds import ALMOST_INFINITE, FAR, NOTHING, while_finite
 
 __all__ = ["gaussian", "gelu", "mish", "quick_gelu", "silu", "swish"]
 

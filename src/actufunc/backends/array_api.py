@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import functools
-import math
 import operator
 from typing import TYPE_CHECKING, Any
 
 import array_api_compat as compat
 import numpy as np
 
-from actufunc.plans import Plan
-from actufunc.protocol import Call, owner
+from actufunc._calling.array_kinds import owner
+from actufunc._calling.call import Call, refuse_for_numpy_only
+from actufunc._calling.plans import Plan
 
+from .array_api_ops import as_array, compute, covers, dtype_name, working_dtype
+from .axis import shapes_of
+from .delegation import find
+from .masking import fill_left_out, value_left_out
 from .mixed import takes_numpy
-from .native import find
-from .operations import as_array, compute, covers, dtype_name, working_dtype
-from .rules import as_python, asked_dtype, call_keeps_integers, refuse_for_numpy_only, scalars_of, shapes_of
+from .promotion import asked_dtype, call_keeps_integers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -247,52 +249,6 @@ def _execute(function: Callable[..., Any], arrays: tuple[Any, ...], out: Any, _w
     if any(y.dtype != x.dtype or compat.device(y) != compat.device(x) for y in others):
         return NotImplemented
     return function(*arrays)
-
-
-def fill_left_out(call: Call) -> dict[str, float]:
-    """Return what stands for an element of each array that `where` excludes over an axis, and has no say there.
-
-    Raises
-    ------
-    TypeError
-        If no value of x would leave an element out.
-    """
-    return {"x": _left_out(call)[0], "g": 0.0}
-
-
-def value_left_out(call: Call) -> float:
-    """Return what an element gets that `where` excludes over an axis: 0 by softmax, -inf by log_softmax."""
-    return _left_out(call)[1]
-
-
-def _left_out(call: Call) -> tuple[float, float]:
-    scalars = tuple((key, as_python(value)) for key, value in scalars_of(call).items())
-    found = _find_left_out(call.function, tuple(call.options.items()), scalars)
-    if found is None:
-        raise TypeError(f"{call.definition.name} takes no where=: no value of x would leave an element out")
-    return found
-
-
-@functools.lru_cache(maxsize=256)
-def _find_left_out(function: Any, options: tuple[Any, ...], scalars: tuple[Any, ...]) -> tuple[float, float] | None:
-    """Find the infinity that makes no difference to the other elements of its row, and the result in its place."""
-    definition = function.definition
-
-    def row(x: list[float], g: list[float]) -> Any:
-        arrays = {key: np.array({"x": x, "g": g}[key]) for key in definition.arrays}
-        operands = dict.fromkeys(definition.arguments, 1.0) | dict(scalars) | arrays
-        plain = Call(function, operands, dict(options), {})
-        result = _Namespace(compat.array_namespace(arrays["x"]), plain, operands).formula(operands)
-        return np.broadcast_to(result, 1 if definition.reduces else len(x))
-
-    without = row([0.5, -0.25], [0.0, 0.0])
-    for infinity in (-math.inf, math.inf):
-        value, *others = row([infinity, 0.5, -0.25], [0.0, 0.0, 0.0])
-        if definition.reduces:
-            others, value = [value], row([infinity], [0.0])[0]
-        if not math.isnan(value) and np.allclose(others, without, rtol=1e-12, atol=0):
-            return infinity, float(value)
-    return None
 
 
 def _default_dtype(xp: Any, array: Any) -> Any:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import array_api_compat as compat
 
+from actufunc.formula.custom_derivative import plain
 from actufunc.formula.derivative import derivative, with_nan
 from actufunc.formula.expression import argument
-from actufunc.formula.partials import plain
 
-from .operations import compute, working_dtype
+from .array_api_ops import compute, working_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from actufunc.protocol import owner
+from actufunc._calling.array_kinds import owner
 
 if TYPE_CHECKING:
-    from actufunc.protocol import Call
+    from actufunc._calling.call import Call
 
 
 def evaluate(call: Call) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 if TYPE_CHECKING:
-    from actufunc.protocol import Call
+    from actufunc._calling.call import Call
 
 
 def of_one_library(call: Call, owners: dict[str, Any]) -> Call:

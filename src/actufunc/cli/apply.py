@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc import catalogue
+from actufunc import _catalogue as catalogue
 
 from .blocks import compute
 from .npy import Header

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from actufunc import catalogue
+from actufunc import _catalogue as catalogue
 
 if TYPE_CHECKING:
     from actufunc import Activation

@@ -62,14 +62,14 @@ def processor() -> str:
 
 def threads() -> str:
     """Say how many threads serve large arrays, who runs them, and from which size of the result on."""
-    from actufunc.backends.numpy import layer, parallel  # noqa: PLC0415
+    from actufunc.backends.numpy.threading import schedule, tbb  # noqa: PLC0415
 
     count = actufunc.get_num_threads()
     if count == 1:
         return "1"
-    sizes = {kind: f"{size >> 10:,} KiB" for kind, size in parallel.thresholds().items()}
+    sizes = {kind: f"{size >> 10:,} KiB" for kind, size in schedule.thresholds().items()}
     return (
-        f"{count}, by {layer.description()}, from {sizes['costly']} of output on"
+        f"{count}, by {tbb.description()}, from {sizes['costly']} of output on"
         f" ({sizes['cheap']} for relu and the like, {sizes['over an axis']} over an axis)"
     )
 

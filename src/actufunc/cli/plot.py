@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc import catalogue
+from actufunc import _catalogue as catalogue
 
 from . import depth, panels
 from .apply import find_function, keywords_of, result_of, signals_interrupt

@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 import actufunc
-from actufunc import accuracy, catalogue
+from actufunc import _catalogue as catalogue
+from actufunc import accuracy
 
 from .machine import facts
 from .textbook import from_scipy, textbook

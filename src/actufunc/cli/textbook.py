@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc import catalogue
+from actufunc import _catalogue as catalogue
 from actufunc.formula.expression import Expression
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from actufunc import catalogue
+from actufunc import _catalogue as catalogue
+from actufunc._threads import processors
 from actufunc.accuracy.formats import FORMATS
-from actufunc.threads import processors
 
 from .apply import find_function, signals_interrupt
 from .machine import processor, versions

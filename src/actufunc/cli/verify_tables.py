@@ -11,8 +11,8 @@ from rich.text import Text
 
 from actufunc.accuracy.formats import FORMATS
 from actufunc.accuracy.measure import MAGNITUDES
-from actufunc.accuracy.subject import NEAR_ROOT, OF_TERMS
-from actufunc.backends.rules import HALF_TYPES
+from actufunc.accuracy.target import NEAR_ROOT, OF_TERMS
+from actufunc.backends.promotion import HALF_TYPES
 
 from .verify_tasks import problems
 

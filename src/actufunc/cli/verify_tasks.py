@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc import catalogue
+from actufunc import _catalogue as catalogue
 from actufunc.accuracy import measure
 from actufunc.accuracy.compare import REFERENCE_ULP
 from actufunc.accuracy.findings import Findings
-from actufunc.accuracy.subject import Subject
+from actufunc.accuracy.target import Subject
 
 from .machine import processor, versions
 from .problem import of, shown, stop

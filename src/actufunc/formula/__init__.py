@@ -17,6 +17,7 @@ Examples
 array([1., 0.])
 """
 
+from .custom_derivative import evaluated, stated
 from .expression import Expression
 from .operations import (
     absolute,
@@ -44,7 +45,6 @@ from .operations import (
     tanh,
     where,
 )
-from .partials import evaluated, stated
 
 __all__ = [
     "Expression",

@@ -10,18 +10,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .custom_derivative import plain, stated
 from .derivative import derivative, with_nan
-from .expression import (
-    COMPARISONS,
-    HALVES,
-    REDUCTIONS,
-    Expression,
-    apply,
-    argument,
-    constant,
-    make_node,
-)
-from .partials import plain, stated
+from .expression import COMPARISONS, HALVES, REDUCTIONS, Expression, apply, argument, constant, make_node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

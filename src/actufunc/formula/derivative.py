@@ -6,7 +6,9 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any
 
+from .custom_derivative import stated
 from .expression import COMPARISONS, Expression, apply, argument, constant, is_constant
+from .one_sided import on_their_sides
 from .operations import (
     absolute,
     bounded,
@@ -23,8 +25,6 @@ from .operations import (
     tanh,
     where,
 )
-from .partials import stated
-from .sides import on_their_sides
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .custom_derivative import evaluated, stated
 from .expression import HALVES, Expression, Operand, apply, constant
-from .partials import evaluated, stated
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ import numpy as np
 import actufunc
 from actufunc.backends.keras import is_array
 
-from .given import checked
+from ._arguments import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

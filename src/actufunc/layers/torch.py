@@ -7,7 +7,7 @@ import torch
 
 import actufunc
 
-from .given import checked
+from ._arguments import checked
 
 
 class Activation(torch.nn.Module):  # type: ignore[misc]

@@ -6,18 +6,18 @@ import functools
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from actufunc.backends.rules import working_dtype
-from actufunc.backends.writer import identifier
+from actufunc.backends.promotion import working_dtype
+from actufunc.backends.source import identifier
 
-from .lower import VECTOR, c_type, source, stored_type, symbol
-from .mathematics import functions_called
+from .codegen.elementwise import VECTOR, c_type, source, stored_type, symbol
+from .codegen.mathematics import functions_called
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
 
-    from .lower import Formula
+    from .codegen.elementwise import Formula
 
 # What PyTorch settled on for its elementwise kernels: accesses of 16 bytes, blocks of 128 threads, 8 elements for each
 # (or as many as fit into one access). The accesses of a block lie side by side, so that they coalesce.

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from actufunc.backends.rules import broadcast_to_x, is_scalar, result_dtype, shapes_of
-from actufunc.protocol import Call
+from actufunc._calling.call import Call
+from actufunc.backends.axis import broadcast_to_x, shapes_of
+from actufunc.backends.promotion import is_scalar, result_dtype
 
 from .tree import over_blocks
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import array_api_compat
 import numpy as np
 
-from actufunc.backends.array_api import fill_left_out, value_left_out
-from actufunc.backends.rules import rounded, scalars_of, working_dtype
+from actufunc.backends.masking import fill_left_out, value_left_out
+from actufunc.backends.promotion import rounded, scalars_of, working_dtype
 from actufunc.formula.definition import Definition
 from actufunc.formula.expression import argument
 
@@ -23,9 +23,9 @@ from .stages import OF_ROW, Stage, rounded_at_last, stages_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from actufunc.backends.rules import Reduced
+    from actufunc._calling.call import Call
+    from actufunc.backends.axis import Reduced
     from actufunc.formula.expression import Expression
-    from actufunc.protocol import Call
 
     from .stages import Part
 

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from actufunc.backends.array_api import fill_left_out, value_left_out
+from actufunc._calling.array_kinds import owner
+from actufunc._calling.call import refuse_for_numpy_only
+from actufunc._calling.plans import Plan
+from actufunc.backends.array_api_ops import compute, covers
 from actufunc.backends.autodiff import differentiable, formula_of
-from actufunc.backends.native import find
-from actufunc.backends.operations import compute, covers
-from actufunc.backends.rules import Reduced, asked_dtype, call_keeps_integers, refuse_for_numpy_only
-from actufunc.plans import Plan
-from actufunc.protocol import halved_axis, normalise_axis, owner
+from actufunc.backends.axis import Reduced, halved_axis, normalise_axis
+from actufunc.backends.delegation import find
+from actufunc.backends.masking import fill_left_out, value_left_out
+from actufunc.backends.promotion import asked_dtype, call_keeps_integers
 
 from . import namespace as xp
 
 if TYPE_CHECKING:
-    from actufunc.protocol import Call
+    from actufunc._calling.call import Call
 
 Operands = dict[str, Any]
 """Tensors of one dtype, and hyperparameters that are Python numbers."""

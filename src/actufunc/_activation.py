@@ -1,0 +1,388 @@
+"""The object a user holds: calls, derivatives, pickling."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import numpy as np
+
+from ._calling.binding import NOT_GIVEN, Positions, bind, has_gate, pop_x, warn_of_rest
+from ._calling.plans import LARGE, SCALARS, TINY, UnplannedError, key_of, place_of_kernel, remember
+from ._dispatch import evaluate
+from ._protocols.config import Configured
+from ._protocols.description import Described
+from ._protocols.several_results import by_several, of_halves
+from ._protocols.torch_compile import Derived, has_tensor, is_read, unread
+from ._protocols.ufunc_methods import Methods
+from .formula.definition import Definition, define, gradient, read, vector_jacobian_product, with_derivative
+from .formula.expression import Expression, constant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from ._calling.call import Call
+
+_ndarray = np.ndarray
+
+_Function = TypeVar("_Function", bound="Callable[..., Any]")
+
+
+class Activation(Described, Methods, Configured):
+    """An activation function for every kind of array.
+
+    Call it as a NumPy ufunc: ``f(x, *hyperparameters, out=None, where=True, dtype=None, casting="same_kind",
+    order="K", subok=True)``. One over an axis takes ``axis=-1`` and of the others `out`, `where` and `dtype`, and
+    ``keepdims=False`` if it reduces; a gated unit, which halves an axis, takes `axis`, `out` and `dtype`. It returns
+    the kind of array that came in. `actufunc.activation` makes one.
+
+    Attributes
+    ----------
+    definition : Definition
+        What it computes.
+    grad : Activation
+        Derivative; ``grad(x, ..., wrt="alpha")`` is the one by a hyperparameter.
+    vjp : Activation
+        ``vjp(x, g)`` is the product of the cotangent `g` with the derivative, in one pass; with several names in
+        ``wrt`` a tuple of such products (over an axis there is none but that by `x`). By a hyperparameter it is not
+        summed over the axes along which that was broadcast.
+
+    Notes
+    -----
+    Of a `numpy.ufunc`, which it is no instance of, an elementwise activation has:
+
+    ========================================  =========================================================================
+    ``out``, ``where``, ``dtype``             as there
+    ``casting``, ``order``, ``subok``         as there
+    ``signature``, ``sig``                    as there; all inputs and the output are of one dtype
+    ``axes``, ``axis``, ``keepdims``          refused, as there by all that is elementwise
+    ``nin``, ``nargs``                        hyperparameters, which may be arrays, are inputs
+    ``types``, ``ntypes``                     by default hyperparameters, integers where they are kept; no bfloat16
+    ``nout``, ``identity``, ``signature``     1, None, None
+    ``resolve_dtypes``                        as there; trailing hyperparameters can be left away
+    ``at``                                    as there, with casts and errors as of ``out=a``
+    ``outer``                                 as there, with a vjp's `g`, a half's `gate` or the first hyperparameter
+    ``reduce``, ``accumulate``, ``reduceat``  refused
+    ========================================  =========================================================================
+    """
+
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_kernels",
+        "_plans",
+        "_room",
+        "definition",
+        "positions",
+    )
+
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+        self.positions = Positions.of(definition)
+        # What `_go` asks: whether halves may be given apart, and how many arguments have a place, and are arrays.
+        self._room = definition.gated, len(self.positions.names), len(definition.arrays) - 1
+        # What computes small contiguous NumPy arrays and scalars, by their dtype or type, or by the key of a call with
+        # other arguments; and what executes calls by their keys, and where their operands stand: places and keywords,
+        # or None where they are the first of all.
+        self._kernels: dict[Any, Callable[..., Any]] = {}
+        self._plans: dict[Hashable, tuple[Callable[..., Any], int, tuple[int | str, ...] | None]] = {}
+        self.__name__ = self.__qualname__ = definition.name
+        self._parent: tuple[Activation, str | int] | None = None
+        self._cotangent: Callable[..., Any] | None = None
+        self._graph_node: Any = None
+
+    # Calling.
+
+    def __call__(self, x: Any = NOT_GIVEN, /, *args: Any, out: Any = NOT_GIVEN, **keywords: Any) -> Any:
+        """Compute the activation."""
+        # One element costs 0.25 us in the kernel, so that every attribute looked up here shows.
+        key: Any = None
+        if type(x) is _ndarray:
+            dtype = x.dtype
+            of_kernel: Any = dtype
+            if args or keywords:
+                gated, room, arrays = self._room
+                if gated or len(args) >= room:
+                    return self._go(x, args, keywords, out)
+                try:
+                    key = of_kernel = key_of(x, args, keywords, arrays)
+                except UnplannedError:
+                    return self._go(x, args, keywords, out)
+            kernel = self._kernels.get(of_kernel)
+            if kernel is not None:
+                if out is NOT_GIVEN:
+                    if (size := x.size) < TINY or (size < LARGE and x.flags.forc):
+                        return kernel(x)
+                elif (
+                    type(out) is _ndarray
+                    and out.dtype is dtype
+                    and out.ndim == x.ndim  # NumPy lets ones at the beginning of the shape pass
+                    and (
+                        (size := out.size) < TINY or (size < LARGE and out.flags.c_contiguous and x.flags.c_contiguous)
+                    )
+                ):
+                    try:
+                        return kernel(x, out)
+                    except (TypeError, ValueError):  # said better elsewhere
+                        pass
+        elif (  # torch.compile must not look into the dictionary, whose keys it could not compare
+            isinstance(x, SCALARS)
+            and out is NOT_GIVEN
+            and not args
+            and not keywords
+            and (kernel := self._kernels.get(type(x))) is not None
+        ):
+            return kernel(x)
+        return self._go(x, args, keywords, out, key)
+
+    def _go(self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any, key: Any = None) -> Any:
+        """Name what stands by position, and compute."""
+        if x is NOT_GIVEN:
+            x = pop_x(self, keywords)
+        gated, room, _ = self._room
+        if gated and (args or keywords) and has_gate(self, args, keywords):
+            return of_halves(self, x, args, keywords, out)
+        if len(args) >= room:
+            args, keywords, out = self.positions.split(self.__name__, args, keywords, out)
+        leaves_rest = False
+        if out is NOT_GIVEN:
+            out, leaves_rest = None, "where" in keywords and keywords["where"] is not True
+        elif type(out) is tuple and len(out) == 1:
+            (out,) = out
+        if type(x) is not _ndarray and is_read() and has_tensor(x, *args, *keywords.values()):
+            self._make_graph_node()
+            return self._graph_node(x, *args, **(keywords if out is None else {**keywords, "out": out}))
+        result = self.planned(x, args, keywords, out, key)
+        if leaves_rest:
+            warn_of_rest(self)
+        return result
+
+    def planned(self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any, key: Any = None) -> Any:
+        """Execute the plan of an earlier call like this one, or find a backend, which makes one."""
+        if key is None:
+            try:
+                key = key_of(x, args, keywords, self._room[2])
+            except UnplannedError:
+                return self._checked(x, *args, **(keywords if out is None else {**keywords, "out": out}))[0]
+        full = key if out is None else (key, out.dtype if type(out) is _ndarray else type(out))
+        plans, kernels = self._plans, self._kernels  # others take their place where a derivative is stated meanwhile
+        if (known := plans.get(full)) is not None:
+            execute, count, places = known
+            if places is None:
+                operands = (x, *args[: count - 1]) if count > 1 else (x,)
+            else:
+                operands = tuple([keywords[i] if isinstance(i, str) else args[i - 1] if i else x for i in places])
+            result = execute(operands, out, keywords.get("where", True) if keywords else True)
+            if result is not NotImplemented:
+                return result
+        result, call = self._checked(x, *args, **(keywords if out is None else {**keywords, "out": out}))
+        if call is not None and call.plan is not None:
+            plan, names = call.plan, self.positions.names[: len(args) + 1]
+            places = tuple(names.index(name) if name in names else name for name in plan.names)
+            count = len(places)
+            remember(plans, full, (plan.execute, count, None if places == tuple(range(count)) else places))
+            if plan.kernel is not None and (place := place_of_kernel(x, args, keywords, key)) is not None:
+                remember(kernels, place, plan.kernel)
+        return result
+
+    def _checked(self, x: Any, /, *args: Any, **keywords: Any) -> tuple[Any, Call | None]:
+        """Bind the arguments and find a backend; return what was bound, too, if it is one call."""
+        if isinstance(x, Expression):
+            return self._inline(x, *args, **keywords), None
+        if isinstance(wrt := keywords.get("wrt"), tuple | list):
+            return by_several(self, tuple(wrt), x, *args, **keywords), None
+        call = bind(self, x, *args, **keywords)
+        return evaluate(call), call
+
+    def _in_graph(self, *args: Any, **keywords: Any) -> Any:
+        """Do the same for torch.compile: to look for earlier calls would fix numbers that are symbols there."""
+        return self._checked(*args, **keywords)[0]
+
+    @unread
+    def _make_graph_node(self) -> None:
+        """Make what torch.compile calls instead."""
+        from .backends.autodiff import graph_node  # noqa: PLC0415
+
+        if self._graph_node is None:
+            self._graph_node = graph_node(self._in_graph)
+
+    def _inline(self, x: Expression, /, *args: Any, **keywords: Any) -> Expression:
+        """Put the formula in the place of a call inside another formula."""
+        call = bind(self, x, *args, **keywords)
+        if call.keywords:
+            raise TypeError(f"inside a formula {self.__name__} takes no {', '.join(call.keywords)}")
+        replacement = {name: constant(value) for name, value in call.operands.items()}
+        return self.definition.trace(**call.options).substitute(replacement)
+
+    # Derivatives.
+
+    @Derived
+    def grad(self) -> Activation:
+        """Return the derivative by `x`, or by the hyperparameter that the keyword `wrt` names."""
+        if self.definition.over_axis or self.definition.gated:
+            raise AttributeError(f"the derivative of {self.__name__} is a matrix: use {self.__name__}.vjp(x, g)")
+        return self._derived("grad", gradient(self.definition))
+
+    @Derived
+    def vjp(self) -> Activation:
+        """``vjp(x, g)``: the product of the cotangent `g` with the derivative at `x`."""
+        return self._derived("vjp", vector_jacobian_product(self.definition, self._cotangent))
+
+    def _derived(self, attribute: str, definition: Definition) -> Activation:
+        derived = Activation(definition)
+        derived._parent = (self, attribute)
+        what = "Derivative" if attribute == "grad" else "Vector-Jacobian product"
+        derived.__doc__ = f"{what} of `{self.__name__}`: ``{definition.name}{derived.__signature__}``."
+        return derived
+
+    @functools.cached_property
+    def halves(self) -> tuple[Activation, ...]:
+        """For a gated unit, the elementwise functions of both halves of `x` that make it up; else empty."""
+        made = tuple(map(Activation, self.definition.halves))
+        for number, half in enumerate(made):
+            half._parent = (self, number)  # noqa: SLF001
+        return made
+
+    @overload
+    def derivative(self, formula: _Function, /) -> _Function: ...
+
+    @overload
+    def derivative(self, formula: None = None, /, *, wrt: str) -> Callable[[_Function], _Function]: ...
+
+    def derivative(self, formula: Callable[..., Any] | None = None, /, *, wrt: str = "x") -> Any:
+        """State a derivative, where the automatic one would lose accuracy or overflow.
+
+        It also holds where this activation is part of another formula, if that is defined afterwards.
+
+        Parameters
+        ----------
+        formula : callable
+            Takes what the definition takes and returns an expression.
+        wrt : str, default "x"
+            Name of the argument by which it is the derivative.
+
+        Returns
+        -------
+        callable
+            `formula`, so that this can be used as a decorator: ``@f.derivative`` or ``@f.derivative(wrt="alpha")``.
+        """
+        if formula is None:
+            return functools.partial(self.derivative, wrt=wrt)
+        kind = self.definition.kind
+        if kind == "gated":
+            raise TypeError(
+                f"{self.__name__} splits an axis: state the derivatives of the functions that it is made of"
+            )
+        if kind != "elementwise":
+            raise TypeError(f"{self.__name__} reduces over an axis: state its vjp with @{self.__name__}.cotangent")
+        self._restate(with_derivative(self.definition, wrt, formula), None)
+        return formula
+
+    def cotangent(self, formula: _Function) -> _Function:
+        """State the vjp of a function over an axis.
+
+        Parameters
+        ----------
+        formula : callable
+            Takes what the definition takes and the cotangent as keyword `g`, and returns an expression.
+
+        Returns
+        -------
+        callable
+            `formula`, so that this can be used as a decorator.
+        """
+        if not self.definition.over_axis:
+            raise TypeError(
+                f"{self.__name__} is not over an axis: state its derivative with @{self.__name__}.derivative"
+            )
+        self._restate(self.definition, formula)
+        return formula
+
+    def _restate(self, definition: Definition, cotangent: Callable[..., Any] | None) -> None:
+        """Take another definition, if it can be differentiated."""
+        vjp = vector_jacobian_product(definition, cotangent)
+        _ = vjp.expression(vjp.options)  # a mistake is told here, and changes nothing
+        self.definition, self._cotangent = definition, cotangent
+        self._plans, self._kernels = {}, {}
+        for derived in (Activation.grad, Activation.vjp):
+            derived.forget(self)
+
+    @property
+    def _numba_type_(self) -> Any:
+        """What Numba asks for where a function that it compiles mentions this one."""
+        from .backends.numpy.numba_extension.lowering import numba_type  # noqa: PLC0415
+
+        return numba_type(self)
+
+    # Copying.
+
+    def __reduce__(self) -> Any:
+        if self._parent is not None:
+            parent, which = self._parent
+            return (getattr, (parent, which)) if isinstance(which, str) else (_half, (parent, which))
+        definition = self.definition
+        # What another process cannot import travels as a formula; with options it is more than one formula.
+        if definition.options or self.importable:
+            return self.__qualname__
+        cotangent = None if self._cotangent is None else self.vjp.definition.trace()
+        named = (definition.name, self.__module__, self.__qualname__, self.__doc__)
+        return _from_formula, (named, definition.hyperparameters, definition.trace(), cotangent)
+
+    def __copy__(self) -> Activation:
+        return self
+
+    def __deepcopy__(self, _memo: Any) -> Activation:
+        return self
+
+
+def _half(gated: Activation, number: int) -> Activation:
+    return gated.halves[number]
+
+
+def _from_formula(named: tuple[Any, ...], hyperparameters: Any, formula: Expression, cotangent: Any) -> Activation:
+    """Make an activation of a formula that was pickled."""
+    name, module, qualname, doc = named
+    made = Activation(define(name, hyperparameters, {}, lambda: formula))
+    made.__module__, made.__qualname__, made.__doc__ = module, qualname, doc
+    if cotangent is not None:
+        made.cotangent(lambda **_: cotangent)
+    return made
+
+
+def activation(function: Callable[..., Any], /) -> Activation:
+    """Make an activation of a formula.
+
+    Parameters
+    ----------
+    function : callable
+        Takes ``x`` and, with defaults, hyperparameters; returns the formula, written with Python's operators, the
+        functions of `actufunc.formula` and other activations. It is called once, with symbols, not with arrays.
+
+    Returns
+    -------
+    Activation
+        With the docstring of the function.
+
+    Raises
+    ------
+    TypeError
+        If the function does what a formula cannot: branch on an argument, call a function of another library, return
+        something else than one expression.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import activation, sigmoid
+    >>> @activation
+    ... def scaled_sigmoid(x, temperature=2.0):
+    ...     return sigmoid(x / temperature)
+    >>> scaled_sigmoid(np.array([-2.0, 0.0, 2.0]))
+    array([0.26894142, 0.5       , 0.73105858])
+    >>> scaled_sigmoid.grad(np.array([0.0]), temperature=1)
+    array([0.25])
+    """
+    made = Activation(read(function))
+    made.__doc__ = function.__doc__
+    made.__module__ = function.__module__
+    made.__qualname__ = function.__qualname__
+    return made

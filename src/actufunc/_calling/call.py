@@ -1,0 +1,96 @@
+"""What a call of an activation is, before anybody knows who serves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from actufunc.formula.definition import Definition
+    from actufunc.formula.expression import Expression
+
+    from .plans import Plan
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of an activation, bound to its arguments.
+
+    Attributes
+    ----------
+    function : Activation
+        What is called.
+    operands : dict
+        Arrays and hyperparameters by name, in the order of the definition.
+    options : dict
+        Values of the definition's options.
+    keywords : dict
+        Those of `out`, `where`, `dtype`, `casting`, `order`, `subok` and `axis` that were given.
+    plan : Plan, or None
+        Set by backends: what serves calls like this one; see `actufunc._calling.plans`.
+    """
+
+    function: Any
+    operands: dict[str, Any]
+    options: dict[str, Any]
+    keywords: Mapping[str, Any]
+    plan: Plan | None = None
+
+    @property
+    def definition(self) -> Definition:
+        """What the function computes."""
+        definition: Definition = self.function.definition
+        return definition
+
+    @property
+    def expression(self) -> Expression:
+        """What to compute for the options of this call."""
+        return self.definition.expression(self.options)
+
+    def specialised(self, scalars: Mapping[str, Any]) -> Expression:
+        """Return what to compute, with the values of scalar hyperparameters put in."""
+        return self.definition.specialised(self.options, scalars)
+
+    @property
+    def out(self) -> Any:
+        """The output given, or None; NumPy takes a tuple of one as well."""
+        out = self.keywords.get("out")
+        if isinstance(out, tuple):
+            if len(out) != 1:
+                raise ValueError(f"{self.definition.name} has one output: out must be one array, not {len(out)}")
+            return out[0]
+        return out
+
+    def as_typed(self) -> tuple[list[Any], dict[str, Any]]:
+        """Return the inputs, without trailing hyperparameters that have their default, and the keywords."""
+        inputs = dict(self.operands)
+        for name, default in reversed(self.definition.hyperparameters.items()):
+            if inputs[name] is not default:
+                break
+            del inputs[name]
+        options = {name: value for name, value in self.options.items() if value != self.definition.options[name]}
+        axis = {"axis": -1} if self.definition.over_axis else {}
+        return list(inputs.values()), {**axis, **options, **self.keywords}
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """Yield everything that may be an array, with its name."""
+        yield from self.operands.items()
+        if (out := self.out) is not None:
+            yield "out", out
+        if "where" in self.keywords:
+            yield "where", self.keywords["where"]
+
+    def values(self) -> Iterator[Any]:
+        """Yield everything that may be an array."""
+        return (value for _, value in self.items())
+
+
+def refuse_for_numpy_only(call: Call, library: str) -> None:
+    """Raise TypeError if a call on arrays of another library gives a keyword that only those of NumPy and CuPy take."""
+    defaults = call.function.call_keywords
+    for keyword in ("out", "casting", "order", "subok"):
+        value = call.keywords.get(keyword)
+        if value is not None and (keyword == "out" or value != defaults.get(keyword)):
+            raise TypeError(f"{call.definition.name} takes {keyword}= with NumPy arrays only; omit it for {library}")

@@ -1,0 +1,72 @@
+"""The catalogue of activations, derived from the modules in `activations`."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from typing import Any
+
+from . import activations
+from ._activation import Activation
+
+NAMES: dict[str, Activation] = {
+    name: value for name, value in sorted(vars(activations).items()) if isinstance(value, Activation)
+}
+"""Every public name, aliases included."""
+
+ACTIVATIONS: dict[str, Activation] = {name: value for name, value in NAMES.items() if value.__name__ == name}
+"""Every activation once, by its own name."""
+
+
+def aliases(function: Activation) -> list[str]:
+    """Return the other names of an activation."""
+    return [name for name, value in NAMES.items() if value is function and name != function.__name__]
+
+
+def examples(function: Activation) -> dict[str, float]:
+    """Return values to try for the hyperparameters without a default."""
+    required = inspect.Parameter.empty
+    return {name: 0.25 for name, default in function.definition.hyperparameters.items() if default is required}
+
+
+def choices(function: Activation) -> dict[str, list[str]]:
+    """Return the values of the options, which stand in the docstring as ``name : {...}``."""
+    text = inspect.cleandoc(function.__doc__ or "")
+    found = {name: re.search(rf"^{name} : \{{(.*?)\}}", text, re.MULTILINE) for name in function.definition.options}
+    return {name: match[1].replace('"', "").split(", ") for name, match in found.items() if match}
+
+
+def variants(function: Activation) -> list[dict[str, Any]]:
+    """Return the sets of keywords with which to try a function: examples, and with them each of its options."""
+    required: dict[str, Any] = dict(examples(function))
+    defaults = function.definition.options
+    others = [
+        {option: value} for option, values in choices(function).items() for value in values if value != defaults[option]
+    ]
+    return [required, *(required | other for other in others)]
+
+
+def find(name: str) -> Activation:
+    """Look an activation up.
+
+    Parameters
+    ----------
+    name : str
+        Its name or an alias.
+
+    Returns
+    -------
+    Activation
+        The one of that name.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message names the nearest.
+    """
+    if name in NAMES:
+        return NAMES[name]
+    near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(ACTIVATIONS)}"
+    raise ValueError(f"no activation is called {name!r}{hint}")

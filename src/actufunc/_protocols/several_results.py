@@ -1,0 +1,71 @@
+"""Calls with several results: derivatives by several arguments, a gated unit whose halves are apart."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actufunc._calling.array_kinds import may_overlap
+from actufunc._calling.binding import NOT_GIVEN
+from actufunc.backends.broadcasting import check_fits
+from actufunc.backends.promotion import check_cast
+
+if TYPE_CHECKING:
+    from actufunc._activation import Activation
+
+
+def by_several(
+    function: Activation, names: tuple[Any, ...], /, *args: Any, out: Any = None, **keywords: Any
+) -> tuple[Any, ...]:
+    """Differentiate by several arguments."""
+    outputs = _outputs(function, f"wrt={names}", len(names), out)
+    results = tuple(function(*args, **(keywords | {"wrt": name, "out": None})) for name in names)
+    return _written(function, results, outputs, keywords)
+
+
+def of_halves(function: Activation, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
+    """Compute a gated unit of two halves, or its vjp by each of them."""
+    halves = function.halves
+    if "gate" in keywords:
+        keywords = dict(keywords)
+        args = (keywords.pop("gate"), *args)
+    if len(halves) == 1:
+        return halves[0](x, *args, out=out, **keywords)
+    outputs = _outputs(function, "two halves", len(halves), None if out is NOT_GIVEN else out)
+    results = tuple([half(x, *args, out=None, **keywords) for half in halves])
+    return _written(function, results, outputs, keywords)
+
+
+def _outputs(function: Activation, what: str, count: int, out: Any) -> tuple[Any, ...]:
+    """Return as many outputs as there are results, each None or an array apart from the others."""
+    name, outputs = function.__name__, (None,) * count if out is None else out
+    if not isinstance(outputs, tuple) or len(outputs) != count:
+        raise ValueError(f"{name} has {count} results for {what}: out must be a tuple of as many arrays")
+    if any(may_overlap(*pair) for pair in itertools.combinations(outputs, 2)):
+        raise ValueError(f"{name} cannot write several results to the same memory; give it other outputs")
+    return outputs
+
+
+def _written(
+    function: Activation, results: tuple[Any, ...], outputs: tuple[Any, ...], keywords: dict[str, Any]
+) -> tuple[Any, ...]:
+    """Write results to the outputs given, if all can be written."""
+    name, casting = function.__name__, keywords.get("casting", "same_kind")
+    pairs = [(result, out) for result, out in zip(results, outputs, strict=True) if out is not None]
+    for result, out in pairs:
+        if not hasattr(out, "flags"):
+            raise TypeError(f"{name} can write its output to an array only, not to {type(out).__name__}")
+        if not getattr(out.flags, "writeable", True):
+            raise ValueError(f"{name} cannot write to out, which is read-only")
+        check_fits(name, np.shape(result), out.shape)
+        check_cast(name, "its result", result.dtype, out.dtype, casting)
+    for result, out in pairs:
+        place = keywords.get("where", True)
+        if isinstance(out, np.ndarray):
+            np.copyto(out, result, casting=casting, where=place)
+        else:
+            sys.modules["cupy"].copyto(out, result, casting=casting, where=None if place is True else place)
+    return tuple([result if out is None else out for result, out in zip(results, outputs, strict=True)])

@@ -1,0 +1,139 @@
+"""What is measured: the values or the gradients of a function."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import properties as stated
+from . import ulp_error
+from .breakpoints import switches
+from .exact import reference
+
+if TYPE_CHECKING:
+    from actufunc import Activation
+
+    from .findings import Findings
+    from .properties import Laws
+
+    Array = np.ndarray[Any, Any]
+
+NEAR_ROOT, OF_TERMS = 2.0, 0.25
+"""Where a derivative has a root as near to zero as the first, its terms, of the magnitude of the second, cancel."""
+
+_SEARCHED = 1 << 12  # points between which a root is looked for
+_LOOP = 100  # elements that go through the vectorised body of a loop
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: the values or the gradients of a function.
+
+    Attributes
+    ----------
+    function : Activation
+        Of one element.
+    gradient : bool
+        Whether its derivative by `x` is measured.
+    keywords : dict
+        Hyperparameters and options, where they are not the defaults.
+    """
+
+    function: Activation
+    gradient: bool = False
+    keywords: dict[str, Any] = field(default_factory=dict)
+
+    @functools.cached_property
+    def measured(self) -> Activation:
+        """What is called."""
+        return self.function.grad if self.gradient else self.function
+
+    @functools.cached_property
+    def laws(self) -> Laws:
+        """What the docstring states."""
+        laws = stated.laws(self.function, **self.keywords)
+        return laws.of_derivative() if self.gradient else laws
+
+    @functools.cached_property
+    def has_root(self) -> bool:
+        """Whether the derivative changes its sign near zero, but not at zero."""
+        if not self.gradient:
+            return False
+        left = np.linspace(-NEAR_ROOT, 0, _SEARCHED)[1:-1]
+        with np.errstate(all="ignore"):
+            signs = [np.sign(self(x)) for x in (left, -left)]
+        return any(bool((each[1:] * each[:-1] < 0).any()) for each in signs)
+
+    @functools.cached_property
+    def hyperparameters(self) -> dict[str, float]:
+        """Values of all hyperparameters."""
+        defaults = self.function.definition.hyperparameters
+        return {name: self.keywords.get(name, default) for name, default in defaults.items()}
+
+    @functools.cached_property
+    def switches(self) -> Array:
+        """Where the formula changes."""
+        definition = self.measured.definition
+        options = {name: self.keywords.get(name, default) for name, default in definition.options.items()}
+        return switches(definition.expression(options), self.hyperparameters)
+
+    def __call__(self, x: Array) -> Array:
+        """Compute what is measured."""
+        result: Array = self.measured(x, **self.keywords)
+        return result
+
+    def in_double(self, x: Array) -> Array:
+        """Compute it in float64, with hyperparameters as float32 has them."""
+        rounded = {name: float(np.float32(value)) for name, value in self.hyperparameters.items()}
+        result: Array = self.measured(x, **{**self.keywords, **rounded})
+        return result
+
+    def errors(self, x: Array) -> tuple[Array, Array]:
+        """Return errors against mpmath in ulp: next to a root beside the terms that cancel, and all beside results."""
+        with np.errstate(all="ignore"):
+            values = self(x)
+        exact = reference(self.measured, x, **self.keywords)
+        plain = ulp_error(values, exact)
+        near = np.abs(x) <= NEAR_ROOT if self.has_root else np.zeros(x.shape, bool)
+        judged = plain.copy()
+        judged[near] = ulp_error(values[near], exact[near], beside=OF_TERMS)
+        return judged, plain
+
+    def check_laws(self, up: tuple[Array, Array], down: tuple[Array, Array], found: Findings) -> None:
+        """Note where range, monotonicity or symmetry as stated do not hold.
+
+        Parameters
+        ----------
+        up, down : pair of arrays
+            Inputs, which ascend from zero, and results; the same for the negative inputs. The first is there for its
+            neighbour only: before the zero that is of the other sign.
+        found : Findings
+            Where to note.
+        """
+        laws = self.laws
+
+        for (x, y), falls in ((up, np.less), (down, np.greater)):
+            # What is rounded to nearest is within bounds that are rounded so, too.
+            low, high = (y.dtype.type(x.dtype.type(bound)) for bound in (laws.low, laws.high))
+            found.violate_at("range", x[1:][(y[1:] < low) | (y[1:] > high)])
+            if laws.increasing:
+                found.violate_at("monotonicity", x[1:][falls(y[1:], y[:-1])])
+        if laws.parity:
+            a, b = up[1][1:], down[1][1:]
+            differ = a != laws.parity * b
+            found.violate_at("symmetry", up[0][1:][differ & ~(np.isnan(a) & np.isnan(b))])
+
+    def check_special_values(self, dtype: np.dtype[Any], found: Findings) -> None:
+        """Note where special values, alone and in a loop, are not those that are stated; signs of zeros count."""
+        if self.gradient:
+            return
+        for point, value in stated.special_values(self.function, **self.keywords):
+            expected = np.array(value, dtype)
+            for n in (1, _LOOP):
+                got = self(np.full(n, point, dtype))
+                same = (got == expected) & (np.signbit(got) == np.signbit(expected))
+                wrong = not (same | (np.isnan(got) & np.isnan(expected))).all()
+                found.violate("special values", int(wrong), [point])

@@ -1,0 +1,149 @@
+"""Calls over an axis: axes, shapes of operands and results, and contiguous views."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .broadcasting import check_fits
+from .promotion import check_cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from actufunc._calling.call import Call
+    from actufunc.formula.definition import Definition
+
+
+def normalise_axis(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
+    """Return the axes as non-negative integers.
+
+    Raises
+    ------
+    ValueError
+        If one is out of range or given twice.
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if not all(isinstance(a, int | np.integer) for a in axes):
+        raise TypeError(f"{name} takes axis as an integer, a tuple of integers or None, not {axis!r}")
+    if ndim == 0 and axes == (-1,):
+        return ()
+    if not all(-ndim <= a < ndim for a in axes):
+        raise ValueError(f"{name} got axis={axis!r} for an array with {ndim} dimensions")
+    normal = tuple(int(a) % ndim for a in axes)
+    if len(set(normal)) < len(normal):
+        raise ValueError(f"{name} got an axis twice: axis={axis!r}")
+    return normal
+
+
+def halved_axis(name: str, axis: Any, shape: Sequence[int | None]) -> int:
+    """Return the axis that a gated unit halves as a non-negative integer.
+
+    Raises
+    ------
+    ValueError
+        If it is not one, or of odd length; a length that is None is not known yet.
+    """
+    axes = normalise_axis(name, axis, len(shape))
+    if len(axes) != 1:
+        raise ValueError(f"{name} halves one axis: x needs at least one dimension, and axis must be an integer")
+    length = shape[axes[0]]
+    if length != length:  # noqa: PLR0124 -- as dask has what it does not know
+        raise ValueError(f"{name} cannot halve axis {axes[0]} of unknown length; use x.compute_chunk_sizes() first")
+    if length is not None and length % 2:
+        raise ValueError(f"{name} cannot halve axis {axes[0]}, which has the odd length {length}")
+    return axes[0]
+
+
+def output_over_axis(
+    call: Call, shape: tuple[int, ...], dtype: np.dtype[Any], check_out: Callable[[str, Any], None]
+) -> Any:
+    """Return the output given, after a check, or None."""
+    out = call.out
+    if out is None or out is Ellipsis:
+        return None
+    check_out(call.definition.name, out)
+    check_fits(call.definition.name, shape, out.shape, exactly=True)
+    check_cast(call.definition.name, "its result", dtype, out.dtype, "same_kind")
+    return out
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """The shapes of a call over some axes.
+
+    Attributes
+    ----------
+    of_x : tuple of int
+        Shape of x.
+    axes : tuple of int
+        Over which to reduce, not negative.
+    keepdims : bool
+        Whether arrays that lack the axes have them with length one.
+    """
+
+    of_x: tuple[int, ...]
+    axes: tuple[int, ...]
+    keepdims: bool
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Shape of what has one element for each row, the axes having length one."""
+        return tuple(1 if axis in self.axes else length for axis, length in enumerate(self.of_x))
+
+    @property
+    def given(self) -> tuple[int, ...]:
+        """The same as users see it."""
+        if self.keepdims:
+            return self.kept
+        return tuple(length for axis, length in enumerate(self.of_x) if axis not in self.axes)
+
+
+def shapes_of(call: Call, shape: tuple[int, ...]) -> Reduced:
+    """Return the shapes of a call over an axis, for x of a shape."""
+    axes = normalise_axis(call.definition.name, call.keywords.get("axis", -1), len(shape))
+    return Reduced(shape, axes, bool(call.keywords.get("keepdims", False)))
+
+
+def broadcast_to_x(
+    definition: Definition,
+    key: str,
+    array: Any,
+    shapes: Reduced,
+    broadcast_to: Callable[[Any, tuple[int, ...]], Any],
+) -> Any:
+    """Return an operand in the shape of x, by the library's own `broadcast_to`."""
+    of_row = key in definition.of_rows
+    given, what = (shapes.given, "the result") if of_row else (shapes.of_x, "x")
+    try:
+        array = array if array.shape == given else broadcast_to(array, given)
+    except ValueError:
+        name = definition.name
+        raise ValueError(f"{name} cannot broadcast {key} of shape {array.shape} to that of {what}, {given}") from None
+    return broadcast_to(array.reshape(shapes.kept), shapes.of_x) if of_row else array
+
+
+def as_blocks(operands: Sequence[Any], axes: tuple[int, ...]) -> list[Any] | None:
+    """See contiguous arrays as (blocks, n, inner), with the axes in the middle.
+
+    None where they are not contiguous and alike, or where the axes do not lie side by side.
+    """
+    ndim = operands[0].ndim
+    if not all(o.flags.c_contiguous for o in operands):
+        if not all(o.flags.f_contiguous for o in operands):
+            return None
+        operands = [o.T for o in operands]
+        axes = tuple(ndim - 1 - axis for axis in axes)
+    first, last = min(axes, default=0), max(axes, default=-1)
+    if last - first + 1 != len(axes):
+        return None
+
+    def blocks(shape: tuple[int, ...]) -> tuple[int, ...]:
+        return math.prod(shape[:first]), math.prod(shape[first : last + 1]), math.prod(shape[last + 1 :])
+
+    return [o.reshape(blocks(o.shape)) for o in operands]

@@ -1,0 +1,224 @@
+"""From an elementwise expression to CUDA C.
+
+The statements are those of :mod:`actufunc.backends.source`; the functions that they call and CUDA lacks stand in
+:mod:`actufunc.backends.cupy.codegen.mathematics`. With the exponentials of a C library the functions of the catalogue
+are within 2.5 ulp, also where factors are subnormal, and their derivatives within 4 ulp of the largest term. On a
+device CUDA's own errors take the place of the library's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actufunc.backends.promotion import is_half, keeps_integers, working_dtype
+from actufunc.backends.source import AMPLIFIERS, ARITHMETIC, Writer, identifier, inverse_of
+from actufunc.formula.expression import REDUCTIONS, argument
+
+from .mathematics import fill, functions_called
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from decimal import Decimal
+
+    from actufunc.formula.expression import Expression
+
+VECTOR = 16
+"""Bytes of the widest access to memory."""
+
+_COMPARISONS = {"less": "{} < {}", "less_equal": "{} <= {}", "equal": "{} == {}", "not_equal": "{} != {}"}
+_ON_FLOATS = {name: f"{name}$f({{}})" for name in ("log1p", "sqrt", "tanh")}
+_ON_FLOATS |= {"absolute": "fabs$f({})", "log": "logarithm({})"}
+_ON_INTEGERS = {
+    "maximum": "{0} > {1} ? {0} : {1}",
+    "minimum": "{0} < {1} ? {0} : {1}",
+}
+
+# NumPy's characters for C's types. CuPy, too, has int64 as long long; half types have no constructor from long.
+_INTEGERS = {"b": "char", "h": "short", "i": "int", "l": "long long", "q": "long long"}
+_SPECIAL = {"inf": "(1.0$f / 0.0$f)", "-inf": "(-1.0$f / 0.0$f)", "nan": 'nan$f("")'}
+
+
+@dataclass(frozen=True)
+class Formula:
+    """What a kernel computes.
+
+    Attributes
+    ----------
+    name : str
+        Of the function.
+    expression : Expression
+        What it computes.
+    arrays, scalars : tuple of str
+        Its arguments, which kernels take in this order.
+    dtype : numpy.dtype
+        In which to compute; half types are computed in float.
+    """
+
+    name: str
+    expression: Expression
+    arrays: tuple[str, ...]
+    scalars: tuple[str, ...]
+    dtype: np.dtype[Any]
+
+
+def source(
+    name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any], *, caller: str = ""
+) -> str:
+    """Write a function that computes an expression, and those it calls.
+
+    Parameters
+    ----------
+    name : str
+        What to call it; `symbol` is what it is called in the text.
+    expression : Expression
+        What it computes.
+    arguments : sequence of str
+        Its parameters, in order.
+    dtype : numpy.dtype
+        Of the result; half types are computed in float.
+    caller : str
+        Text that calls the function, and perhaps others.
+
+    Returns
+    -------
+    str
+        CUDA C. Instead of float the function takes and returns `gradual`, which a float becomes by itself; back it goes
+        by a static_cast.
+
+    Raises
+    ------
+    TypeError
+        If the expression reduces over an axis, or if the dtype cannot hold its values.
+    """
+    if any(node.operation in REDUCTIONS for node in expression.nodes()):
+        raise TypeError("a formula over an axis is no elementwise CUDA kernel")
+    real = c_type(dtype)
+    if dtype.kind in "iu" and not keeps_integers(expression):
+        raise no_integers(dtype)
+    writer = CudaWriter(dtype, {argument(each): identifier(each) for each in arguments})
+    result = writer.value(expression)
+    parameters = ", ".join(f"{real} {identifier(each)}" for each in arguments)
+    text = "".join(f"    {line}\n" for line in [*writer.lines, f"return {result};"])
+    function = f"__device__ inline {real} {symbol(name)}({parameters}) {{\n{text}}}\n"
+    return functions_of(function + caller, dtype) + function
+
+
+def no_integers(dtype: np.dtype[Any]) -> TypeError:
+    """Return the error for a formula that an integer dtype cannot hold."""
+    return TypeError(f"the formula gives no integers: convert {dtype.name} to a float dtype first")
+
+
+def symbol(name: str) -> str:
+    """Return what a function is called in the text: CUDA has a `tanh` already."""
+    ascii_name = name.encode("ascii", "backslashreplace").decode().replace("\\", "")
+    return f"actufunc_{ascii_name}"
+
+
+def functions_of(text: str, dtype: np.dtype[Any]) -> str:
+    """Return the functions that a text calls and CUDA lacks; integers need none."""
+    return functions_called(text, kind_of(dtype)) if dtype.kind not in "iu" else ""
+
+
+def kind_of(dtype: np.dtype[Any]) -> str:
+    """Name the kind of kernel for a floating dtype."""
+    return "half" if is_half(dtype) else dtype.name
+
+
+def c_type(dtype: np.dtype[Any]) -> str:
+    """Return the type in which results of a dtype are computed."""
+    work = working_dtype(dtype)
+    if work is None or work.kind == "b":
+        raise TypeError(f"CUDA kernels are for integers, float16, bfloat16, float32 and float64, not for {dtype.name}")
+    if work.kind == "f":
+        return "gradual" if work.itemsize == np.dtype(np.float32).itemsize else "double"
+    sign = "unsigned " if work.kind == "u" else "signed " if work.char == "b" else ""
+    return sign + _INTEGERS[work.char.lower()]
+
+
+def stored_type(dtype: np.dtype[Any]) -> str:
+    """Return the type that what is computed has in arrays, those of half types left aside."""
+    real = c_type(dtype)
+    return "float" if real == "gradual" else real
+
+
+class CudaWriter(Writer):
+    """Writes CUDA C where the base class writes Python.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of the results; half types are computed in float, with one word.
+    known : mapping of Expression to str
+        Text of the nodes that need no statement, as arguments do.
+    """
+
+    wide_operations = ARITHMETIC
+    amplifiers = AMPLIFIERS - {"log", "log1p"}
+
+    def __init__(self, dtype: np.dtype[Any], known: Mapping[Expression, str]) -> None:
+        super().__init__(working_dtype(dtype) or dtype, known)
+        self._one_word = is_half(dtype)
+        self._kind = kind_of(dtype)
+
+    def fill(self, text: str) -> str:
+        """Put the names for this precision into a text."""
+        return fill(text, self._kind) if self.dtype.kind == "f" else text
+
+    def literal(self, value: float | Decimal) -> str:
+        """Write a number with the type of the kernel."""
+        if self.dtype.kind != "f":
+            return str(int(value))
+        with np.errstate(over="ignore"):
+            number = str(self.dtype.type(float(value)))
+        return self.fill(_SPECIAL.get(number, f"{number}$f"))
+
+    def _wide_literal(self, value: float | Decimal) -> str:
+        text = super()._wide_literal(value)
+        return f"wide{text}" if "," in text else text
+
+    def _assign(self, node: Expression, text: str, *, wide: bool) -> str:
+        kind = "wide" if wide else "bool" if node.operation in _COMPARISONS else c_type(self.dtype)
+        name = super()._assign(node, text, wide=wide)
+        self.lines[-1] = f"const {kind} {name} = {text};"
+        return name
+
+    def wide(self, node: Expression) -> str:
+        """Write what computes `node` as a double word where one word would round it."""
+        return self.value(node) if self._one_word else super().wide(node)
+
+    def value(self, node: Expression) -> str:
+        """Write what computes `node`, and return its name or literal."""
+        texts = {"where": "{} ? {} : {}"} | _COMPARISONS | (_ON_FLOATS if self.dtype.kind == "f" else _ON_INTEGERS)
+        if (node, False) in self._texts:
+            return self._texts[node, False]
+        if node.operation in {"raised", "rounded_once"} and self._one_word:
+            return self.value(node.operands[0])
+        if self.dtype.kind == "f" and (brought_back := self._brought_back(node)) is not None:
+            text = brought_back
+        elif node.operation in {"exp", "expm1"}:
+            x = self.wide(node.operands[0])
+            if self._one_word or ((node.operands[0], True) not in self._texts and not x.startswith("wide(")):
+                text = f"{node.operation}$f({x})"
+            else:
+                text = f"times_exp(1.0$f, {x})" if node.operation == "exp" else f"wide_expm1({x})"
+        elif node.operation == "divide" and (inverse := self._inverse(node.operands[1])) is not None:
+            text = f"{self.value(node.operands[0])} * {self.literal(inverse)}"
+        elif node.operation in texts:
+            text = texts[node.operation].format(*map(self.value, node.operands))
+        else:
+            return super().value(node)
+        return self._assign(node, self.fill(text), wide=False)
+
+    def _inverse(self, node: Expression) -> Decimal | None:
+        """Return one over a constant by which a multiplication is as good as the division, which takes much longer.
+
+        It is the same for powers of two. For half types a float has bits to spare.
+        """
+        inverse = inverse_of(node) if self.dtype.kind == "f" else None
+        if inverse is None or self._one_word or abs(math.frexp(inverse)[0]) == 0.5:  # noqa: PLR2004
+            return inverse
+        return None

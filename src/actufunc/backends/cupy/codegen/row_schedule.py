@@ -1,0 +1,102 @@
+"""How the threads of a GPU share the rows that a function over an axis reduces."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from actufunc.backends.promotion import is_half
+
+if TYPE_CHECKING:
+    import numpy as np
+
+WARP = 32  # threads that run together
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the threads of a block share the rows.
+
+    Attributes
+    ----------
+    width : int
+        Rows that neighbouring threads work on, as is best where those lie side by side in memory; 1 where the elements
+        of a row are contiguous, and neighbouring threads share it.
+    threads : int
+        That share a row, a power of two.
+    groups : int
+        Of `width` rows in a block.
+    lanes : int
+        Elements of one access to memory.
+    accesses : int
+        Of a thread to each row; 0 for rows that do not fit into registers.
+    packed : bool
+        Whether half types are held as they are, two in a register, and not as floats.
+    """
+
+    width: int
+    threads: int
+    groups: int
+    lanes: int
+    accesses: int
+    packed: bool = False
+
+    @property
+    def block(self) -> int:
+        """Number of threads in a block."""
+        return self.width * self.threads * self.groups
+
+    def grid(self, blocks: int, inner: int) -> int:
+        """Return how many blocks arrays of shape (blocks, n, inner) take."""
+        return -(-blocks * -(-inner // self.width) // self.groups)
+
+
+@functools.lru_cache(maxsize=1024)
+def plan(n: int, dtype: np.dtype[Any], held: int, *, inner: int, lanes: int) -> Plan:
+    """Choose how to share rows.
+
+    Parameters
+    ----------
+    n : int
+        Elements of a row.
+    dtype : numpy.dtype
+        Of the arrays.
+    held : int
+        Input arrays, of which a thread holds elements. What is kept takes the place of an input that is done with.
+    inner : int
+        Rows that lie side by side in memory.
+    lanes : int
+        Elements that one access may take.
+
+    Returns
+    -------
+    Plan
+        For all rows of this length.
+    """
+    # A thread has up to 64 registers in blocks of 1024 threads, and 128 in those of 512; half may hold elements.
+    is_double = dtype.name == "float64"
+    most_items = max(lanes, (16 if is_double else 32) // held)
+    width = min(WARP, _power_of_two(inner))
+    most_threads = (512 if width > 1 or is_double else 1024) // width
+
+    def threads_for(items: int) -> int:
+        return _power_of_two(-(-n // max(lanes, items)))
+
+    if width > 1:
+        threads = min(most_threads, threads_for(4))
+    elif n <= WARP * most_items:
+        threads = min(WARP, threads_for(lanes))  # then no thread waits for another warp
+    else:
+        threads = min(most_threads, max(2 * WARP, threads_for(most_items // 2)))
+    accesses = -(-n // (threads * lanes))
+    packed = accesses * lanes > most_items and is_half(dtype) and lanes > 1
+    if accesses * lanes > most_items * (2 if packed else 1):
+        accesses, packed = 0, False
+    groups = 1 if width == 1 and threads > WARP else max(1, 4 * WARP // (width * threads))
+    return Plan(width, threads, groups, lanes, accesses, packed)
+
+
+def _power_of_two(number: int) -> int:
+    """Return the least power of two that is not below a number."""
+    return 1 << max(0, number - 1).bit_length()

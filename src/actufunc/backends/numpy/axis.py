@@ -1,0 +1,373 @@
+"""Calls over an axis on NumPy arrays whose dtypes, hyperparameters and keywords are settled.
+
+Kernels take C-contiguous operands of shape (rows, n) or (blocks, n, columns). Contiguous arrays are seen that way
+without a copy. What is small and has any other layout, dtype or mask is copied to such arrays; what is large goes so
+block by block, through a small scratch array in which the kernel works in place, so that no call takes more memory than
+its result.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actufunc._calling.plans import LARGE
+from actufunc._memory import empty_like
+from actufunc.backends.axis import Reduced, as_blocks, broadcast_to_x, normalise_axis
+from actufunc.backends.broadcasting import check_fits
+
+from .arguments import check_out, same_memory
+from .codegen.layout import Layout
+from .threading import schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from actufunc.formula.definition import Definition
+
+    from .arguments import Operands
+    from .jit.kernels import OverAxis
+
+    Array = np.ndarray[Any, Any]
+
+_FEW_COLUMNS = 16  # below, vectors across the axis would be mostly empty: such arrays go through a scratch array
+_SHORT_ROWS = 32  # below, vectors along the row would be: the rows are turned into columns
+_LONGEST_KEPT = 1 << 14  # elements of a row of float64 numbers that stays in the cache beside the operands
+_BLOCK = 1 << 16  # elements of a scratch array, in the second-level cache
+
+_ndarray = np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """The axes of a call on arrays of some number of dimensions.
+
+    Attributes
+    ----------
+    axes, others : tuple of int
+        Over which to reduce, and the rest.
+    last, first : tuple of int, or None
+        All dimensions, with the axes behind or before the others; None where they are there already.
+    expand : tuple
+        Index by which an array that lacks the axes gets them with length one.
+    """
+
+    axes: tuple[int, ...]
+    others: tuple[int, ...]
+    last: tuple[int, ...] | None
+    first: tuple[int, ...] | None
+    expand: tuple[Any, ...]
+
+    def kept(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return a shape with axes of length one."""
+        return tuple([1 if axis in self.axes else length for axis, length in enumerate(shape)])
+
+    def without(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return a shape without the axes."""
+        return tuple([shape[axis] for axis in self.others])
+
+
+class AxisPlan:
+    """How to compute an activation over an axis of NumPy arrays of given dtypes.
+
+    Parameters
+    ----------
+    definition : Definition
+        Of the activation.
+    kernel : callable
+        Returns the kernel for a layout; takes the keyword `keep`.
+    operands : Operands
+        Of the kernel.
+    work, dtype, out : numpy.dtype
+        Of the kernel's operands, of the result, and of the output, if one is given.
+    axis : int, tuple of int or None
+        Over which to reduce.
+    keepdims : bool
+        Whether arrays that lack the axes have them with length one.
+    left_out : pair of mapping and float, or None
+        For calls with a mask: what stands for elements left out of an operand, and the result in their place.
+    """
+
+    def __init__(
+        self,
+        definition: Definition,
+        kernel: Callable[..., OverAxis],
+        operands: Operands,
+        work: np.dtype[Any],
+        dtype: np.dtype[Any],
+        out: np.dtype[Any] | None,
+        axis: Any,
+        *,
+        keepdims: bool,
+        left_out: tuple[Mapping[str, float], float] | None,
+    ) -> None:
+        self._definition, self.name, self._kernel_of, self.operands = definition, definition.name, kernel, operands
+        self._work, self._dtype, self._axis = work, dtype, axis
+        self._reduces, self._keepdims, self._left_out = definition.reduces, keepdims, left_out
+        types = [*operands.given.values(), dtype, *([] if out is None else [out])]
+        self._is_exact = all(each == work for each in types) and type(axis) is int and operands.are_arrays
+        self._is_exact = self._is_exact and not definition.of_rows
+        self._kernels: dict[tuple[str, bool], OverAxis] = {}
+        self._axes: dict[int, Axes] = {}
+
+    def execute(self, operands: tuple[Any, ...], out: Any, where: Any = True) -> Any:  # noqa: FBT002
+        """Compute; see `actufunc._calling.plans.Plan`."""
+        if self._is_exact and where is True:
+            result = self._execute_exact(operands, out)
+            if result is not NotImplemented:
+                return result
+        arrays = operands if self.operands.are_arrays else self.operands.as_arrays(self.name, operands)
+        x = arrays[0]
+        axes = self.axes_of(x.ndim)
+        shape = kept = of_result = x.shape
+        is_small = x.size < LARGE
+        if self._reduces:
+            kept = axes.kept(shape)
+            of_result = kept if self._keepdims else axes.without(shape)
+        if len(arrays) > 1 or self._definition.of_rows:
+            arrays = tuple(
+                [self._expanded(*each, x.shape, axes) for each in zip(self.operands.names, arrays, strict=True)]
+            )
+        mask = None if where is True else self._expanded("where", np.asarray(where, np.bool_), x.shape, axes)
+        if out is None or out is Ellipsis:
+            target = (
+                np.empty(kept, self._dtype)
+                if is_small and x.flags.c_contiguous
+                else empty_like(x, self._dtype, shape=kept)
+            )
+            result = target.reshape(of_result) if self._reduces else target
+        else:
+            check_out(self.name, out)
+            check_fits(self.name, of_result, out.shape, exactly=True)
+            result, target = out, np.asarray(out)
+            target = target if target.ndim == x.ndim else np.expand_dims(target, axes.axes)
+        if target.size:
+            if not x.size:
+                self._compute_of_nothing(len(arrays), target)
+            elif is_small:
+                self._compute_small(arrays, target, mask, axes, is_fresh=out is None)
+            else:
+                self._compute(arrays, target, mask, axes)
+        return result[()] if out is None and not result.ndim else result
+
+    def _kernel(self, layout: Layout, n: int) -> OverAxis:
+        keep = not layout.columns and n <= _LONGEST_KEPT
+        kernel = self._kernels.get((layout.value, keep))
+        if kernel is None:
+            kernel = self._kernels[layout.value, keep] = self._kernel_of(layout, keep=keep)
+        return kernel
+
+    def axes_of(self, ndim: int) -> Axes:
+        """Return the axes of arrays with so many dimensions."""
+        known = self._axes.get(ndim)
+        if known is None:
+            axes = normalise_axis(self.name, self._axis, ndim)
+            others = tuple(axis for axis in range(ndim) if axis not in axes)
+            last, first = ((*others, *axes), (*axes, *others))
+            known = self._axes[ndim] = Axes(
+                axes,
+                others,
+                None if last == tuple(range(ndim)) else last,
+                None if first == tuple(range(ndim)) else first,
+                tuple(np.newaxis if axis in axes else slice(None) for axis in range(ndim)),
+            )
+        return known
+
+    def _expanded(self, key: str, array: Array, of_x: tuple[int, ...], axes: Axes) -> Array:
+        """Return an operand with the dimensions of x, to whose shape it broadcasts."""
+        of_row = key in self._definition.of_rows
+        if not of_row and array.shape == of_x:
+            return array
+        expanded, into = array, of_x
+        if not array.ndim:
+            expanded = array.reshape((1,) * len(of_x))
+        elif of_row:
+            expanded, into = (
+                array if self._keepdims or array.ndim != len(axes.others) else array[axes.expand],
+                axes.kept(of_x),
+            )
+        elif array.ndim < len(of_x):
+            expanded = array.reshape((*(1,) * (len(of_x) - array.ndim), *array.shape))
+        if expanded.ndim == len(of_x) and all([a in (1, b) for a, b in zip(expanded.shape, into, strict=True)]):  # noqa: C419 -- faster
+            return expanded
+        shapes = Reduced(of_x, axes.axes, self._keepdims)
+        full: Array = broadcast_to_x(self._definition, key, array, shapes, np.broadcast_to)
+        return full
+
+    def _execute_exact(self, arrays: tuple[Any, ...], out: Any) -> Any:
+        """Compute on contiguous arrays of the kernel's dtype over one axis, looking at little else."""
+        # Every attribute looked up here shows.
+        x, axis = arrays[0], self._axis
+        shape, size = x.shape, x.size
+        ndim = len(shape)
+        if not (size and -ndim <= axis < ndim):
+            return NotImplemented
+        place = axis % ndim
+        before, n, after = shape[:place], shape[place], shape[place + 1 :]
+        columns = math.prod(after) if after else 1
+        if not (_pays_along_rows(n, size) if columns == 1 else columns >= _FEW_COLUMNS):
+            return NotImplemented
+        of_result = (*before, *((1,) if self._keepdims else ()), *after) if self._reduces else shape
+        given = arrays
+        if out is not None:
+            if type(out) is not _ndarray or out.shape != of_result or not out.flags.writeable:
+                return NotImplemented
+            # NumPy resolves overlap for its ufuncs, but this is none.
+            if any(np.may_share_memory(each, out) for each in arrays):
+                return NotImplemented
+            given = (*arrays, out)
+        for each in given:
+            flags = each.flags
+            if not (flags.c_contiguous and flags.aligned) or (each is not out and each.shape != shape):
+                return NotImplemented
+        result = out
+        if out is None:
+            dtype = self._dtype
+            result = np.empty(of_result, dtype) if size < LARGE else empty_like(x, dtype, "C", of_result)
+        kernel = self._kernel(Layout.ROWS if columns == 1 else Layout.COLUMNS, n)
+        seen = (size // n, n) if columns == 1 else (size // (n * columns), n, columns)
+        inputs = arrays if shape == seen else [each.reshape(seen) for each in arrays]
+        target = result.reshape(seen[0], 1, *seen[2:]) if self._reduces else result.reshape(seen)
+        schedule.over_axis(kernel, (*inputs, target))
+        return result if of_result or out is not None else result[()]
+
+    def _compute_of_nothing(self, inputs: int, target: Array) -> None:
+        """Reduce axes of length zero."""
+        result = np.empty((1, 1), self._work)
+        self._kernel(Layout.ROWS, 0)(*[np.empty((1, 0), self._work)] * inputs, result, begin=0, end=1)
+        target[...] = result[0, 0]
+
+    def _compute_small(
+        self, inputs: Sequence[Array], target: Array, mask: Array | None, axes: Axes, *, is_fresh: bool
+    ) -> None:
+        """Compute on contiguous copies; short rows stand side by side there, as columns."""
+        x, work = inputs[0], self._work
+        shape = x.shape
+        n = shape[axes.axes[0]] if len(axes.axes) == 1 else math.prod([shape[axis] for axis in axes.axes])
+        rows = x.size // n
+        as_columns = not _pays_along_rows(n, x.size)
+        order, seen = (axes.first, (1, n, rows)) if as_columns else (axes.last, (rows, n))
+        without = fill = None
+        if mask is not None and self._left_out is not None:
+            without, fill = ~_moved(mask, order), self._left_out[0]
+        operands = []
+        for key, each in zip(self.operands.names, inputs, strict=True):
+            moved = _moved(each, order)
+            if each.shape == shape:
+                is_filled = without is not None and fill is not None and key in fill
+                # What is written to a fresh result is not read.
+                copy = moved.astype(work, "C", copy=is_filled or not is_fresh)
+            else:
+                copy = np.empty(_moved(x, order).shape, work)
+                np.copyto(copy, moved, casting="unsafe")
+            if without is not None and fill is not None and key in fill:
+                np.copyto(copy, fill[key], where=without)
+            operands.append(copy.reshape(seen))
+        moved = _moved(target, order)
+        aside = moved.dtype != work or not ((flags := moved.flags).c_contiguous and flags.aligned)
+        result = np.empty(moved.shape, work) if aside else moved
+        kernel = self._kernel(Layout.COLUMNS if as_columns else Layout.ROWS, n)
+        one = ((1, 1, rows) if as_columns else (rows, 1)) if self._reduces else seen
+        kernel(*operands, result.reshape(one), begin=0, end=kernel.layout.tasks(seen))
+        if without is not None and self._left_out is not None and not self._reduces:
+            np.copyto(result, self._left_out[1], where=without)
+        if aside:
+            np.copyto(moved, result, casting="unsafe")
+
+    def _compute(self, inputs: Sequence[Array], target: Array, mask: Array | None, axes: Axes) -> None:
+        """Compute on large arrays: as they are, if they can be seen as the kernel wants them, else block by block."""
+        shape = inputs[0].shape
+        inputs = [each if each.shape == shape else np.broadcast_to(each, shape) for each in inputs]
+        views = _views([*inputs, target], axes.axes, self._work) if mask is None else None
+        if views is not None:
+            n = views[0].shape[1]
+            layout = Layout.COLUMNS if views[0].ndim == Layout.COLUMNS.ndim else Layout.ROWS
+            schedule.over_axis(self._kernel(layout, n), views)
+            return
+        # What is written to must not be read afterwards.
+        inputs = [np.array(each) if _overlaps(each, target) else each for each in inputs]
+        mask = None if mask is None else np.broadcast_to(mask, shape)
+        self._block_by_block(inputs, target, mask, axes)
+
+    def _block_by_block(self, inputs: Sequence[Array], out: Array, mask: Array | None, axes: Axes) -> None:
+        """Run a kernel over contiguous copies of some rows at a time; short rows stand side by side, as columns."""
+        work, reduces, left_out = self._work, self._reduces, self._left_out
+        n = math.prod(inputs[0].shape[axis] for axis in axes.axes)
+        as_columns = not _pays_along_rows(n, inputs[0].size)
+        layout = Layout.COLUMNS if as_columns else Layout.ROWS if reduces else Layout.ROWS_IN_PLACE
+        kernel = self._kernel(layout, n)
+        size = inputs[0].size * out.itemsize
+        *inputs, out = (_moved(each, axes.last) for each in (*inputs, out))
+        taken = None if mask is None else _moved(mask, axes.last)
+
+        def compute(block: tuple[Any, ...]) -> None:
+            rows = [np.array(each[block], work, order="C").reshape(-1, n) for each in inputs]
+            without = None if taken is None else ~taken[block].reshape(-1, n)
+            if without is not None and left_out is not None:
+                for key, each in zip(self.operands.names, rows, strict=True):
+                    if key in left_out[0]:
+                        each[without] = left_out[0][key]
+            result = np.empty((len(rows[0]), 1), work) if reduces else rows[0]
+            if as_columns:
+                columns = [np.ascontiguousarray(each.T)[np.newaxis] for each in rows]
+                of_columns = np.empty((1, *result.T.shape), work)
+                kernel(*columns, of_columns, begin=0, end=kernel.layout.tasks(of_columns.shape))
+                result[:] = of_columns[0].T
+            else:
+                kernel(*(rows if reduces else rows[1:]), result, begin=0, end=len(result))
+            if without is not None and left_out is not None and not reduces:
+                result[without] = left_out[1]
+            np.copyto(out[block], result.reshape(out[block].shape), casting="unsafe")
+
+        schedule.blocks(compute, _blocks(out.shape[: len(axes.others)], max(1, _BLOCK // n)), size)
+
+
+def _moved(array: Array, order: tuple[int, ...] | None) -> Array:
+    """Return an array with its dimensions in another order."""
+    return array if order is None else array.transpose(order)
+
+
+def _pays_along_rows(n: int, size: int) -> bool:
+    """Tell whether rows are long enough to work along, or too few for anything else."""
+    return n >= _SHORT_ROWS or size < _SHORT_ROWS * _FEW_COLUMNS
+
+
+def _overlaps(array: Array, out: Array) -> bool:
+    """Tell whether writing to `out` could change elements of `array` that are still to be read."""
+    return not same_memory(array, out) and bool(np.may_share_memory(array, out))
+
+
+def _views(operands: list[Array], axes: tuple[int, ...], work: np.dtype[Any]) -> list[Array] | None:
+    """See contiguous arrays as (rows, n) or (blocks, n, columns); None where they are not contiguous and alike."""
+    *inputs, out = operands
+    if not all(o.dtype == work and o.flags.aligned for o in operands) or any(
+        np.may_share_memory(i, out) for i in inputs
+    ):
+        return None
+    views = as_blocks(operands, axes)
+    if views is None:
+        return None
+    _, n, columns = views[0].shape
+    if columns == 1:
+        rows = [view.reshape(view.shape[:2]) for view in views]
+        return rows if _pays_along_rows(n, inputs[0].size) else None
+    return views if columns >= _FEW_COLUMNS else None
+
+
+def _blocks(shape: tuple[int, ...], rows: int) -> Iterator[tuple[Any, ...]]:
+    """Cut an index space into blocks of at most `rows` elements: whole trailing dimensions, slices, single indices."""
+    if not shape:
+        yield (...,)
+        return
+    below = math.prod(shape[1:])
+    if below <= rows:
+        step = max(1, rows // max(1, below))
+        for start in range(0, shape[0], step):
+            yield (slice(start, start + step), ...)
+        return
+    for index in range(shape[0]):
+        for rest in _blocks(shape[1:], rows):
+            yield (index, *rest)

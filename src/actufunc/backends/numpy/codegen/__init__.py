@@ -1,0 +1,1 @@
+"""From expressions to the Python text that Numba compiles."""

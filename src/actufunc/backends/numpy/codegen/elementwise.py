@@ -1,0 +1,89 @@
+"""From an expression to the text that Numba compiles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from actufunc.backends.promotion import is_half, working_dtype
+from actufunc.backends.source import SingleWriter, Writer, identifier, is_rounded_once
+
+from .axis import axis_source
+from .half import HALVES_IN
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from actufunc.formula.expression import Expression
+
+    from .layout import Layout
+
+
+def elementwise_source(name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any]) -> str:
+    """Write the scalar function of an elementwise expression.
+
+    Parameters
+    ----------
+    name : str
+        Name of the function.
+    expression : Expression
+        What it computes.
+    arguments : sequence of str
+        Its parameters, in order.
+    dtype : numpy.dtype
+        Of all parameters and of the result.
+
+    Returns
+    -------
+    str
+        Python source of one function.
+    """
+    lines, result = statements(expression, dtype)
+    body = "".join(f"    {line}\n" for line in [*lines, f"return {result}"])
+    return f"def {name}({', '.join(map(identifier, arguments))}):\n{body}"
+
+
+def statements(expression: Expression, dtype: np.dtype[Any]) -> tuple[list[str], str]:
+    """Write what computes an elementwise expression from numbers of a dtype, and the text of the result."""
+    known = {node: identifier(node.value) for node in expression.nodes() if node.operation == "argument"}
+    if dtype.name != "float32" or is_rounded_once(expression):
+        writer = Writer(dtype, known)
+        result = writer.value(expression)
+        return writer.lines, result
+    single = SingleWriter({node: f"{text}_in_float64" for node, text in known.items()})
+    single.lines += [f"{text}_in_float64 = float64({text})" for text in known.values()]
+    result = single.value(expression)
+    return single.lines, f"float32({result})"
+
+
+def source(
+    name: str,
+    expression: Expression,
+    arguments: Sequence[str],
+    dtype: np.dtype[Any],
+    layout: Layout | None = None,
+) -> str:
+    """Write the function that a kernel is compiled from.
+
+    Parameters
+    ----------
+    name : str
+        Name of the function.
+    expression : Expression
+        What it computes.
+    arguments : sequence of str
+        Its array parameters, in order.
+    dtype : numpy.dtype
+        Of all arrays; half types are computed in float64, over an axis in float32.
+    layout : Layout, optional
+        How the arrays of an expression that reduces over an axis lie in memory.
+
+    Returns
+    -------
+    str
+        Python source of one function.
+    """
+    if layout is None:
+        return elementwise_source(name, expression, arguments, HALVES_IN if is_half(dtype) else dtype)
+    return axis_source(name, expression, arguments, working_dtype(dtype) or dtype, layout, keep=True)[0]

@@ -1,0 +1,40 @@
+"""Statements that compute in float64 what kernels over an axis need in two words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actufunc.backends.source import ARITHMETIC, Writer
+
+if TYPE_CHECKING:
+    from actufunc.formula.expression import Expression
+
+
+class RowWriter(Writer):
+    """Computes to two words what is kept or is the same for a whole row, and terms of sums that are exponentials."""
+
+    wide_operations = ARITHMETIC | {"where", "exp", "log1p"}
+
+    def value(self, node: Expression) -> str:
+        """Write what computes `node`, and return its name or literal."""
+        if node.operation == "exp" and (node, False) not in self._texts:
+            return self._assign(node, f"rounded({self.wide(node)})", wide=False)
+        return super().value(node)
+
+    def rounds(self, node: Expression) -> bool:
+        """Tell whether a second word of `node` is more than zero."""
+        return node.operation in self.wide_operations - {"where", "negative"}
+
+    def wide(self, node: Expression) -> str:
+        """Write what computes both words of `node`."""
+        if node.operation == "exp" and (node, True) not in self._texts:
+            return self._assign(node, f"exp_words({self.wide(node.operands[0])})", wide=True)
+        return super().wide(node)
+
+    def declare_words(self, node: Expression, text: str) -> None:
+        """Load both words of `node` from where they are stored."""
+        self._assign(node, text, wide=True)
+
+    def know_words(self, node: Expression, text: str) -> None:
+        """Use two words wherever more than one of `node` is asked for."""
+        self._texts[node, True] = text

@@ -1,0 +1,161 @@
+"""From generated source to compiled kernels, with machine code that is kept on disk.
+
+Numba is imported here, inside the functions, and nowhere at ``import actufunc``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from actufunc.backends.forks import starting
+
+from . import environment, store
+from .signals import uninterrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator
+
+    from .machine_code import MachineCode
+
+_Key = TypeVar("_Key", bound="Hashable")
+_Made = TypeVar("_Made")
+
+_DTYPES = ("float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+
+_LONGEST_NAME = 100  # characters of a name in a cache: file systems have limits
+
+
+def once(table: dict[_Key, _Made], key: _Key, make: Callable[[], _Made]) -> _Made:
+    """Return what a table has for a key; make it if it has nothing yet, one thread for all that ask at once.
+
+    The lock is Numba's own, so that there is no second one to be taken in the wrong order; forks take it as well.
+    Interrupts wait, for they would leave Numba's registries half filled.
+
+    Parameters
+    ----------
+    table : dict
+        Where to look and where to put.
+    key : hashable
+        In the table.
+    make : callable
+        Compiles.
+
+    Returns
+    -------
+    object
+        The entry.
+    """
+    if key in table:
+        return table[key]
+
+    def look_up_or_make() -> _Made:
+        with _compiler_lock():
+            if key not in table:
+                table[key] = make()
+            return table[key]
+
+    return uninterrupted(look_up_or_make)
+
+
+@functools.cache
+def _compiler_lock() -> Any:
+    with starting:
+        from .numba_patches import lock  # noqa: PLC0415
+
+        return lock()
+
+
+_made: dict[str, tuple[int | None, Any]] = {}  # addresses of kernels, and what calls those that have none
+
+
+def kernel(
+    text: str, form: str, build: Callable[[Any], tuple[Any, MachineCode | None]], make: Callable[[int], Any]
+) -> Any:
+    """Return a kernel: one that is there already under another name, or from its file, or compiled and put there.
+
+    Parameters
+    ----------
+    text : str
+        Source of the function that is called ``kernel``.
+    form : str
+        What is made of the function: types, target.
+    build : callable
+        Compiles the function, and returns what calls it and its machine code if Numba hands that out.
+    make : callable
+        Takes the address of the kernel, and returns what calls it.
+
+    Returns
+    -------
+    object
+        What calls the kernel.
+    """
+    digest = _digest(form, text)
+    if digest not in _made:
+        _made[digest] = _load_or_build(digest, text, build)
+    address, built = _made[digest]
+    return built if address is None else make(address)
+
+
+def _load_or_build(
+    digest: str, text: str, build: Callable[[Any], tuple[Any, MachineCode | None]]
+) -> tuple[int | None, Any]:
+    code = store.load(digest)
+    address = None if code is None else code.address()
+    if address is not None:
+        return address, None
+    with jit_enabled():
+        built, code = build(function("kernel", text))
+    address = None if code is None else code.address()
+    if code is not None and address is not None:
+        store.save(digest, code)
+    return address, built
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.blake2b(repr(texts).encode(), key=environment.digest(), digest_size=16).hexdigest()
+
+
+def function(name: str, text: str) -> Any:
+    """Execute the generated source of a function in the namespace of the intrinsics.
+
+    Numba's cache on disk, which has what users' functions call, knows a function by its file, line and name, and looks
+    neither at its constants nor at what it calls. Hence it gets a name that says what its machine code depends on. The
+    file must exist; it is this one.
+
+    Parameters
+    ----------
+    name : str
+        Of the function in the text.
+    text : str
+        Its source.
+
+    Returns
+    -------
+    function
+        Not compiled yet.
+    """
+    from .intrinsics import NAMES  # noqa: PLC0415
+
+    unique = f"{name[:_LONGEST_NAME]}_{_digest(text)[:12]}"
+    text = text.replace(f"def {name}(", f"def {unique}(", 1)
+    namespace = NAMES | {dtype: np.dtype(dtype).type for dtype in _DTYPES} | {"np": np, "__name__": __name__}
+    exec(compile(text, __file__, "exec"), namespace)  # noqa: S102
+    return namespace[unique]
+
+
+@contextlib.contextmanager
+def jit_enabled() -> Iterator[None]:
+    """Compile also under ``NUMBA_DISABLE_JIT``, which is for debugging one's own code: ours has no Python form."""
+    from numba import config  # noqa: PLC0415
+
+    before = config.DISABLE_JIT
+    config.DISABLE_JIT = 0
+    try:
+        yield
+    finally:
+        config.DISABLE_JIT = before

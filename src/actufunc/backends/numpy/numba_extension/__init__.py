@@ -1,0 +1,1 @@
+"""Activations inside functions that users compile with Numba."""

@@ -1,0 +1,1 @@
+"""Which threads compute a call on large arrays."""

@@ -1,0 +1,136 @@
+"""Who computes a call on large arrays: the calling thread, a parallel kernel on TBB, or threads that share pieces.
+
+A thread costs time to wake, so each must have enough to do. How many bytes of output that is was measured by
+``benchmarks/threads.py --thresholds``, which times one thread against two at all sizes: `GRAINS` has, rounded up, half
+the size from which two threads are never slower. It depends on whether a kernel computes or only moves data, and on who
+wakes the threads. In bytes it is about the same for float32 and float64, whose vectors take as long for half the
+elements. To look up half numbers takes 0.1 ns per byte, as a sigmoid does in float32, and is for the pool alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from actufunc._threads import get_num_threads
+from actufunc.backends.numpy.jit.kernels import Halves
+
+from . import tbb
+from .pool import share
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from actufunc.backends.numpy.jit.kernels import Elementwise, OverAxis
+
+    Array = np.ndarray[Any, Any]
+
+GRAINS = {
+    ("TBB", "cheap"): 1 << 20,
+    ("TBB", "costly"): 1 << 17,
+    ("pool", "cheap"): 1 << 22,
+    ("pool", "costly"): 1 << 19,
+}
+"""Bytes of output for each thread, at least, by who runs the threads and kind of kernel."""
+
+CHUNK = 16384  # elements: small enough for the second-level cache, large enough to make a loop in Python cheap
+
+_PIECES = 4  # per thread, so that a thread that the system delays leaves its share to the others
+_LINE = 64  # elements that pieces are multiples of, so that few cache lines are written to by two threads
+
+
+def _threads(runner: str, kind: str, size: int) -> int:
+    """Return how many threads an output of so many bytes is worth."""
+    worth = size // GRAINS[runner, kind]
+    return min(worth, get_num_threads()) if worth > 1 else 1
+
+
+def thresholds() -> dict[str, int]:
+    """Return the bytes of output from which on two threads work, by kind of function, in the main thread."""
+    runner = "TBB" if tbb.is_usable() else "pool"
+    kinds = {"costly": (runner, "costly"), "cheap": (runner, "cheap"), "over an axis": ("pool", "costly")}
+    return {kind: 2 * GRAINS[key] for kind, key in kinds.items()}
+
+
+def elementwise(kernel: Elementwise | Halves, operands: Sequence[Array]) -> None:
+    """Apply an elementwise kernel.
+
+    Parameters
+    ----------
+    kernel : Elementwise or Halves
+        What to compute.
+    operands : sequence of array
+        Inputs and, last, the output: contiguous, alike, and each input either the output or apart from it in memory.
+    """
+    kind, size = "costly" if kernel.is_costly else "cheap", operands[-1].nbytes
+    flat = list(map(_flat, operands))
+    threads = _threads("TBB", kind, size)
+    if threads > 1 and not isinstance(kernel, Halves) and tbb.is_usable():
+        tbb.run(kernel.parallel, flat, threads)
+        return
+    threads = _threads("pool", kind, size)
+    compute: Callable[..., object] = kernel.serial
+    if isinstance(kernel, Halves) and len(flat) == 2 and np.may_share_memory(flat[0], flat[1]):  # noqa: PLR2004
+        compute, flat = kernel.replace, flat[1:]
+    if threads < 2:  # noqa: PLR2004 -- one does it itself
+        compute(*flat)
+        return
+    share(lambda piece: compute(*(o[piece] for o in flat)), _pieces(flat[-1].size, threads), threads)
+
+
+def elementwise_rows(kernel: Elementwise | Halves, operands: Sequence[Array]) -> None:
+    """Apply an elementwise kernel to rows.
+
+    Parameters
+    ----------
+    kernel : Elementwise or Halves
+        What to compute.
+    operands : sequence of array
+        Inputs and, last, the output: of shape (rows, n), each row contiguous, and the output apart from the inputs.
+    """
+    out = operands[-1]
+    threads = _threads("pool", "costly" if kernel.is_costly else "cheap", out.nbytes)
+    pieces = _cut(len(out), math.ceil(len(out) / (threads * _PIECES)))
+    share(lambda piece: kernel.serial(*(o[piece] for o in operands)), pieces, threads)
+
+
+def over_axis(kernel: OverAxis, operands: Sequence[Array]) -> None:
+    """Apply a kernel over an axis.
+
+    Parameters
+    ----------
+    kernel : OverAxis
+        What to compute.
+    operands : sequence of array
+        Inputs and, last, the output, as the kernel's layout demands.
+    """
+    tasks = kernel.layout.tasks(operands[-1].shape)
+    threads = min(tasks, _threads("pool", "costly", operands[0].nbytes))
+    if threads < 2:  # noqa: PLR2004
+        kernel(*operands, begin=0, end=tasks)
+        return
+    pieces = _cut(tasks, math.ceil(tasks / (threads * _PIECES)))
+    share(lambda piece: kernel(*operands, begin=piece.start, end=piece.stop), pieces, threads)
+
+
+def blocks(compute: Callable[[Any], object], places: Iterator[Any], size: int) -> None:
+    """Call a function for each block of an output of so many bytes, in several threads where that pays."""
+    share(compute, places, _threads("pool", "costly", size))
+
+
+def _flat(array: Array) -> Array:
+    """See a contiguous array as one dimension, in the order of its memory."""
+    if array.ndim == 1:
+        return array
+    return (array if array.flags.c_contiguous else array.T).reshape(-1)
+
+
+def _pieces(size: int, threads: int) -> Iterator[slice]:
+    """Cut some elements into pieces that fill cache lines."""
+    return _cut(size, math.ceil(size / (threads * _PIECES * _LINE)) * _LINE)
+
+
+def _cut(size: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(start + step, size)) for start in range(0, size, max(1, step)))
