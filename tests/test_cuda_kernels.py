@@ -19,7 +19,7 @@ from actufunc import relu, sparsemax
 from actufunc.backends.cupy import kernels
 from actufunc.backends.cupy.codegen.axis import axis_source, kernel_name
 from actufunc.backends.cupy.codegen.elementwise import Formula
-from actufunc.backends.cupy.codegen.row_schedule import Plan, plan
+from actufunc.backends.cupy.codegen.row_schedule import RowSchedule, row_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -224,13 +224,13 @@ SPILLED = {"float16": 16, "bfloat16": 112, "float32": 16, "float64": 192}
 @pytest.mark.parametrize("case", [*OVER_AXIS, *REDUCING], ids=repr)
 def test_over_axis(case: Case, dtype: np.dtype[Any], nvrtc: Any) -> None:
     texts: dict[str, str] = {}
-    plans: dict[str, tuple[Plan, bool]] = {}
+    plans: dict[str, tuple[RowSchedule, bool]] = {}
     for function in (case.function, case.function.vjp):
         definition = function.definition
         expression = definition.expression(dict(definition.options))
         for name, layout in LAYOUTS.items():
             lanes = 16 // dtype.itemsize if layout["aligned"] else 1
-            how = plan(layout["n"], dtype, len(definition.arrays), inner=layout["inner"], lanes=lanes)
+            how = row_schedule(layout["n"], dtype, len(definition.arrays), inner=layout["inner"], lanes=lanes)
             assert how.packed == (dtype.itemsize == 2 and layout["n"] == 65536 // len(definition.arrays))
             own = f"{definition.identifier}_{name.replace(' ', '_')}"
             formula = Formula(own, expression, definition.arrays, tuple(definition.hyperparameters), dtype)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from . import activations as _activations
 from ._activation import Activation as Activation
-from ._activation import activation as activation
+from ._decorator import activation as activation
 from ._keras_registration import register as _register
 from ._memory import set_kept_memory as set_kept_memory
 from ._namespace import array_namespace as array_namespace

@@ -1,4 +1,4 @@
-"""The object a user holds: calls, derivatives, pickling."""
+"""The object that a user holds: an activation, its calls and its derivatives."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
-from ._calling.binding import NOT_GIVEN, Positions, bind, has_gate, pop_x, warn_of_rest
-from ._calling.plans import LARGE, SCALARS, TINY, UnplannedError, key_of, place_of_kernel, remember
-from ._dispatch import evaluate
-from ._protocols.config import Configured
-from ._protocols.description import Described
-from ._protocols.several_results import by_several, of_halves
-from ._protocols.torch_compile import Derived, has_tensor, is_read, unread
-from ._protocols.ufunc_methods import Methods
-from .formula.definition import Definition, define, gradient, read, vector_jacobian_product, with_derivative
+from ._calling.array_kinds import SCALARS
+from ._calling.binding import NOT_GIVEN, Positions, bind, call_keywords, has_gate, pop_x, warn_of_rest
+from ._calling.plans import Plan, UnplannedError, key_of, place_of_kernel, remember
+from ._dispatch import plan
+from ._protocols import config, description, pickling, source, ufunc_methods
+from ._protocols.several_results import by_several, of_parts
+from ._protocols.torch_compile import cached_property, constant_result, has_tensor, is_compiling
+from .backends.numpy.fast_path import LARGE, TINY
+from .formula.definition import Definition, gradient, vector_jacobian_product, with_derivative
 from .formula.expression import Expression, constant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
-
-    from ._calling.call import Call
+    import inspect
+    from collections.abc import Callable, Hashable, Mapping
 
 _ndarray = np.ndarray
 
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 
 
-class Activation(Described, Methods, Configured):
+class Activation:
     """An activation function for every kind of array.
 
     Call it as a NumPy ufunc: ``f(x, *hyperparameters, out=None, where=True, dtype=None, casting="same_kind",
@@ -76,19 +75,22 @@ class Activation(Described, Methods, Configured):
         "positions",
     )
 
+    autograph_info__ = None
+    """TensorFlow's AutoGraph, which rewrites the Python code that a tf.function calls, leaves alone what has this."""
+
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
         self.positions = Positions.of(definition)
-        # What `_go` asks: whether halves may be given apart, and how many arguments have a place, and are arrays.
+        # Whether both parts of a gated unit may be given, and how many arguments have a place, and are arrays.
         self._room = definition.gated, len(self.positions.names), len(definition.arrays) - 1
-        # What computes small contiguous NumPy arrays and scalars, by their dtype or type, or by the key of a call with
-        # other arguments; and what executes calls by their keys, and where their operands stand: places and keywords,
-        # or None where they are the first of all.
+        # Kernels of small contiguous NumPy arrays and scalars, by their dtype or type, or by the key of a call with
+        # other arguments; and what executes the plans of earlier calls by their keys, with the places or keywords of
+        # its operands, or None where these are the first arguments.
         self._kernels: dict[Any, Callable[..., Any]] = {}
         self._plans: dict[Hashable, tuple[Callable[..., Any], int, tuple[int | str, ...] | None]] = {}
         self.__name__ = self.__qualname__ = definition.name
-        self._parent: tuple[Activation, str | int] | None = None
-        self._cotangent: Callable[..., Any] | None = None
+        self.origin: tuple[Activation, str | int] | None = None
+        self.custom_vjp: Callable[..., Any] | None = None
         self._graph_node: Any = None
 
     # Calling.
@@ -103,11 +105,11 @@ class Activation(Described, Methods, Configured):
             if args or keywords:
                 gated, room, arrays = self._room
                 if gated or len(args) >= room:
-                    return self._go(x, args, keywords, out)
+                    return self._name_arguments(x, args, keywords, out)
                 try:
                     key = of_kernel = key_of(x, args, keywords, arrays)
                 except UnplannedError:
-                    return self._go(x, args, keywords, out)
+                    return self._name_arguments(x, args, keywords, out)
             kernel = self._kernels.get(of_kernel)
             if kernel is not None:
                 if out is NOT_GIVEN:
@@ -133,15 +135,17 @@ class Activation(Described, Methods, Configured):
             and (kernel := self._kernels.get(type(x))) is not None
         ):
             return kernel(x)
-        return self._go(x, args, keywords, out, key)
+        return self._name_arguments(x, args, keywords, out, key)
 
-    def _go(self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any, key: Any = None) -> Any:
+    def _name_arguments(
+        self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any, key: Any = None
+    ) -> Any:
         """Name what stands by position, and compute."""
         if x is NOT_GIVEN:
             x = pop_x(self, keywords)
         gated, room, _ = self._room
         if gated and (args or keywords) and has_gate(self, args, keywords):
-            return of_halves(self, x, args, keywords, out)
+            return of_parts(self, x, args, keywords, out)
         if len(args) >= room:
             args, keywords, out = self.positions.split(self.__name__, args, keywords, out)
         leaves_rest = False
@@ -149,23 +153,23 @@ class Activation(Described, Methods, Configured):
             out, leaves_rest = None, "where" in keywords and keywords["where"] is not True
         elif type(out) is tuple and len(out) == 1:
             (out,) = out
-        if type(x) is not _ndarray and is_read() and has_tensor(x, *args, *keywords.values()):
+        if type(x) is not _ndarray and is_compiling() and has_tensor(x, *args, *keywords.values()):
             self._make_graph_node()
             return self._graph_node(x, *args, **(keywords if out is None else {**keywords, "out": out}))
-        result = self.planned(x, args, keywords, out, key)
+        result = self.run(x, args, keywords, out, key)
         if leaves_rest:
             warn_of_rest(self)
         return result
 
-    def planned(self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any, key: Any = None) -> Any:
-        """Execute the plan of an earlier call like this one, or find a backend, which makes one."""
+    def run(self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any, key: Any = None) -> Any:
+        """Execute the plan of an earlier call like this one, or else plan and execute."""
         if key is None:
             try:
                 key = key_of(x, args, keywords, self._room[2])
             except UnplannedError:
-                return self._checked(x, *args, **(keywords if out is None else {**keywords, "out": out}))[0]
+                return self._plan_and_run(x, *args, **(keywords if out is None else {**keywords, "out": out}))[0]
         full = key if out is None else (key, out.dtype if type(out) is _ndarray else type(out))
-        plans, kernels = self._plans, self._kernels  # others take their place where a derivative is stated meanwhile
+        plans, kernels = self._plans, self._kernels  # others take their place where a derivative is set meanwhile
         if (known := plans.get(full)) is not None:
             execute, count, places = known
             if places is None:
@@ -175,36 +179,31 @@ class Activation(Described, Methods, Configured):
             result = execute(operands, out, keywords.get("where", True) if keywords else True)
             if result is not NotImplemented:
                 return result
-        result, call = self._checked(x, *args, **(keywords if out is None else {**keywords, "out": out}))
-        if call is not None and call.plan is not None:
-            plan, names = call.plan, self.positions.names[: len(args) + 1]
-            places = tuple(names.index(name) if name in names else name for name in plan.names)
-            count = len(places)
-            remember(plans, full, (plan.execute, count, None if places == tuple(range(count)) else places))
-            if plan.kernel is not None and (place := place_of_kernel(x, args, keywords, key)) is not None:
-                remember(kernels, place, plan.kernel)
+        result, made = self._plan_and_run(x, *args, **(keywords if out is None else {**keywords, "out": out}))
+        if made is not None and made.lasts:
+            remember(plans, full, made.placed(self.positions.names[: len(args) + 1]))
+            if made.kernel is not None and (place := place_of_kernel(x, args, keywords, key)) is not None:
+                remember(kernels, place, made.kernel)
         return result
 
-    def _checked(self, x: Any, /, *args: Any, **keywords: Any) -> tuple[Any, Call | None]:
-        """Bind the arguments and find a backend; return what was bound, too, if it is one call."""
+    def _plan_and_run(self, x: Any, /, *args: Any, **keywords: Any) -> tuple[Any, Plan | None]:
+        """Bind the arguments, plan and execute; return the plan, too, if it is one call."""
         if isinstance(x, Expression):
             return self._inline(x, *args, **keywords), None
         if isinstance(wrt := keywords.get("wrt"), tuple | list):
             return by_several(self, tuple(wrt), x, *args, **keywords), None
         call = bind(self, x, *args, **keywords)
-        return evaluate(call), call
+        made = plan(call)
+        return made.run(call), made
 
-    def _in_graph(self, *args: Any, **keywords: Any) -> Any:
-        """Do the same for torch.compile: to look for earlier calls would fix numbers that are symbols there."""
-        return self._checked(*args, **keywords)[0]
-
-    @unread
+    @constant_result
     def _make_graph_node(self) -> None:
         """Make what torch.compile calls instead."""
         from .backends.autodiff import graph_node  # noqa: PLC0415
 
         if self._graph_node is None:
-            self._graph_node = graph_node(self._in_graph)
+            # To look for earlier plans would fix numbers that are symbols there.
+            self._graph_node = graph_node(lambda *args, **keywords: self._plan_and_run(*args, **keywords)[0])
 
     def _inline(self, x: Expression, /, *args: Any, **keywords: Any) -> Expression:
         """Put the formula in the place of a call inside another formula."""
@@ -214,33 +213,39 @@ class Activation(Described, Methods, Configured):
         replacement = {name: constant(value) for name, value in call.operands.items()}
         return self.definition.trace(**call.options).substitute(replacement)
 
+    @functools.cached_property
+    def call_keywords(self) -> dict[str, Any]:
+        """Keywords of every call, with their defaults."""
+        return call_keywords(self.definition)
+
     # Derivatives.
 
-    @Derived
+    @cached_property
     def grad(self) -> Activation:
         """Return the derivative by `x`, or by the hyperparameter that the keyword `wrt` names."""
         if self.definition.over_axis or self.definition.gated:
             raise AttributeError(f"the derivative of {self.__name__} is a matrix: use {self.__name__}.vjp(x, g)")
-        return self._derived("grad", gradient(self.definition))
+        return self._derived("grad", "Derivative", gradient(self.definition))
 
-    @Derived
+    @cached_property
     def vjp(self) -> Activation:
         """``vjp(x, g)``: the product of the cotangent `g` with the derivative at `x`."""
-        return self._derived("vjp", vector_jacobian_product(self.definition, self._cotangent))
+        return self._derived(
+            "vjp", "Vector-Jacobian product", vector_jacobian_product(self.definition, self.custom_vjp)
+        )
 
-    def _derived(self, attribute: str, definition: Definition) -> Activation:
+    def _derived(self, attribute: str, what: str, definition: Definition) -> Activation:
         derived = Activation(definition)
-        derived._parent = (self, attribute)
-        what = "Derivative" if attribute == "grad" else "Vector-Jacobian product"
+        derived.origin = (self, attribute)
         derived.__doc__ = f"{what} of `{self.__name__}`: ``{definition.name}{derived.__signature__}``."
         return derived
 
     @functools.cached_property
     def halves(self) -> tuple[Activation, ...]:
-        """For a gated unit, the elementwise functions of both halves of `x` that make it up; else empty."""
+        """For a gated unit, the elementwise functions of both parts of `x` that make it up; else empty."""
         made = tuple(map(Activation, self.definition.halves))
-        for number, half in enumerate(made):
-            half._parent = (self, number)  # noqa: SLF001
+        for number, part in enumerate(made):
+            part.origin = (self, number)
         return made
 
     @overload
@@ -275,7 +280,7 @@ class Activation(Described, Methods, Configured):
             )
         if kind != "elementwise":
             raise TypeError(f"{self.__name__} reduces over an axis: state its vjp with @{self.__name__}.cotangent")
-        self._restate(with_derivative(self.definition, wrt, formula), None)
+        self._redefine(with_derivative(self.definition, wrt, formula), None)
         return formula
 
     def cotangent(self, formula: _Function) -> _Function:
@@ -295,17 +300,79 @@ class Activation(Described, Methods, Configured):
             raise TypeError(
                 f"{self.__name__} is not over an axis: state its derivative with @{self.__name__}.derivative"
             )
-        self._restate(self.definition, formula)
+        self._redefine(self.definition, formula)
         return formula
 
-    def _restate(self, definition: Definition, cotangent: Callable[..., Any] | None) -> None:
+    def _redefine(self, definition: Definition, custom_vjp: Callable[..., Any] | None) -> None:
         """Take another definition, if it can be differentiated."""
-        vjp = vector_jacobian_product(definition, cotangent)
+        vjp = vector_jacobian_product(definition, custom_vjp)
         _ = vjp.expression(vjp.options)  # a mistake is told here, and changes nothing
-        self.definition, self._cotangent = definition, cotangent
+        self.definition, self.custom_vjp = definition, custom_vjp
         self._plans, self._kernels = {}, {}
         for derived in (Activation.grad, Activation.vjp):
-            derived.forget(self)
+            derived.clear(self)
+
+    # What a numpy.ufunc has beside its call.
+
+    nout = 1
+    identity = None
+    at = ufunc_methods.at
+    outer = ufunc_methods.outer
+    reduce = ufunc_methods.reduce
+    accumulate = ufunc_methods.accumulate
+    reduceat = ufunc_methods.reduceat
+    resolve_dtypes = ufunc_methods.resolve_dtypes
+
+    @property
+    def nin(self) -> int:
+        """Number of arrays it can take: x and the numeric hyperparameters."""
+        return len(self.definition.arguments)
+
+    @property
+    def nargs(self) -> int:
+        """Number of inputs and outputs."""
+        return self.nin + self.nout
+
+    @property
+    def signature(self) -> str | None:
+        """Dimensions that each element is computed from, as of a generalised `numpy.ufunc`; None if elementwise."""
+        return description.core_signature(self.definition)
+
+    @property
+    def types(self) -> list[str]:
+        """Signatures by dtype character, as of a `numpy.ufunc`, with the default hyperparameters."""
+        return description.types(self.definition)
+
+    @property
+    def ntypes(self) -> int:
+        """Number of signatures."""
+        return len(self.types)
+
+    # Description.
+
+    source = source.source
+
+    @property
+    def formula(self) -> str:
+        """The formula that all backends compute, for the default options."""
+        return description.formula_text(self.definition)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return description.python_signature(self)
+
+    def __repr__(self) -> str:
+        return description.representation(self)
+
+    # Copying, and what other libraries ask for.
+
+    get_config = config.get_config
+
+    @classmethod
+    def from_config(cls, config_: Mapping[str, Any]) -> Activation:
+        """Return the activation of what `get_config` returned."""
+        made: Activation = config.from_config(cls, config_)
+        return made
 
     @property
     def _numba_type_(self) -> Any:
@@ -314,75 +381,10 @@ class Activation(Described, Methods, Configured):
 
         return numba_type(self)
 
-    # Copying.
-
-    def __reduce__(self) -> Any:
-        if self._parent is not None:
-            parent, which = self._parent
-            return (getattr, (parent, which)) if isinstance(which, str) else (_half, (parent, which))
-        definition = self.definition
-        # What another process cannot import travels as a formula; with options it is more than one formula.
-        if definition.options or self.importable:
-            return self.__qualname__
-        cotangent = None if self._cotangent is None else self.vjp.definition.trace()
-        named = (definition.name, self.__module__, self.__qualname__, self.__doc__)
-        return _from_formula, (named, definition.hyperparameters, definition.trace(), cotangent)
+    __reduce__ = pickling.reduce
 
     def __copy__(self) -> Activation:
         return self
 
     def __deepcopy__(self, _memo: Any) -> Activation:
         return self
-
-
-def _half(gated: Activation, number: int) -> Activation:
-    return gated.halves[number]
-
-
-def _from_formula(named: tuple[Any, ...], hyperparameters: Any, formula: Expression, cotangent: Any) -> Activation:
-    """Make an activation of a formula that was pickled."""
-    name, module, qualname, doc = named
-    made = Activation(define(name, hyperparameters, {}, lambda: formula))
-    made.__module__, made.__qualname__, made.__doc__ = module, qualname, doc
-    if cotangent is not None:
-        made.cotangent(lambda **_: cotangent)
-    return made
-
-
-def activation(function: Callable[..., Any], /) -> Activation:
-    """Make an activation of a formula.
-
-    Parameters
-    ----------
-    function : callable
-        Takes ``x`` and, with defaults, hyperparameters; returns the formula, written with Python's operators, the
-        functions of `actufunc.formula` and other activations. It is called once, with symbols, not with arrays.
-
-    Returns
-    -------
-    Activation
-        With the docstring of the function.
-
-    Raises
-    ------
-    TypeError
-        If the function does what a formula cannot: branch on an argument, call a function of another library, return
-        something else than one expression.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from actufunc import activation, sigmoid
-    >>> @activation
-    ... def scaled_sigmoid(x, temperature=2.0):
-    ...     return sigmoid(x / temperature)
-    >>> scaled_sigmoid(np.array([-2.0, 0.0, 2.0]))
-    array([0.26894142, 0.5       , 0.73105858])
-    >>> scaled_sigmoid.grad(np.array([0.0]), temperature=1)
-    array([0.25])
-    """
-    made = Activation(read(function))
-    made.__doc__ = function.__doc__
-    made.__module__ = function.__module__
-    made.__qualname__ = function.__qualname__
-    return made

@@ -1,41 +1,46 @@
-"""Whose arrays are these, and which backend serves them."""
+"""From a call to the backend of its arrays, which plans how to compute it."""
 
 from __future__ import annotations
 
 import functools
 import importlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._calling.array_kinds import overrides_torch, overrides_ufuncs, owner, root
+from ._calling.array_kinds import SCALARS, overrides_torch, overrides_ufuncs, owner, root
 from ._calling.conversion import converted, described, has_unit
-from ._calling.plans import SCALARS
+from ._calling.plans import once
 from ._containers import serve
 from .backends.forks import starting
-from .backends.gated import evaluate_halves
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._calling.call import Call
+    from ._calling.plans import Plan
+
+_BACKENDS = {
+    "keras": "keras",
+    "tensorflow": "tensorflow.call",
+    "numpy": "numpy.call",
+    "cupy": "cupy.call",
+    "dask": "dask",
+}
+"""Modules that plan calls, by the library that owns the arrays; `array_api` serves every other."""
+
+_FRAMEWORKS = ("keras", "tensorflow")
+"""Libraries without an array API: their backends check what stands beside tensors, and split axes of gated units."""
 
 
-def evaluate(call: Call) -> Any:
-    """Serve a call by the backend of its arrays.
-
-    Parameters
-    ----------
-    call : Call
-        What to compute.
-
-    Returns
-    -------
-    array
-        Of the kind that came in.
+def plan(call: Call) -> Plan:
+    """Return how to compute a call, by the backend of its arrays.
 
     Raises
     ------
     TypeError
-        If arrays of several libraries meet, or nobody knows an argument.
+        If arrays of several libraries meet, or no backend serves an argument.
     """
     owners: dict[str, Any] = {}
     overriding: list[Any] = []
@@ -48,38 +53,44 @@ def evaluate(call: Call) -> Any:
         elif overrides_ufuncs(value):
             overriding.append(value)
         elif overrides_torch(value):
-            return hand_over_to_torch(call, value)
+            return once(partial(_hand_over_to_torch, call, value))
         elif not isinstance(value, SCALARS):
             others = True
     if overriding:
-        return serve(call, overriding)
-    if framework := next((name for name in _FRAMEWORKS if name in owners), None):
-        return _backend(_FRAMEWORKS[framework]).evaluate(call)
-    check_arrays(call)
-    if others and owners.keys() <= {"numpy"}:
-        call = converted(call)
+        return once(partial(serve, call, overriding))
+    for name in _FRAMEWORKS:
+        if name in owners:
+            return _backend(name)(call)
+    _check_arrays(call)
+    if others and owners.keys() <= {"numpy"} and (plain := converted(call)) is not call:
+        return once(lambda: _backend_of(plain, "numpy")(plain).run(plain))
     if len(owners) > 1:
         from .backends.mixed import of_one_library  # noqa: PLC0415
 
-        return evaluate(of_one_library(call, owners))
+        alike = of_one_library(call, owners)
+        return once(lambda: plan(alike).run(alike))
+    return _backend_of(call, next(iter(owners), "numpy"))(call)
+
+
+def _backend_of(call: Call, library: str) -> Callable[[Call], Plan]:
     if call.definition.gated:
-        return evaluate_halves(call)
-    return _backend(_BACKENDS.get(next(iter(owners), "numpy"), "array_api")).evaluate(call)
+        from .backends.gated import plan as plan_gated  # noqa: PLC0415
 
-
-_BACKENDS = {"numpy": "numpy.call", "cupy": "cupy.call", "dask": "dask"}
-_FRAMEWORKS = {"keras": "keras", "tensorflow": "tensorflow.call"}
-"""Those of no array API: they say themselves what they take beside their tensors, and how those are halved."""
+        return plan_gated
+    return _backend(library)
 
 
 @functools.cache
-def _backend(name: str) -> Any:
-    """Import a backend at its first use."""
+def _backend(library: str) -> Callable[[Call], Plan]:
+    """Import the backend of a library at its first use."""
     with starting:
-        return importlib.import_module(f".backends.{name}", __package__)
+        planning: Callable[[Call], Plan] = importlib.import_module(
+            f".backends.{_BACKENDS.get(library, 'array_api')}", __package__
+        ).plan
+        return planning
 
 
-def check_arrays(call: Call) -> None:
+def _check_arrays(call: Call) -> None:
     """Raise TypeError if an array has a unit, which its class would give the result, too, or is not whole."""
     name, kind = call.definition.name, call.definition.kind
     for key, value in call.items():
@@ -96,7 +107,7 @@ def check_arrays(call: Call) -> None:
             )
 
 
-def hand_over_to_torch(call: Call, value: Any) -> Any:
+def _hand_over_to_torch(call: Call, value: Any) -> Any:
     """Let an operand that stands for a tensor take the activation itself, as `torch.fx` does into its graph."""
     inputs, keywords = call.as_typed()
     result = type(value).__torch_function__(call.function, (type(value),), tuple(inputs), keywords)

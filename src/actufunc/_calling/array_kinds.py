@@ -92,3 +92,6 @@ def overrides_torch(value: object) -> bool:
 
 
 _NUMPYS_OWN = np.ndarray.__array_ufunc__
+
+SCALARS = (bool, int, float, np.generic)
+"""Types of what may stand in the place of an array; also that of bfloat16, whose scalars are no numbers to NumPy."""

@@ -13,11 +13,25 @@ from .call import Call
 from .signature import with_dtype
 
 if TYPE_CHECKING:
-    from actufunc._activation import Activation
     from actufunc.formula.definition import Definition
+
+    from .function import Function
 
 NOT_GIVEN: Any = type("NotGiven", (), {"__repr__": lambda _: "<not given>", "__slots__": ()})()
 """Stands for `x` or `out` in a call that names neither: ``out=None`` says that what `where` leaves out is meant."""
+
+_KEYWORDS = {
+    "out": None,
+    "where": True,
+    "dtype": None,
+    "casting": "same_kind",
+    "order": "K",
+    "subok": True,
+    "signature": None,
+}
+_AXIS_KEYWORDS = {"axis": -1, "out": None, "where": True, "dtype": None}
+_REDUCING_KEYWORDS = {**_AXIS_KEYWORDS, "keepdims": False}
+_GATED_KEYWORDS = {"axis": -1, "out": None, "dtype": None}
 
 _EMPTY = inspect.Parameter.empty
 _OPTIONS = (bool, int, str, type(None))
@@ -63,14 +77,23 @@ class Positions:
         return args[:room], {**keywords, "axis": args[room]}, out
 
 
-def pop_x(function: Activation, keywords: dict[str, Any]) -> Any:
+def call_keywords(definition: Definition) -> dict[str, Any]:
+    """Return the keywords of every call, with their defaults."""
+    if definition.gated:
+        return _GATED_KEYWORDS
+    if definition.reduces or definition.of_rows:
+        return _REDUCING_KEYWORDS
+    return _AXIS_KEYWORDS if definition.over_axis else _KEYWORDS
+
+
+def pop_x(function: Function, keywords: dict[str, Any]) -> Any:
     """Take `x` out of the keywords."""
     if "x" not in keywords:
         raise TypeError(f"{function.__name__} needs 'x', the array to compute")
     return keywords.pop("x")
 
 
-def has_gate(function: Activation, args: tuple[Any, ...], keywords: dict[str, Any]) -> bool:
+def has_gate(function: Function, args: tuple[Any, ...], keywords: dict[str, Any]) -> bool:
     """Tell whether a gated unit is given its halves apart, ``f(x, gate)`` instead of ``f(joined, axis)``."""
     if "gate" in keywords:
         return True
@@ -80,7 +103,7 @@ def has_gate(function: Activation, args: tuple[Any, ...], keywords: dict[str, An
     return not isinstance(args[len(arrays) - 1], int | float | np.number | str | tuple | None)
 
 
-def warn_of_rest(function: Activation) -> None:
+def warn_of_rest(function: Function) -> None:
     """Warn as NumPy's ufuncs do of what `where` leaves out of a fresh result, though here it is no garbage."""
     if function.definition.kind == "elementwise":
         warnings.warn(
@@ -90,7 +113,7 @@ def warn_of_rest(function: Activation) -> None:
         )
 
 
-def bind(function: Activation, *args: Any, **keywords: Any) -> Call:
+def bind(function: Function, *args: Any, **keywords: Any) -> Call:
     """Return a call of an activation.
 
     Parameters

@@ -1,4 +1,4 @@
-"""What a call of an activation is, before anybody knows who serves it."""
+"""A call of an activation, bound to its arguments, before a backend is chosen."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from actufunc.formula.definition import Definition
     from actufunc.formula.expression import Expression
 
-    from .plans import Plan
+    from .function import Function
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Call:
     """One call of an activation, bound to its arguments.
 
@@ -28,21 +28,17 @@ class Call:
         Values of the definition's options.
     keywords : dict
         Those of `out`, `where`, `dtype`, `casting`, `order`, `subok` and `axis` that were given.
-    plan : Plan, or None
-        Set by backends: what serves calls like this one; see `actufunc._calling.plans`.
     """
 
-    function: Any
+    function: Function
     operands: dict[str, Any]
     options: dict[str, Any]
     keywords: Mapping[str, Any]
-    plan: Plan | None = None
 
     @property
     def definition(self) -> Definition:
         """What the function computes."""
-        definition: Definition = self.function.definition
-        return definition
+        return self.function.definition
 
     @property
     def expression(self) -> Expression:

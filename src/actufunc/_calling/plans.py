@@ -13,29 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .array_kinds import SCALARS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
 
-TINY = 512
-"""Elements of strided arrays that Numba's loop for strides, which is not vectorised, computes before they are worth a
-contiguous copy."""
-
-LARGE = 16384
-"""Elements below which no array is worth a second thread, nor memory that another has left."""
+    from .call import Call
 
 _OF_CALLS = frozenset({"out", "where", "dtype", "casting", "order", "subok", "signature", "sig"})
 _KEPT = 64  # plans that an activation keeps; a hyperparameter that is trained has ever new values
 
 _ndarray = np.ndarray
 _NUMBERS = (bool, int, float, np.number, np.bool_)
-SCALARS = (bool, int, float, np.generic)
-"""Types of what may stand in the place of an array; also that of bfloat16, whose scalars are no numbers to NumPy."""
 _LARGEST = np.iinfo(np.intp).max
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to compute calls with the same key.
+    """How a backend computes a call, and later calls with the same key.
 
     Attributes
     ----------
@@ -43,28 +38,49 @@ class Plan:
         Arguments that `execute` takes: all that stand in the place of arrays, and hyperparameters that are arrays.
     execute : callable
         Takes their values as a tuple, the output or None, and the mask or True; returns the result, or NotImplemented
-        where it cannot serve these arrays.
+        where it does not accept these arrays.
     kernel : callable, or None
         Computes the same for a single array, or scalar, of the key's dtype or type that is small or contiguous, and for
         such an output of that dtype; not where there is a mask.
+    lasts : bool
+        Whether the plan holds for later calls.
     """
 
     names: tuple[str, ...]
     execute: Callable[[tuple[Any, ...], Any, Any], Any]
     kernel: Callable[..., Any] | None = None
+    lasts: bool = True
+
+    def run(self, call: Call) -> Any:
+        """Compute the call that this plan was made for."""
+        operands = tuple([call.operands[name] for name in self.names])
+        return self.execute(operands, call.out, call.keywords.get("where", True))
+
+    def placed(self, names: tuple[str, ...]) -> tuple[Callable[..., Any], int, tuple[int | str, ...] | None]:
+        """Return `execute`, the number of its operands, and where a call has them, whose first arguments are `names`.
+
+        That is the place or keyword of each, or None if they are the first arguments.
+        """
+        places = tuple([names.index(name) if name in names else name for name in self.names])
+        return self.execute, len(places), None if places == tuple(range(len(places))) else places
 
 
-class UnplannedError(TypeError):
-    """An argument is none that plans are kept for."""
+def once(compute: Callable[[], Any]) -> Plan:
+    """Return the plan of a call that says nothing about later ones."""
+    return Plan((), lambda _operands, _out, _where: compute(), lasts=False)
 
 
-def alone(execute: Callable[[tuple[Any, ...], Any, Any], Any]) -> Callable[..., Any]:
+def as_kernel(execute: Callable[[tuple[Any, ...], Any, Any], Any]) -> Callable[..., Any]:
     """Return a plan's `execute` of a single array as its `kernel`."""
 
     def compute(x: Any, out: Any = None) -> Any:
         return execute((x,), out, True)  # noqa: FBT003 -- all elements
 
     return compute
+
+
+class UnplannedError(TypeError):
+    """An argument has no tag in the key of a call, so that no plan is kept for it."""
 
 
 def key_of(  # noqa: PLR0912  # one function, which is quick

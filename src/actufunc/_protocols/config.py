@@ -1,4 +1,4 @@
-"""What TensorFlow and Keras ask of an activation: to be called as it stands, and to be kept in the file of a model."""
+"""Configs of activations, by which Keras keeps them in the files of models."""
 
 from __future__ import annotations
 
@@ -9,121 +9,95 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from actufunc.formula import operations
-from actufunc.formula.definition import define
 from actufunc.formula.expression import COMPARISONS, HALVES, Expression, from_rows
+
+from .pickling import from_formula, is_importable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from actufunc._activation import Activation
-    from actufunc.formula.definition import Definition
+    from actufunc._calling.function import Function
 
 
-class Configured:
-    """An activation as a dictionary of what JSON can hold, which Keras calls its config.
+def get_config(function: Function) -> dict[str, Any]:
+    """Return the activation as a dictionary of what JSON can hold, which Keras calls its config.
 
-    One that can be imported is kept by its name, another as its formula, a derivative by what it is derived from.
+    An activation that can be imported is kept by its name, another as its formula, a derivative by what it derives
+    from.
+
+    Raises
+    ------
+    TypeError
+        If it has options, which are more than one formula, and cannot be imported.
+
+    Examples
+    --------
+    >>> from actufunc import Activation, mish
+    >>> mish.grad.get_config()
+    {'derived': 'grad', 'of': {'module': 'actufunc', 'name': 'mish'}}
+    >>> Activation.from_config(mish.get_config()) is mish
+    True
     """
-
-    __slots__ = ()
-
-    autograph_info__ = None
-    """TensorFlow's AutoGraph, which rewrites the Python code that a tf.function calls, leaves alone what has this."""
-
-    if TYPE_CHECKING:
-        definition: Definition
-        __name__: str
-        __qualname__: str
-        _parent: tuple[Activation, str | int] | None
-        _cotangent: Any
-        vjp: Activation
-
-    @property
-    def importable(self) -> bool:
-        """Whether this is what its module has under its name."""
-        module = sys.modules.get(self.__module__)
-        return self.__module__ != "__main__" and getattr(module, self.__name__, None) is self
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` takes.
-
-        Raises
-        ------
-        TypeError
-            If it has options, which are more than one formula, and cannot be imported.
-
-        Examples
-        --------
-        >>> from actufunc import Activation, mish
-        >>> mish.grad.get_config()
-        {'derived': 'grad', 'of': {'module': 'actufunc', 'name': 'mish'}}
-        >>> Activation.from_config(mish.get_config()) is mish
-        True
-        """
-        if self._parent is not None:
-            parent, which = self._parent
-            return {"derived": which, "of": parent.get_config()}
-        package = self.__module__.partition(".")[0]
-        # A package's own name lasts longer than where in it a function stands.
-        is_public = self.importable and getattr(sys.modules[package], self.__name__, None) is self
-        named = {"module": package if is_public else self.__module__, "name": self.__name__}
-        if self.importable:
-            return named
-        definition = self.definition
-        if definition.options:
-            raise TypeError(
-                f"{self.__name__} has options, so that it must be importable to be kept; move it to a module"
-            )
-        defaults = {
-            key: []
-            if default is inspect.Parameter.empty
-            else [operator.index(default) if type(default) is int else float(default)]
-            for key, default in definition.hyperparameters.items()
-        }
-        cotangent = None if self._cotangent is None else _to_rows(self.vjp.definition.trace())
-        formula = {"hyperparameters": defaults, "formula": _to_rows(definition.trace()), "cotangent": cotangent}
-        return {**named, "qualname": self.__qualname__, "doc": self.__doc__, **formula}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Activation:
-        """Return the activation of a config.
-
-        Parameters
-        ----------
-        config : mapping
-            As of `get_config`. It runs no code: a module that it names must have been imported.
-
-        Raises
-        ------
-        ValueError
-            If there is no such activation, or the config is none.
-        """
-        if "of" in config:
-            of, which = cls.from_config(config["of"]), config["derived"]
-            if isinstance(which, int):
-                return of.halves[which]
-            if which in {"grad", "vjp"}:
-                derived: Activation = getattr(of, which)
-                return derived
-            raise ValueError(f"no activation is derived from {of.__name__} as {which!r}")
-        if "formula" in config:
-            return _of_formula(cls, config)
-        found = getattr(sys.modules.get(config["module"]), config["name"], None)
-        if isinstance(found, cls):
-            return found  # type: ignore[return-value]
-        raise ValueError(f"no activation {config['name']} is known in {config['module']}; import that module first")
+    if function.origin is not None:
+        source, which = function.origin
+        return {"derived": which, "of": get_config(source)}
+    name, module = function.__name__, function.__module__
+    package = module.partition(".")[0]
+    # A package's own name lasts longer than where in it a function stands.
+    is_public = is_importable(function) and getattr(sys.modules[package], name, None) is function
+    named = {"module": package if is_public else module, "name": name}
+    if is_importable(function):
+        return named
+    definition = function.definition
+    if definition.options:
+        raise TypeError(f"{name} has options, so that it must be importable to be kept; move it to a module")
+    defaults = {
+        key: []
+        if default is inspect.Parameter.empty
+        else [operator.index(default) if type(default) is int else float(default)]
+        for key, default in definition.hyperparameters.items()
+    }
+    cotangent = None if function.custom_vjp is None else _to_rows(function.vjp.definition.trace())
+    formula = {"hyperparameters": defaults, "formula": _to_rows(definition.trace()), "cotangent": cotangent}
+    return {**named, "qualname": function.__qualname__, "doc": function.__doc__, **formula}
 
 
-def _of_formula(cls: Any, config: Mapping[str, Any]) -> Activation:
+def from_config(kind: Any, config: Mapping[str, Any]) -> Any:
+    """Return the activation of a config.
+
+    Parameters
+    ----------
+    config : mapping
+        What `get_config` returns. It runs no code: a module that it names must have been imported.
+
+    Raises
+    ------
+    ValueError
+        If there is no such activation, or `config` is not one.
+    """
+    if "of" in config:
+        source, which = from_config(kind, config["of"]), config["derived"]
+        if isinstance(which, int):
+            return source.halves[which]
+        if which in {"grad", "vjp"}:
+            return getattr(source, which)
+        raise ValueError(f"no activation is derived from {source.__name__} as {which!r}")
+    if "formula" in config:
+        return _from_formula(kind, config)
+    found = getattr(sys.modules.get(config["module"]), config["name"], None)
+    if isinstance(found, kind):
+        return found
+    raise ValueError(f"no activation {config['name']} is known in {config['module']}; import that module first")
+
+
+def _from_formula(kind: Any, config: Mapping[str, Any]) -> Any:
     defaults = config["hyperparameters"]
     hyperparameters = {key: value[0] if value else inspect.Parameter.empty for key, value in defaults.items()}
-    formula = _from_rows(config["formula"], hyperparameters.keys())
-    made: Activation = cls(define(config["name"], hyperparameters, {}, lambda: formula))
-    made.__module__, made.__qualname__, made.__doc__ = config["module"], config["qualname"], config["doc"]
-    if config["cotangent"] is not None:
-        cotangent = _from_rows(config["cotangent"], {*hyperparameters, "g"})
-        made.cotangent(lambda **_: cotangent)
-    return made
+    formula, cotangent = _from_rows(config["formula"], hyperparameters.keys()), config["cotangent"]
+    if cotangent is not None:
+        cotangent = _from_rows(cotangent, {*hyperparameters, "g"})
+    named = tuple(config[key] for key in ("name", "module", "qualname", "doc"))
+    return from_formula(kind, named, hyperparameters, formula, cotangent)
 
 
 _OPERANDS = {

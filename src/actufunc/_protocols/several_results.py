@@ -1,4 +1,4 @@
-"""Calls with several results: derivatives by several arguments, a gated unit whose halves are apart."""
+"""Calls with several results: derivatives by several arguments, a gated unit whose parts are given apart."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from actufunc.backends.broadcasting import check_fits
 from actufunc.backends.promotion import check_cast
 
 if TYPE_CHECKING:
-    from actufunc._activation import Activation
+    from actufunc._calling.function import Function
 
 
 def by_several(
-    function: Activation, names: tuple[Any, ...], /, *args: Any, out: Any = None, **keywords: Any
+    function: Function, names: tuple[Any, ...], /, *args: Any, out: Any = None, **keywords: Any
 ) -> tuple[Any, ...]:
     """Differentiate by several arguments."""
     outputs = _outputs(function, f"wrt={names}", len(names), out)
@@ -26,20 +26,20 @@ def by_several(
     return _written(function, results, outputs, keywords)
 
 
-def of_halves(function: Activation, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
-    """Compute a gated unit of two halves, or its vjp by each of them."""
-    halves = function.halves
+def of_parts(function: Function, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
+    """Compute a gated unit of its two parts, or its vjp by each of them."""
+    parts = function.halves
     if "gate" in keywords:
         keywords = dict(keywords)
         args = (keywords.pop("gate"), *args)
-    if len(halves) == 1:
-        return halves[0](x, *args, out=out, **keywords)
-    outputs = _outputs(function, "two halves", len(halves), None if out is NOT_GIVEN else out)
-    results = tuple([half(x, *args, out=None, **keywords) for half in halves])
+    if len(parts) == 1:
+        return parts[0](x, *args, out=out, **keywords)
+    outputs = _outputs(function, "two halves", len(parts), None if out is NOT_GIVEN else out)
+    results = tuple([part(x, *args, out=None, **keywords) for part in parts])
     return _written(function, results, outputs, keywords)
 
 
-def _outputs(function: Activation, what: str, count: int, out: Any) -> tuple[Any, ...]:
+def _outputs(function: Function, what: str, count: int, out: Any) -> tuple[Any, ...]:
     """Return as many outputs as there are results, each None or an array apart from the others."""
     name, outputs = function.__name__, (None,) * count if out is None else out
     if not isinstance(outputs, tuple) or len(outputs) != count:
@@ -50,7 +50,7 @@ def _outputs(function: Activation, what: str, count: int, out: Any) -> tuple[Any
 
 
 def _written(
-    function: Activation, results: tuple[Any, ...], outputs: tuple[Any, ...], keywords: dict[str, Any]
+    function: Function, results: tuple[Any, ...], outputs: tuple[Any, ...], keywords: dict[str, Any]
 ) -> tuple[Any, ...]:
     """Write results to the outputs given, if all can be written."""
     name, casting = function.__name__, keywords.get("casting", "same_kind")

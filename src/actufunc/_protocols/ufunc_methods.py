@@ -18,220 +18,205 @@ from .at import apply_at
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from actufunc.formula.definition import Definition
+    from actufunc._calling.function import Function
 
 
-class Methods:
-    """What a `numpy.ufunc` has beside its call.
+def at(function: Function, a: Any, indices: Any, /, *b: Any, **hyperparameters: Any) -> Any:
+    """Compute in place where indices point, as `numpy.ufunc.at`.
 
-    Attributes
+    An element that is pointed at several times is computed several times, each time from what the last gave.
+    Nothing is written if the call fails.
+
+    Parameters
     ----------
-    definition : Definition
-        What it computes.
+    a : numpy.ndarray
+        Changed in place. Its dtype must be one that results can be cast to, as that of ``out=``: other than NumPy's
+        own, this refuses to write floats to integers, or to what is read-only.
+    indices : array_like, slice or tuple of these
+        What ``a[indices]`` takes.
+    b : array_like
+        Second operand, of a shape that broadcasts to that of ``a[indices]``: the cotangent of a vjp, the `gate`
+        of a half, or the first hyperparameter. The others are given by name.
+    **hyperparameters
+        And options.
+
+    Raises
+    ------
+    TypeError
+        If `a` is no array of NumPy, or results cannot be cast to its dtype.
+    ValueError
+        If this is not a function of one or two arrays, or `a` is read-only.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import leaky_relu
+    >>> a = np.array([-4.0, -4.0, 4.0])
+    >>> leaky_relu.at(a, [1, 1, 2], negative_slope=0.5)
+    >>> a
+    array([-4., -1.,  4.])
     """
+    name, definition = function.__name__, function.definition
+    overriding = _overriding(name, (a, indices, *b, *hyperparameters.values()))
+    if overriding:
+        return hand_over(function, "at", (a, indices, *b), hyperparameters, overriding)
+    if owner(a) != "numpy":
+        raise TypeError(f"first operand must be array: {name}.at changes one of NumPy, not {type(a).__name__}")
+    second = _second(function, "at")
+    if len(b) > (second is not None):
+        raise ValueError(f"second operand provided: {name}.at has {'one' if second else 'none'}, not {len(b)}")
+    if not b and second in required(definition) and second not in hyperparameters:
+        raise ValueError(f"second operand needed: {name}.at takes {second!r} after the indices")
+    known = [*definition.hyperparameters, *definition.options]
+    if unknown := hyperparameters.keys() - known:
+        raise TypeError(f"{name}.at takes {', '.join(known) or 'nothing'} by keyword, not {', '.join(unknown)}")
+    if b and second in hyperparameters:
+        raise TypeError(f"{name}.at got {second!r} by position and by keyword")
+    if not a.flags.writeable:
+        raise ValueError(f"{name}.at cannot write to its first operand, which is read-only")
+    given = {str(second): b[0]} if b else {}
+    apply_at(function, np.asarray(a), indices, {**given, **hyperparameters})
+    return None
 
-    __slots__ = ()
 
-    definition: Definition
-    __name__: str
+def outer(function: Function, *operands: Any, **keywords: Any) -> Any:
+    """Compute for every pair of an element of `A` and one of `B`, as `numpy.ufunc.outer`.
 
-    if TYPE_CHECKING:
+    ``outer(A, B, **keywords)`` is the function of ``A[..., None, None]``, with as many new axes as `B` has, and
+    `B`: the cotangent of a vjp, the `gate` of a half, or the first hyperparameter.
 
-        def __call__(self, x: Any, /, *args: Any, **keywords: Any) -> Any:
-            """Compute."""
+    Parameters
+    ----------
+    *operands : array_like
+        `A` and `B`, of any library that the function takes.
+    **keywords
+        Those of a call.
 
-    def at(self, a: Any, indices: Any, /, *b: Any, **hyperparameters: Any) -> Any:
-        """Compute in place where indices point, as `numpy.ufunc.at`.
+    Returns
+    -------
+    array
+        Of shape ``A.shape + B.shape``.
 
-        An element that is pointed at several times is computed several times, each time from what the last gave.
-        Nothing is written if the call fails.
+    Raises
+    ------
+    ValueError
+        If this is not a function of two arrays.
 
-        Parameters
-        ----------
-        a : numpy.ndarray
-            Changed in place. Its dtype must be one that results can be cast to, as that of ``out=``: other than NumPy's
-            own, this refuses to write floats to integers, or to what is read-only.
-        indices : array_like, slice or tuple of these
-            What ``a[indices]`` takes.
-        b : array_like
-            Second operand, of a shape that broadcasts to that of ``a[indices]``: the cotangent of a vjp, the `gate`
-            of a half, or the first hyperparameter. The others are given by name.
-        **hyperparameters
-            And options.
+    Examples
+    --------
+    >>> from actufunc import prelu
+    >>> prelu.outer([-1.0, 2.0], [0.25, 0.5, 1.0])
+    array([[-0.25, -0.5 , -1.  ],
+           [ 2.  ,  2.  ,  2.  ]])
+    """
+    name = function.__name__
+    if _second(function, "outer") is None:
+        raise ValueError(f"{name}.outer: an outer product is of functions of two arrays only; call {name}(x)")
+    if len(operands) != 2:  # noqa: PLR2004
+        raise TypeError(f"{name}.outer takes exactly two arrays, not {len(operands)}; give the rest by name")
+    out = keywords.get("out")
+    outputs = out if isinstance(out, tuple) else (out,)
+    overriding = _overriding(name, (*operands, *outputs, keywords.get("where", True)))
+    if overriding:
+        given = keywords if out is None else {**keywords, "out": outputs}
+        return hand_over(function, "outer", operands, given, overriding)
+    first, second = (_as_operand(name, *each) for each in zip(("A", "B"), operands, strict=True))
+    if not is_scalar(first):
+        first = first[..., *(None,) * getattr(second, "ndim", 0)]
+    return function(first, second, **keywords)
 
-        Raises
-        ------
-        TypeError
-            If `a` is no array of NumPy, or results cannot be cast to its dtype.
-        ValueError
-            If this is not a function of one or two arrays, or `a` is read-only.
 
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from actufunc import leaky_relu
-        >>> a = np.array([-4.0, -4.0, 4.0])
-        >>> leaky_relu.at(a, [1, 1, 2], negative_slope=0.5)
-        >>> a
-        array([-4., -1.,  4.])
-        """
-        name, definition = self.__name__, self.definition
-        overriding = _overriding(name, (a, indices, *b, *hyperparameters.values()))
-        if overriding:
-            return hand_over(self, "at", (a, indices, *b), hyperparameters, overriding)
-        if owner(a) != "numpy":
-            raise TypeError(f"first operand must be array: {name}.at changes one of NumPy, not {type(a).__name__}")
-        second = self._second("at")
-        if len(b) > (second is not None):
-            raise ValueError(f"second operand provided: {name}.at has {'one' if second else 'none'}, not {len(b)}")
-        if not b and second in required(definition) and second not in hyperparameters:
-            raise ValueError(f"second operand needed: {name}.at takes {second!r} after the indices")
-        known = [*definition.hyperparameters, *definition.options]
-        if unknown := hyperparameters.keys() - known:
-            raise TypeError(f"{name}.at takes {', '.join(known) or 'nothing'} by keyword, not {', '.join(unknown)}")
-        if b and second in hyperparameters:
-            raise TypeError(f"{name}.at got {second!r} by position and by keyword")
-        if not a.flags.writeable:
-            raise ValueError(f"{name}.at cannot write to its first operand, which is read-only")
-        given = {str(second): b[0]} if b else {}
-        apply_at(self, np.asarray(a), indices, {**given, **hyperparameters})
-        return None
+def reduce(function: Function, *_: Any, **__: Any) -> NoReturn:
+    """Raise ValueError: an activation has no such method."""
+    raise _cannot(function, "reduce")
 
-    def outer(self, *operands: Any, **keywords: Any) -> Any:
-        """Compute for every pair of an element of `A` and one of `B`, as `numpy.ufunc.outer`.
 
-        ``outer(A, B, **keywords)`` is the function of ``A[..., None, None]``, with as many new axes as `B` has, and
-        `B`: the cotangent of a vjp, the `gate` of a half, or the first hyperparameter.
+def accumulate(function: Function, *_: Any, **__: Any) -> NoReturn:
+    """Raise ValueError: an activation has no such method."""
+    raise _cannot(function, "accumulate")
 
-        Parameters
-        ----------
-        *operands : array_like
-            `A` and `B`, of any library that the function takes.
-        **keywords
-            Those of a call.
 
-        Returns
-        -------
-        array
-            Of shape ``A.shape + B.shape``.
+def reduceat(function: Function, *_: Any, **__: Any) -> NoReturn:
+    """Raise ValueError: an activation has no such method."""
+    raise _cannot(function, "reduceat")
 
-        Raises
-        ------
-        ValueError
-            If this is not a function of two arrays.
 
-        Examples
-        --------
-        >>> from actufunc import prelu
-        >>> prelu.outer([-1.0, 2.0], [0.25, 0.5, 1.0])
-        array([[-0.25, -0.5 , -1.  ],
-               [ 2.  ,  2.  ,  2.  ]])
-        """
-        name = self.__name__
-        if self._second("outer") is None:
-            raise ValueError(f"{name}.outer: an outer product is of functions of two arrays only; call {name}(x)")
-        if len(operands) != 2:  # noqa: PLR2004
-            raise TypeError(f"{name}.outer takes exactly two arrays, not {len(operands)}; give the rest by name")
-        out = keywords.get("out")
-        outputs = out if isinstance(out, tuple) else (out,)
-        overriding = _overriding(name, (*operands, *outputs, keywords.get("where", True)))
-        if overriding:
-            given = keywords if out is None else {**keywords, "out": outputs}
-            return hand_over(self, "outer", operands, given, overriding)
-        first, second = (_as_operand(name, *each) for each in zip(("A", "B"), operands, strict=True))
-        if not is_scalar(first):
-            first = first[..., *(None,) * getattr(second, "ndim", 0)]
-        return self(first, second, **keywords)
+def resolve_dtypes(
+    function: Function,
+    dtypes: tuple[Any, ...],
+    *,
+    signature: Any = None,
+    casting: str | None = None,
+    reduction: bool = False,
+) -> tuple[np.dtype[Any], ...]:
+    """Tell in which dtypes a call on NumPy arrays computes, as `numpy.ufunc.resolve_dtypes`.
 
-    def reduce(self, *_: Any, **__: Any) -> NoReturn:
-        """Raise ValueError: an activation has no such method."""
-        raise self._cannot("reduce")
+    Parameters
+    ----------
+    dtypes : tuple of numpy.dtype, type and None
+        One for every input, where optional hyperparameters at the end may be left away, and one for the output.
+        `int`, `float` and `complex` stand for Python's scalars, which are weak; None for an output that is made.
+    signature : str or tuple, optional
+        As of a call.
+    casting : str, optional
+        As of a call.
+    reduction : bool, default False
+        Must be false.
 
-    def accumulate(self, *_: Any, **__: Any) -> NoReturn:
-        """Raise ValueError: an activation has no such method."""
-        raise self._cannot("accumulate")
+    Returns
+    -------
+    tuple of numpy.dtype
+        As many: to what the inputs are cast, and what is computed.
 
-    def reduceat(self, *_: Any, **__: Any) -> NoReturn:
-        """Raise ValueError: an activation has no such method."""
-        raise self._cannot("reduceat")
+    Raises
+    ------
+    TypeError
+        If the call would raise it.
 
-    def resolve_dtypes(
-        self, dtypes: tuple[Any, ...], *, signature: Any = None, casting: str | None = None, reduction: bool = False
-    ) -> tuple[np.dtype[Any], ...]:
-        """Tell in which dtypes a call on NumPy arrays computes, as `numpy.ufunc.resolve_dtypes`.
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import relu, sigmoid
+    >>> sigmoid.resolve_dtypes((np.dtype("int8"), None))
+    (dtype('float64'), dtype('float64'))
+    >>> relu.resolve_dtypes((np.dtype("int8"), None))
+    (dtype('int8'), dtype('int8'))
+    """
+    definition, name = function.definition, function.__name__
+    if reduction:
+        raise _cannot(function, "reduce")
+    if casting is not None and casting not in CASTINGS:
+        raise ValueError(f"casting must be one of {', '.join(map(repr, CASTINGS))}, not {casting!r}")
+    least, most = len(required(definition)) + 1, len(definition.arguments) + 1
+    if not isinstance(dtypes, tuple) or not least <= len(dtypes) <= most:
+        number = most if least == most else f"{least} to {most}"
+        raise TypeError(f"{name} takes the dtypes of its inputs and its output as a tuple of {number}, not {dtypes!r}")
+    for each in dtypes:
+        if not isinstance(each, np.dtype) and each not in (int, float, complex, None):
+            raise TypeError(f"{name} takes instances of numpy.dtype, int, float, complex or None, not {each!r}")
+    *inputs, output = dtypes
+    if any(each is None for each in inputs) or isinstance(output, type):
+        raise TypeError(f"{name} needs a dtype for every input, and None or a dtype for the output, not {dtypes!r}")
+    asked = None if signature is None else dtype_of(definition, signature)
+    dtype = _resolve(function, inputs, output, asked, casting)
+    return (dtype,) * len(dtypes)
 
-        Parameters
-        ----------
-        dtypes : tuple of numpy.dtype, type and None
-            One for every input, where optional hyperparameters at the end may be left away, and one for the output.
-            `int`, `float` and `complex` stand for Python's scalars, which are weak; None for an output that is made.
-        signature : str or tuple, optional
-            As of a call.
-        casting : str, optional
-            As of a call.
-        reduction : bool, default False
-            Must be false.
 
-        Returns
-        -------
-        tuple of numpy.dtype
-            As many: to what the inputs are cast, and what is computed.
+def _second(function: Function, method: str) -> str | None:
+    """Name the second operand of a method; None for a function of one array."""
+    definition, name = function.definition, function.__name__
+    if definition.kind != "elementwise":
+        raise ValueError(f"{name} is {definition.kind}, and {method} is of elementwise functions only; call {name}(x)")
+    if len(definition.arrays) > 2:  # noqa: PLR2004
+        raise ValueError(f"{name} takes {len(definition.arrays)} arrays, and {method} two at most; call {name} itself")
+    return next(iter(definition.arguments[1:]), None)
 
-        Raises
-        ------
-        TypeError
-            If the call would raise it.
 
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from actufunc import relu, sigmoid
-        >>> sigmoid.resolve_dtypes((np.dtype("int8"), None))
-        (dtype('float64'), dtype('float64'))
-        >>> relu.resolve_dtypes((np.dtype("int8"), None))
-        (dtype('int8'), dtype('int8'))
-        """
-        definition, name = self.definition, self.__name__
-        if reduction:
-            raise self._cannot("reduce")
-        if casting is not None and casting not in CASTINGS:
-            raise ValueError(f"casting must be one of {', '.join(map(repr, CASTINGS))}, not {casting!r}")
-        least, most = len(required(definition)) + 1, len(definition.arguments) + 1
-        if not isinstance(dtypes, tuple) or not least <= len(dtypes) <= most:
-            number = most if least == most else f"{least} to {most}"
-            raise TypeError(
-                f"{name} takes the dtypes of its inputs and its output as a tuple of {number}, not {dtypes!r}"
-            )
-        for each in dtypes:
-            if not isinstance(each, np.dtype) and each not in (int, float, complex, None):
-                raise TypeError(f"{name} takes instances of numpy.dtype, int, float, complex or None, not {each!r}")
-        *inputs, output = dtypes
-        if any(each is None for each in inputs) or isinstance(output, type):
-            raise TypeError(f"{name} needs a dtype for every input, and None or a dtype for the output, not {dtypes!r}")
-        asked = None if signature is None else dtype_of(definition, signature)
-        dtype = _resolve(self, inputs, output, asked, casting)
-        return (dtype,) * len(dtypes)
-
-    # What they share.
-
-    def _second(self, method: str) -> str | None:
-        """Name the second operand of a method; None for a function of one array."""
-        definition, name = self.definition, self.__name__
-        if definition.kind != "elementwise":
-            raise ValueError(
-                f"{name} is {definition.kind}, and {method} is of elementwise functions only; call {name}(x)"
-            )
-        if len(definition.arrays) > 2:  # noqa: PLR2004
-            raise ValueError(
-                f"{name} takes {len(definition.arrays)} arrays, and {method} two at most; call {name} itself"
-            )
-        return next(iter(definition.arguments[1:]), None)
-
-    def _cannot(self, method: str) -> ValueError:
-        return ValueError(
-            f"{self.__name__} has no {method}: that is of functions that join two elements to one, as numpy.add; "
-            "call the function, and reduce its result"
-        )
+def _cannot(function: Function, method: str) -> ValueError:
+    return ValueError(
+        f"{function.__name__} has no {method}: that is of functions that join two elements to one, as numpy.add; "
+        "call the function, and reduce its result"
+    )
 
 
 def _overriding(name: str, values: Iterable[Any]) -> list[Any]:

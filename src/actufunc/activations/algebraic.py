@@ -2,7 +2,7 @@ r"""Units made of roots."""
 
 from __future__ import annotations
 
-from actufunc._activation import activation
+from actufunc._decorator import activation
 from actufunc.formula import Expression, absolute, bounded, maximum, minimum, rounded_once, sqrt, stated, where
 
 from ._bounds import ALMOST_INFINITE

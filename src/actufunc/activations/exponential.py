@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
-from actufunc._activation import activation
+from actufunc._decorator import activation
 from actufunc.formula import Expression, absolute, clip, damped, exp, expm1, rounded_once, stated, where
 from actufunc.formula.expression import constant
 

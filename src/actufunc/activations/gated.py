@@ -2,7 +2,7 @@ r"""Gated units: an axis is split in halves, and the first is multiplied by the 
 
 from __future__ import annotations
 
-from actufunc._activation import activation
+from actufunc._decorator import activation
 from actufunc.formula import Expression, damped, halves, logistic
 
 from .rectifiers import relu

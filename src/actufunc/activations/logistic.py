@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from actufunc import formula
-from actufunc._activation import activation
+from actufunc._decorator import activation
 from actufunc.formula import (
     Expression,
     absolute,

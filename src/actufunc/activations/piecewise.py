@@ -2,7 +2,7 @@ r"""Functions made of straight lines and parabolas."""
 
 from __future__ import annotations
 
-from actufunc._activation import activation
+from actufunc._decorator import activation
 from actufunc.formula import Expression, absolute, clip, damped, rounded_once, where
 
 __all__ = ["hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "identity", "sparse_plus", "sparse_sigmoid"]

@@ -2,7 +2,7 @@ r"""Rectifiers: the identity on the right, a straight line on the left."""
 
 from __future__ import annotations
 
-from actufunc._activation import activation
+from actufunc._decorator import activation
 from actufunc.formula import Expression, clip, maximum, where
 
 __all__ = ["leaky_relu", "prelu", "relu", "relu6", "relu_squared", "threshold"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from actufunc._activation import activation
+from actufunc._decorator import activation
 from actufunc.formula import Expression, absolute, clip, rounded_once, tanh, where
 from actufunc.formula.expression import constant
 

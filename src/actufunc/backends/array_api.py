@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import array_api_compat as compat
@@ -11,7 +12,7 @@ import numpy as np
 
 from actufunc._calling.array_kinds import owner
 from actufunc._calling.call import Call, refuse_for_numpy_only
-from actufunc._calling.plans import Plan
+from actufunc._calling.plans import Plan, once
 
 from .array_api_ops import as_array, compute, covers, dtype_name, working_dtype
 from .axis import shapes_of
@@ -21,11 +22,11 @@ from .mixed import takes_numpy
 from .promotion import asked_dtype, call_keeps_integers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
-def evaluate(call: Call) -> Any:
-    """Compute an activation on the arrays of one namespace."""
+def plan(call: Call) -> Plan:
+    """Return how to compute an activation on the arrays of one namespace."""
     name = call.definition.name
     refuse_for_numpy_only(call, _library(call))
     operands = {key: _plain(call, key, value) for key, value in call.operands.items()}
@@ -36,15 +37,22 @@ def evaluate(call: Call) -> Any:
     xp = compat.array_namespace(*arrays)
     if len(arrays) > 1:
         _check_devices(name, arrays)
+    with _naming_what_lacks(xp, call):
+        return _NamespaceCall(xp, call, operands).plan()
+
+
+@contextmanager
+def _naming_what_lacks(xp: Any, call: Call) -> Iterator[None]:
+    """Let an error tell what a namespace lacks that formulas need."""
     try:
-        return _Namespace(xp, call, operands).result()
+        yield
     except (AttributeError, TypeError, ValueError, NotImplementedError) as error:
         lacking = error.name if isinstance(error, AttributeError) and error.obj is xp else None
         if lacking is None and _conforms(xp):
             raise
         raise TypeError(
-            f"{name} needs {lacking or 'functions'} of the array API standard, which {_library(call)} lacks; "
-            "convert to NumPy first"
+            f"{call.definition.name} needs {lacking or 'functions'} of the array API standard, which {_library(call)} "
+            "lacks; convert to NumPy first"
         ) from error
 
 
@@ -100,8 +108,8 @@ def _name(device: Any) -> str:
     return ", ".join(sorted(map(str, device.device_set))) if hasattr(device, "device_set") else str(device)
 
 
-class _Namespace:
-    """One call within a namespace."""
+class _NamespaceCall:
+    """A call on the arrays of a namespace, which are brought to the dtype of the result."""
 
     def __init__(self, xp: Any, call: Call, operands: dict[str, Any]) -> None:
         self.xp, self.call = xp, call
@@ -143,33 +151,44 @@ class _Namespace:
             return False
         return call_keeps_integers(self.call, kept)
 
-    def result(self) -> Any:
-        """Compute."""
-        xp, mask = self.xp, self.call.keywords.get("where", True)
-        operands = self.operands
-        if self.call.definition.over_axis and (0 in operands["x"].shape or operands["x"].ndim == 0):
-            return self._without_axis()
-        if self.call.definition.over_axis and (beside := self.call.definition.arrays[1:]):
-            operands = operands | {key: self._beside_x(key, operands[key]) for key in beside}
+    def plan(self) -> Plan:
+        """Return how to compute."""
+        call, names = self.call, self.call.definition.arrays
+        if call.definition.over_axis:
+            return once(self._over_axis)
+        if call.keywords.get("where", True) is not True:
+            raise TypeError(f"{self.name} takes where= with NumPy arrays only; use xp.where on its result")
+        function = self._function(self.operands)
+        if function is None:
+            return once(lambda: self._formula(self.operands))
+        given = tuple(call.operands[key] for key in names)
+        if not _is_number(given[0]) and given[0].dtype == self.dtype and _are_alike(given):
+            return Plan(names, functools.partial(_execute, function))
+        return once(lambda: function(*(self.operands[key] for key in names)))
+
+    def _over_axis(self) -> Any:
+        """Compute a function over an axis."""
+        with _naming_what_lacks(self.xp, self.call):
+            if 0 in self.operands["x"].shape or self.operands["x"].ndim == 0:
+                return self._without_axis()
+            return self._over_rows()
+
+    def _over_rows(self) -> Any:
+        xp, mask, definition = self.xp, self.call.keywords.get("where", True), self.call.definition
+        operands = self.operands | {key: self._beside_x(key, self.operands[key]) for key in definition.arrays[1:]}
         if mask is not True:
-            if not self.call.definition.over_axis:
-                raise TypeError(f"{self.name} takes where= with NumPy arrays only; use xp.where on its result")
-            arrays = {key: operands[key] for key in self.call.definition.arrays}
             if not covers(self.shapes.of_x, tuple(mask.shape)):
                 raise ValueError(
                     f"{self.name} cannot broadcast where of shape {tuple(mask.shape)} to that of x, {self.shapes.of_x}"
                 )
             fill = fill_left_out(self.call)
-            operands = operands | {k: xp.where(mask, v, self._constant(fill[k])) for k, v in arrays.items()}
-        function = find(xp, self.call, operands, self.axis) or self._differentiable(operands)
+            operands |= {key: xp.where(mask, operands[key], self._constant(fill[key])) for key in definition.arrays}
+        function = self._function(operands)
         if function is None:
-            result = self.formula(operands)
+            result = self._formula(operands)
         else:
-            result = function(*(operands[key] for key in self.call.definition.arrays))
-            given = self.call.operands["x"]
-            if not self.call.definition.over_axis and not _is_number(given) and given.dtype == self.dtype:
-                self.call.plan = Plan(self.call.definition.arrays, functools.partial(_execute, function))
-        if self.call.definition.reduces:
+            result = function(*(operands[key] for key in definition.arrays))
+        if definition.reduces:
             return xp.reshape(result, self.shapes.given)
         if mask is True:
             return result
@@ -211,9 +230,11 @@ class _Namespace:
 
     # The formula.
 
-    def _differentiable(self, operands: dict[str, Any]) -> Callable[..., Any] | None:
-        """Return what computes an elementwise function of arrays, if the library is one that differentiates."""
+    def _function(self, operands: dict[str, Any]) -> Callable[..., Any] | None:
+        """Return what computes arrays: the library's own function, or a formula that the library can differentiate."""
         xp, definition = self.xp, self.call.definition
+        if (own := find(xp, self.call, operands, self.axis)) is not None:
+            return own
         if definition.over_axis or not xp.isdtype(self.dtype, "real floating"):
             return None
         if not compat.is_torch_namespace(xp) and not compat.is_jax_namespace(xp):
@@ -230,7 +251,7 @@ class _Namespace:
 
         return apply
 
-    def formula(self, operands: dict[str, Any]) -> Any:
+    def _formula(self, operands: dict[str, Any]) -> Any:
         """Evaluate the expression."""
         values = {key: value for key, value in operands.items() if _is_number(value)}
         arrays = {key: value for key, value in operands.items() if key not in values}
@@ -242,13 +263,16 @@ class _Namespace:
 
 
 def _execute(function: Callable[..., Any], arrays: tuple[Any, ...], out: Any, _where: Any) -> Any:
-    """Compute by what served a call with an array like the first of these, if the others are like it."""
+    """Compute arrays of one dtype by a function of the library; see `actufunc._calling.plans.Plan`."""
+    return function(*arrays) if out is None and _are_alike(arrays) else NotImplemented
+
+
+def _are_alike(arrays: tuple[Any, ...]) -> bool:
+    """Tell whether arrays are of one class, dtype and device."""
     x, *others = arrays
-    if out is not None or any(type(y) is not type(x) for y in others):
-        return NotImplemented
-    if any(y.dtype != x.dtype or compat.device(y) != compat.device(x) for y in others):
-        return NotImplemented
-    return function(*arrays)
+    if any(type(y) is not type(x) or y.dtype != x.dtype for y in others):
+        return False
+    return all(compat.device(y) == compat.device(x) for y in others)
 
 
 def _default_dtype(xp: Any, array: Any) -> Any:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .broadcasting import check_fits
-from .promotion import check_cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,38 +38,6 @@ def normalise_axis(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
     if len(set(normal)) < len(normal):
         raise ValueError(f"{name} got an axis twice: axis={axis!r}")
     return normal
-
-
-def halved_axis(name: str, axis: Any, shape: Sequence[int | None]) -> int:
-    """Return the axis that a gated unit halves as a non-negative integer.
-
-    Raises
-    ------
-    ValueError
-        If it is not one, or of odd length; a length that is None is not known yet.
-    """
-    axes = normalise_axis(name, axis, len(shape))
-    if len(axes) != 1:
-        raise ValueError(f"{name} halves one axis: x needs at least one dimension, and axis must be an integer")
-    length = shape[axes[0]]
-    if length != length:  # noqa: PLR0124 -- as dask has what it does not know
-        raise ValueError(f"{name} cannot halve axis {axes[0]} of unknown length; use x.compute_chunk_sizes() first")
-    if length is not None and length % 2:
-        raise ValueError(f"{name} cannot halve axis {axes[0]}, which has the odd length {length}")
-    return axes[0]
-
-
-def output_over_axis(
-    call: Call, shape: tuple[int, ...], dtype: np.dtype[Any], check_out: Callable[[str, Any], None]
-) -> Any:
-    """Return the output given, after a check, or None."""
-    out = call.out
-    if out is None or out is Ellipsis:
-        return None
-    check_out(call.definition.name, out)
-    check_fits(call.definition.name, shape, out.shape, exactly=True)
-    check_cast(call.definition.name, "its result", dtype, out.dtype, "same_kind")
-    return out
 
 
 @dataclass(frozen=True)
@@ -147,3 +114,38 @@ def as_blocks(operands: Sequence[Any], axes: tuple[int, ...]) -> list[Any] | Non
         return math.prod(shape[:first]), math.prod(shape[first : last + 1]), math.prod(shape[last + 1 :])
 
     return [o.reshape(blocks(o.shape)) for o in operands]
+
+
+# Gated units.
+
+
+def split_axis(name: str, axis: Any, shape: Sequence[int | None]) -> int:
+    """Return the axis that a gated unit splits as a non-negative integer.
+
+    Raises
+    ------
+    ValueError
+        If it is not one, or of odd length; a length that is None is not known yet.
+    """
+    axes = normalise_axis(name, axis, len(shape))
+    if len(axes) != 1:
+        raise ValueError(f"{name} halves one axis: x needs at least one dimension, and axis must be an integer")
+    length = shape[axes[0]]
+    if length != length:  # noqa: PLR0124 -- as dask has what it does not know
+        raise ValueError(f"{name} cannot halve axis {axes[0]} of unknown length; use x.compute_chunk_sizes() first")
+    if length is not None and length % 2:
+        raise ValueError(f"{name} cannot halve axis {axes[0]}, which has the odd length {length}")
+    return axes[0]
+
+
+def split_indices(shape: tuple[int, ...], axis: int) -> tuple[Any, Any]:
+    """Return the indices of both parts of an array that is split along an axis."""
+    middle = shape[axis] // 2
+    before = (slice(None),) * axis
+    return (*before, slice(None, middle), ...), (*before, slice(middle, None), ...)
+
+
+def check_part(name: str, part: Any, out: Any) -> None:
+    """Raise ValueError unless an output is as long as a part of x, which would else be broadcast to it."""
+    if out is not None and out is not Ellipsis and hasattr(out, "shape"):
+        check_fits(name, part.shape, out.shape, exactly=True)

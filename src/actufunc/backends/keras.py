@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from actufunc._calling.array_kinds import owner
+from actufunc._calling.plans import Plan, once
 
 if TYPE_CHECKING:
     from actufunc._calling.call import Call
 
 
-def evaluate(call: Call) -> Any:
+def plan(call: Call) -> Plan:
+    """Return how to compute an activation on arrays of Keras; see `_evaluate`."""
+    return once(lambda: _evaluate(call))
+
+
+def _evaluate(call: Call) -> Any:
     """Let the backend of a variable compute; make a layer of what is called with a symbolic input."""
     if any(isinstance(value, keras.KerasTensor) for value in call.values()):
         return _symbolic(call)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def operands_of(call: Call) -> dict[str, Array]:
-    """Return the operands that are arrays, or scalars in the place of arrays, after a check of their devices."""
+    """Return the operands that are arrays, or scalars in the place of arrays."""
     name = call.definition.name
     scalars = scalars_of(call)
     operands = {key: value for key, value in call.operands.items() if key not in scalars}
@@ -40,14 +40,18 @@ def operands_of(call: Call) -> dict[str, Array]:
                 raise TypeError(f"{name} got {type(value).__name__} for {key} beside a CuPy array; convert it first")
         if working_dtype(operands[key].dtype) is None:
             raise unsupported(name, operands[key].dtype, key)
+    return operands
+
+
+def check_devices(name: str, values: Iterable[Any]) -> None:
+    """Raise TypeError if an array is not on the current device."""
     current = cupy.cuda.runtime.getDevice()
-    for value in call.values():
+    for value in values:
         if isinstance(value, cupy.ndarray) and value.data.device_id != current:
             raise TypeError(
                 f"{name} got an array on CUDA device {value.data.device_id} while device {current} is current; "
                 f"call it under `with cupy.cuda.Device({value.data.device_id}):`, or move the array"
             )
-    return operands
 
 
 def check_out(name: str, out: Any) -> None:
@@ -105,7 +109,7 @@ _ndarray = cupy.ndarray
 _runtime = cupy.cuda.runtime
 
 
-def straight_output(inputs: tuple[Array, ...], out: Any, dtype: np.dtype[Any]) -> Any:
+def direct_output(inputs: tuple[Array, ...], out: Any, dtype: np.dtype[Any]) -> Any:
     """Return where a kernel may write its result, without looking any further; NotImplemented if one must look.
 
     That is a fresh array, or `out`, if all arrays are of this dtype, alike, C-contiguous, aligned, on the current

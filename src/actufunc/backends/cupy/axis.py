@@ -6,128 +6,158 @@ reduce over, as long as these lie side by side. Everything else is brought into 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cupy
 import numpy as np
 
-from actufunc._calling import plans
-from actufunc.backends.axis import as_blocks, broadcast_to_x, output_over_axis, shapes_of
+from actufunc._calling.call import Call
+from actufunc._calling.plans import Plan, once
+from actufunc.backends.axis import Reduced, as_blocks, broadcast_to_x, normalise_axis
+from actufunc.backends.broadcasting import check_fits
 from actufunc.backends.masking import fill_left_out, value_left_out
-from actufunc.backends.promotion import result_dtype, working_dtype
+from actufunc.backends.promotion import check_cast, result_dtype, scalars_of, working_dtype
 
-from .arguments import check_out, check_where, copy, is_apart, operands_of, put_scalars_in, straight_output
+from .arguments import (
+    check_devices,
+    check_out,
+    check_where,
+    copy,
+    direct_output,
+    is_apart,
+    operands_of,
+    put_scalars_in,
+)
 from .codegen.axis import axis_source, kernel_name
 from .codegen.elementwise import VECTOR, Formula
-from .codegen.row_schedule import plan
+from .codegen.row_schedule import row_schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from actufunc._calling.call import Call
-    from actufunc.backends.axis import Reduced
-
-    from .codegen.row_schedule import Plan
+    from .codegen.row_schedule import RowSchedule
 
     Array = Any  # CuPy comes without types
 
 
-def evaluate_axis(call: Call) -> Array:
-    """Compute an activation over an axis of CuPy arrays."""
-    name = call.definition.name
-    given = operands_of(call)
-    mask = check_where(name, call.keywords.get("where", True))
-    dtype = result_dtype(call, given)
-    shapes, reduces = shapes_of(call, given["x"].shape), call.definition.reduces
-    axes = shapes.axes
-    expression, scalars = put_scalars_in(call, working_dtype(dtype) or dtype)
-    inputs = [_broadcast(call, key, value, shapes) for key, value in given.items()]
-    left_out = None
-    if mask is not None:
-        mask, left_out = _broadcast(call, "where", mask, shapes), (fill_left_out(call)["x"], value_left_out(call))
-    out = output_over_axis(call, shapes.given if reduces else shapes.of_x, dtype, check_out)
-    seen = out
-    if seen is None:
-        seen = cupy.empty(shapes.given, dtype) if reduces else cupy.empty_like(inputs[0], dtype)
-    if not seen.size:
-        return seen
-    if not inputs[0].size:
-        seen.fill(value_left_out(call))
-        return seen
-    result = seen if seen.ndim == len(shapes.of_x) else cupy.expand_dims(seen, axes)
-    alike = all(each.dtype == dtype for each in (*inputs, result))
-    # Else it is computed, and kept meanwhile, in the dtype that half types are computed in.
-    kept = dtype if alike else working_dtype(dtype) or dtype
-    formula = Formula(call.definition.identifier, expression, tuple(given), tuple(scalars), kept)
-    kernel = _Kernel(formula, tuple(scalars.values()))
-    operands = [*inputs, result] if mask is None else [*inputs, result, mask]
-    views = as_blocks(operands, axes) if alike and is_apart([*inputs, mask], result) else None
-    if views is not None:
-        *of_inputs, of_result = views[: len(inputs) + 1]
-        kernel(of_inputs, of_result, *views[len(inputs) + 1 :], left_out=left_out)
-        exact = all(type(each) is cupy.ndarray for each in given.values())
-        plain = not reduces and call.keywords.keys() <= {"out", "axis"} and call.keywords.get("axis", -1) == -1
-        if exact and plain and tuple(given) == call.definition.arrays:
-            call.plan = plans.Plan(call.definition.arrays, _straight(kernel))
-        return seen
-    rows = [_as_rows(each, axes, kept) for each in inputs]
-    masks = [] if mask is None else [_as_rows(mask, axes, mask.dtype)]
-    scratch = cupy.empty((len(rows[0]), 1, 1) if reduces else rows[0].shape, kept)
-    kernel(rows, scratch, *masks, left_out=left_out)
-    moved = cupy.moveaxis(result, axes, range(-len(axes), 0))
-    copy(scratch.reshape(moved.shape), moved)
-    return seen
+def plan_axis(call: Call) -> Plan:
+    """Return how to compute an activation over an axis of CuPy arrays."""
+    made = AxisPlan(call)
+    operands = operands_of(call)
+    exact = all(type(each) is cupy.ndarray and each.dtype == made.dtype for each in operands.values())
+    plain = call.keywords.keys() <= {"out", "axis"} and call.keywords.get("axis", -1) == -1
+    if exact and plain and not call.definition.reduces and tuple(operands) == call.definition.arrays:
+        return Plan(call.definition.arrays, made.execute)
+    return once(partial(made.compute, tuple(operands.values()), call.out, call.keywords.get("where", True)))
 
 
-def _straight(kernel: _Kernel) -> Callable[..., Array]:
-    """Return what serves contiguous arrays along their last axis, and looks at little else."""
+class AxisPlan:
+    """How to compute an activation over an axis of CuPy arrays of given dtypes.
 
-    def compute(inputs: tuple[Array, ...], out: Any, _where: Any) -> Array:
-        result = straight_output(inputs, out, kernel.dtype)
-        if result is not NotImplemented:
-            rows = (-1, result.shape[-1], 1)
-            kernel([each.reshape(rows) for each in inputs], result.reshape(rows), left_out=None)
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        dtype of the result.
+    """
+
+    def __init__(self, call: Call) -> None:
+        definition, operands = call.definition, operands_of(call)
+        self._definition, self._names = definition, tuple(operands)
+        self._axis, self._keepdims = call.keywords.get("axis", -1), bool(call.keywords.get("keepdims", False))
+        self.dtype = result_dtype(call, operands)
+        # Else it is computed, and kept meanwhile, in the dtype that half types are computed in.
+        self._work = working_dtype(self.dtype) or self.dtype
+        expression, scalars = put_scalars_in(call, self._work)
+        self._numbers, of_scalars = tuple(scalars.values()), tuple(scalars)
+        self._formula = Formula(definition.identifier, expression, self._names, of_scalars, self.dtype)
+        self._left_out = Call(call.function, scalars_of(call), call.options, {})
+
+    def execute(self, inputs: tuple[Array, ...], out: Any, where: Any) -> Array:
+        """Compute on arrays of the result's dtype along their last axis; see `actufunc._calling.plans.Plan`."""
+        result = direct_output(inputs, out, self.dtype)
+        if result is NotImplemented:
+            return self.compute(inputs, out, where)
+        rows = (-1, result.shape[-1], 1)
+        self._run(self._formula, [each.reshape(rows) for each in inputs], result.reshape(rows))
         return result
 
-    return compute
+    def compute(self, inputs: tuple[Array, ...], out: Any, where: Any) -> Array:
+        """Compute on any arrays."""
+        name, dtype, reduces = self._definition.name, self.dtype, self._definition.reduces
+        mask = check_where(name, where)
+        check_devices(name, (*inputs, out, mask))
+        of_x = inputs[0].shape
+        shapes = Reduced(of_x, normalise_axis(name, self._axis, len(of_x)), self._keepdims)
+        axes = shapes.axes
+        arrays = [self._broadcast(*each, shapes) for each in zip(self._names, inputs, strict=True)]
+        if mask is not None:
+            mask = self._broadcast("where", mask, shapes)
+        result = self._output(out, shapes.given if reduces else of_x)
+        if result is None:
+            result = cupy.empty(shapes.given, dtype) if reduces else cupy.empty_like(arrays[0], dtype)
+        if not result.size:
+            return result
+        if not arrays[0].size:
+            result.fill(value_left_out(self._left_out))
+            return result
+        target = result if result.ndim == len(of_x) else cupy.expand_dims(result, axes)
+        alike = all(each.dtype == dtype for each in (*arrays, target))
+        operands = [*arrays, target] if mask is None else [*arrays, target, mask]
+        views = as_blocks(operands, axes) if alike and is_apart([*arrays, mask], target) else None
+        formula = self._formula if alike else dataclasses.replace(self._formula, dtype=self._work)
+        if views is not None:
+            self._run(formula, views[: len(arrays)], *views[len(arrays) :])
+            return result
+        rows = [_as_rows(each, axes, formula.dtype) for each in arrays]
+        masks = [] if mask is None else [_as_rows(mask, axes, mask.dtype)]
+        scratch = cupy.empty((len(rows[0]), 1, 1) if reduces else rows[0].shape, formula.dtype)
+        self._run(formula, rows, scratch, *masks)
+        moved = cupy.moveaxis(target, axes, range(-len(axes), 0))
+        copy(scratch.reshape(moved.shape), moved)
+        return result
 
-
-class _Kernel:
-    """What computes a formula along an axis, for rows of any length."""
-
-    def __init__(self, formula: Formula, scalars: tuple[Any, ...]) -> None:
-        self.formula, self.scalars, self.dtype = formula, scalars, formula.dtype
-
-    def __call__(self, inputs: Sequence[Array], out: Array, mask: Array = None, *, left_out: Any) -> None:
+    def _run(self, formula: Formula, inputs: Sequence[Array], out: Array, mask: Array = None) -> None:
         """Compute on arrays of shape (blocks, n, inner); the output of a function that reduces has n = 1."""
         blocks, n, inner = inputs[0].shape
-        masked = mask is not None
-        lanes = VECTOR // self.dtype.itemsize
+        masked, dtype = mask is not None, formula.dtype
+        lanes = VECTOR // dtype.itemsize
         operands = [*inputs, out]
         if inner > 1 or masked or n % lanes or any(o.data.ptr % VECTOR for o in operands):
             lanes = 1
-        how = plan(n, self.dtype, len(inputs), inner=inner, lanes=lanes)
-        kernel = _compiled(self.formula, how, masked=masked)
-        number = (working_dtype(self.dtype) or self.dtype).type
-        operands += [number(value) for value in self.scalars]
+        how = row_schedule(n, dtype, len(inputs), inner=inner, lanes=lanes)
+        kernel = _compiled(formula, how, masked=masked)
+        number = (working_dtype(dtype) or dtype).type
+        operands += [number(value) for value in self._numbers]
         operands += [np.int64(count) for count in (blocks * inner, n, inner)]
         if masked:
+            left_out = fill_left_out(self._left_out)["x"], value_left_out(self._left_out)
             operands += [mask, *map(number, left_out)]
         kernel((how.grid(blocks, inner),), (how.block,), tuple(operands))
 
+    def _output(self, out: Any, shape: tuple[int, ...]) -> Any:
+        """Return the output given, after a check, or None."""
+        if out is None or out is Ellipsis:
+            return None
+        name = self._definition.name
+        check_out(name, out)
+        check_fits(name, shape, out.shape, exactly=True)
+        check_cast(name, "its result", self.dtype, out.dtype, "same_kind")
+        return out
+
+    def _broadcast(self, key: str, value: Any, shapes: Reduced) -> Array:
+        """Return an operand in the shape of x; a scalar becomes an array."""
+        if not isinstance(value, cupy.ndarray):
+            value = cupy.full((), value.item(), value.dtype)
+        return broadcast_to_x(self._definition, key, value, shapes, cupy.broadcast_to)
+
 
 @functools.cache
-def _compiled(formula: Formula, how: Plan, *, masked: bool) -> Any:
+def _compiled(formula: Formula, how: RowSchedule, *, masked: bool) -> Any:
     return cupy.RawKernel(axis_source(formula, how, masked=masked), kernel_name(formula.name))
-
-
-def _broadcast(call: Call, key: str, value: Any, shapes: Reduced) -> Array:
-    """Return an operand in the shape of x; a scalar becomes an array."""
-    if not isinstance(value, cupy.ndarray):
-        value = cupy.full((), value.item(), value.dtype)
-    return broadcast_to_x(call.definition, key, value, shapes, cupy.broadcast_to)
 
 
 def _as_rows(array: Array, axes: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

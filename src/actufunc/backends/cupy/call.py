@@ -1,16 +1,17 @@
-"""Calls on CuPy arrays: which module serves them."""
+"""Calls on CuPy arrays: which plan serves them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .axis import evaluate_axis
-from .elementwise import evaluate_elementwise
+from .axis import plan_axis
+from .elementwise import plan_elementwise
 
 if TYPE_CHECKING:
     from actufunc._calling.call import Call
+    from actufunc._calling.plans import Plan
 
 
-def evaluate(call: Call) -> Any:
-    """Compute an activation on CuPy arrays."""
-    return (evaluate_axis if call.definition.over_axis else evaluate_elementwise)(call)
+def plan(call: Call) -> Plan:
+    """Return how to compute an activation on CuPy arrays."""
+    return (plan_axis if call.definition.over_axis else plan_elementwise)(call)

@@ -7,13 +7,15 @@ work is queued on the current stream of the current device, as CuPy does, and me
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cupy
 
-from actufunc._calling.plans import Plan
+from actufunc._calling.plans import Plan, once
 from actufunc.backends.broadcasting import check_fits, order_of, shape_of_all
 from actufunc.backends.promotion import (
+    check_cast,
     check_casts,
     result_dtype,
     rounded,
@@ -21,11 +23,20 @@ from actufunc.backends.promotion import (
 )
 
 from . import kernels
-from .arguments import check_out, check_where, copy, is_apart, operands_of, put_scalars_in, straight_output
+from .arguments import (
+    check_devices,
+    check_out,
+    check_where,
+    copy,
+    direct_output,
+    is_apart,
+    operands_of,
+    put_scalars_in,
+)
 from .codegen.elementwise import VECTOR, Formula
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
 
@@ -34,53 +45,90 @@ if TYPE_CHECKING:
     Array = Any  # CuPy comes without types
 
 
-def evaluate_elementwise(call: Call) -> Array:
-    """Compute an elementwise activation."""
-    name, operands = call.definition.name, operands_of(call)
-    mask = check_where(name, call.keywords.get("where", True))
-    order = order_of(call)
-    dtype = result_dtype(call, operands)
-    work = working_dtype(dtype) or dtype
-    out = None if call.out is Ellipsis else call.out
-    if out is not None:
-        check_out(name, out)
-    check_casts(call, operands, dtype, out)
-    shapes = {key: array.shape for key, array in operands.items()}
-    shape = shape_of_all(name, shapes if mask is None else {**shapes, "where": mask.shape})
-    if out is not None:
+def plan_elementwise(call: Call) -> Plan:
+    """Return how to compute an elementwise activation of CuPy arrays."""
+    made = ElementwisePlan(call)
+    operands = [call.operands[key] for key in made.names]
+    exact = all(type(each) is cupy.ndarray and each.dtype == made.dtype for each in operands)
+    if exact and made.names == call.definition.arrays and call.keywords.keys() <= {"out"}:
+        return Plan(made.names, made.execute)
+    return once(partial(made.compute, operands, call.out, call.keywords.get("where", True)))
+
+
+class ElementwisePlan:
+    """How to compute an elementwise activation of CuPy arrays of given dtypes.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Operands that are arrays.
+    dtype : numpy.dtype
+        dtype of the result.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self._name, self._order = call.definition.name, order_of(call)
+        operands = operands_of(call)
+        self.dtype = dtype = result_dtype(call, operands)
+        check_casts(call, operands, dtype, None)
+        self._casting = call.keywords.get("casting", "same_kind")
+        work = working_dtype(dtype) or dtype
+        expression, scalars = put_scalars_in(call, work)
+        self.names = tuple(key for key, value in operands.items() if isinstance(value, cupy.ndarray))
+        numbers = {key: rounded(v.item(), work) for key, v in operands.items() if key not in self.names} | scalars
+        self._formula = Formula(call.definition.identifier, expression, self.names, tuple(numbers), dtype)
+        self._numbers = tuple(numbers.values())
+
+    def execute(self, inputs: tuple[Array, ...], out: Any, where: Any) -> Array:
+        """Compute on arrays of the result's dtype; see `actufunc._calling.plans.Plan`."""
+        result = direct_output(inputs, out, self.dtype)
+        if result is NotImplemented:
+            return self.compute(inputs, out, where)
+        threads = kernels.vector_threads(self.dtype)(result.size)
+        kernels.vectors(self._formula)(*inputs, *self._numbers, result, size=threads, block_size=kernels.THREADS)
+        return result
+
+    def compute(self, inputs: Sequence[Array], out: Any, where: Any) -> Array:
+        """Compute on any arrays."""
+        name, dtype = self._name, self.dtype
+        mask = check_where(name, where)
+        out = None if out is Ellipsis else out
+        check_devices(name, (*inputs, out, mask))
+        if out is not None:
+            check_out(name, out)
+            check_cast(name, "its result", dtype, out.dtype, self._casting)
+        shapes = {key: array.shape for key, array in zip(self.names, inputs, strict=True)}
+        shape = shape_of_all(name, shapes if mask is None else {**shapes, "where": mask.shape})
+        if out is None:
+            out = _allocate(inputs, shape, dtype, self._order, zeros=mask is not None)
         check_fits(name, shape, out.shape)
-    expression, scalars = put_scalars_in(call, work)
-    arrays = {key: value for key, value in operands.items() if isinstance(value, cupy.ndarray)}
-    numbers = {key: rounded(v.item(), work) for key, v in operands.items() if key not in arrays} | scalars
-    formula = Formula(call.definition.identifier, expression, tuple(arrays), tuple(numbers), dtype)
-    inputs = list(arrays.values())
-    if out is None:
-        out = _allocate(inputs, shape, dtype, order, zeros=mask is not None)
-    if out.size == 0:
-        return out
-    target = out if is_apart([*inputs, mask], out) else cupy.empty_like(out)
-    if target is not out and mask is not None:
-        copy(out, target)
-    if inputs and mask is None and dtype == out.dtype and all(_goes_straight(value, target) for value in inputs):
-        _run_vectors(kernels.vectors(formula), inputs, numbers.values(), target)
-    else:
-        masks = [] if mask is None else [mask if isinstance(mask, cupy.ndarray) else bool(mask)]
-        kernels.elementwise(formula, masked=mask is not None)(*inputs, *numbers.values(), *masks, target)
-    exact = all(type(array) is cupy.ndarray and array.dtype == dtype for array in inputs)
-    if exact and tuple(arrays) == call.definition.arrays and call.keywords.keys() <= {"out"}:
-        call.plan = Plan(tuple(arrays), _straight(kernels.vectors(formula), tuple(numbers.values()), dtype))
-    return out if target is out else copy(target, out)
+        if out.size == 0:
+            return out
+        target = out if is_apart((*inputs, mask), out) else cupy.empty_like(out)
+        if target is not out and mask is not None:
+            copy(out, target)
+        if inputs and mask is None and dtype == out.dtype and all(_are_alike(value, target) for value in inputs):
+            operands = [o if o.flags.c_contiguous else o.T for o in (*inputs, target)]
+            threads = kernels.vector_threads(dtype)(target.size)
+            *arrays, result = operands
+            kernels.vectors(self._formula)(*arrays, *self._numbers, result, size=threads, block_size=kernels.THREADS)
+        else:
+            masks = [] if mask is None else [mask if isinstance(mask, cupy.ndarray) else bool(mask)]
+            kernels.elementwise(self._formula, masked=mask is not None)(*inputs, *self._numbers, *masks, target)
+        return out if target is out else copy(target, out)
 
 
-def _allocate(inputs: list[Array], shape: tuple[int, ...], dtype: np.dtype[Any], order: str, *, zeros: bool) -> Array:
+def _allocate(
+    inputs: Sequence[Array], shape: tuple[int, ...], dtype: np.dtype[Any], order: str, *, zeros: bool
+) -> Array:
     """Make an array for a result, in the order of the first input where that has its shape."""
     if inputs and inputs[0].shape == shape:
         return (cupy.zeros_like if zeros else cupy.empty_like)(inputs[0], dtype=dtype, order=order)
     return (cupy.zeros if zeros else cupy.empty)(shape, dtype, order="F" if order == "F" else "C")
 
 
-def _goes_straight(array: Array, out: Array) -> bool:
-    """Tell whether a vector kernel may read `array` and write to `out`: alike, contiguous and aligned."""
+def _are_alike(array: Array, out: Array) -> bool:
+    """Tell whether a kernel of vectors may read `array` and write to `out`: alike, contiguous and aligned."""
     a, b = array.flags, out.flags
     return bool(
         out.ndim  # CuPy's raw arguments have no element to point at otherwise
@@ -90,23 +138,3 @@ def _goes_straight(array: Array, out: Array) -> bool:
         and out.data.ptr % VECTOR == 0
         and ((a.c_contiguous and b.c_contiguous) or (a.f_contiguous and b.f_contiguous))
     )
-
-
-def _run_vectors(kernel: Any, inputs: Sequence[Array], scalars: Iterable[Any], out: Array) -> None:
-    """Run a vector kernel on arrays that go straight."""
-    operands = [o if o.flags.c_contiguous else o.T for o in (*inputs, out)]
-    threads = kernels.vector_threads(out.dtype)(out.size)
-    kernel(*operands[:-1], *scalars, operands[-1], size=threads, block_size=kernels.THREADS)
-
-
-def _straight(kernel: Any, scalars: tuple[Any, ...], dtype: np.dtype[Any]) -> Callable[..., Array]:
-    """Return what serves arrays of this dtype with the same arguments if they go straight, and else says so."""
-    threads_for = kernels.vector_threads(dtype)
-
-    def compute(inputs: tuple[Array, ...], out: Any, _where: Any) -> Array:
-        result = straight_output(inputs, out, dtype)
-        if result is not NotImplemented:
-            kernel(*inputs, *scalars, result, size=threads_for(result.size), block_size=kernels.THREADS)
-        return result
-
-    return compute

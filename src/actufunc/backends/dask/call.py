@@ -7,13 +7,19 @@ from typing import Any
 import numpy as np
 
 from actufunc._calling.call import Call
+from actufunc._calling.plans import Plan, once
 from actufunc.backends.axis import broadcast_to_x, shapes_of
 from actufunc.backends.promotion import is_scalar, result_dtype
 
 from .tree import over_blocks
 
 
-def evaluate(call: Call) -> Any:
+def plan(call: Call) -> Plan:
+    """Return how to compute an activation on dask arrays: lazily, in their graph."""
+    return once(lambda: _extend_graph(call))
+
+
+def _extend_graph(call: Call) -> Any:
     """Add an activation to the graph of dask arrays."""
     import dask.array as da  # noqa: PLC0415
 
@@ -81,7 +87,7 @@ def _lie_alike(array: Any, x: Any) -> bool:
     )
 
 
-def halve_blocks(call: Call, axis: int) -> Any:
+def split_blocks(call: Call, axis: int) -> Any:
     """Add a gated unit, or its vjp, to the graph: on whole blocks, each of which holds both halves.
 
     Parameters

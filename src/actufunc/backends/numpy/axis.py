@@ -10,25 +10,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc._calling.plans import LARGE
+from actufunc._calling.plans import as_kernel
 from actufunc._memory import empty_like
 from actufunc.backends.axis import Reduced, as_blocks, broadcast_to_x, normalise_axis
 from actufunc.backends.broadcasting import check_fits
+from actufunc.backends.masking import fill_left_out, value_left_out
 
-from .arguments import check_out, same_memory
+from .arguments import check_out, overlaps
 from .codegen.layout import Layout
+from .fast_path import LARGE
+from .jit.kernels import axis as axis_kernel
 from .threading import schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from actufunc.formula.definition import Definition
-
-    from .arguments import Operands
+    from .arguments import Arguments
     from .jit.kernels import OverAxis
 
     Array = np.ndarray[Any, Any]
@@ -75,43 +77,32 @@ class AxisPlan:
 
     Parameters
     ----------
-    definition : Definition
-        Of the activation.
-    kernel : callable
-        Returns the kernel for a layout; takes the keyword `keep`.
-    operands : Operands
-        Of the kernel.
-    work, dtype, out : numpy.dtype
-        Of the kernel's operands, of the result, and of the output, if one is given.
-    axis : int, tuple of int or None
-        Over which to reduce.
-    keepdims : bool
-        Whether arrays that lack the axes have them with length one.
-    left_out : pair of mapping and float, or None
-        For calls with a mask: what stands for elements left out of an operand, and the result in their place.
+    arguments : Arguments
+        A call with such arrays.
+    mask : numpy.ndarray or True
+        Its mask, with that of masked arrays.
     """
 
-    def __init__(
-        self,
-        definition: Definition,
-        kernel: Callable[..., OverAxis],
-        operands: Operands,
-        work: np.dtype[Any],
-        dtype: np.dtype[Any],
-        out: np.dtype[Any] | None,
-        axis: Any,
-        *,
-        keepdims: bool,
-        left_out: tuple[Mapping[str, float], float] | None,
-    ) -> None:
-        self._definition, self.name, self._kernel_of, self.operands = definition, definition.name, kernel, operands
-        self._work, self._dtype, self._axis = work, dtype, axis
-        self._reduces, self._keepdims, self._left_out = definition.reduces, keepdims, left_out
-        types = [*operands.given.values(), dtype, *([] if out is None else [out])]
-        self._is_exact = all(each == work for each in types) and type(axis) is int and operands.are_arrays
-        self._is_exact = self._is_exact and not definition.of_rows
+    def __init__(self, arguments: Arguments, mask: Any) -> None:
+        call, operands, work, dtype = arguments.call, arguments.operands, arguments.work, arguments.dtype
+        self._definition, self.name, self.operands = call.definition, call.definition.name, operands
+        self._kernel_of = partial(axis_kernel, self.name, arguments.expression, operands.names, work)
+        self._work, self._dtype, self._axis = work, dtype, call.keywords.get("axis", -1)
+        self._reduces, self._keepdims = call.definition.reduces, bool(call.keywords.get("keepdims", False))
+        # What stands for elements of an operand that the mask excludes, and the result in their place.
+        self._left_out = None if mask is True else (fill_left_out(call), value_left_out(call))
+        types = (*operands.given.values(), dtype, arguments.out_dtype or dtype)
+        self._is_exact = all(each == work for each in types) and type(self._axis) is int and operands.are_arrays
+        self._is_exact = self._is_exact and not call.definition.of_rows
         self._kernels: dict[tuple[str, bool], OverAxis] = {}
         self._axes: dict[int, Axes] = {}
+
+    @property
+    def kernel(self) -> Callable[..., Any] | None:
+        """The plan for one array as a function of it and an output."""
+        # An output of the dtype of x is no place for the result where that is of another one.
+        is_alike = len(self.operands.names) == 1 and self.operands.given["x"] == self._dtype
+        return as_kernel(self.execute) if is_alike else None
 
     def execute(self, operands: tuple[Any, ...], out: Any, where: Any = True) -> Any:  # noqa: FBT002
         """Compute; see `actufunc._calling.plans.Plan`."""
@@ -288,7 +279,7 @@ class AxisPlan:
             schedule.over_axis(self._kernel(layout, n), views)
             return
         # What is written to must not be read afterwards.
-        inputs = [np.array(each) if _overlaps(each, target) else each for each in inputs]
+        inputs = [np.array(each) if overlaps(each, target) else each for each in inputs]
         mask = None if mask is None else np.broadcast_to(mask, shape)
         self._block_by_block(inputs, target, mask, axes)
 
@@ -333,11 +324,6 @@ def _moved(array: Array, order: tuple[int, ...] | None) -> Array:
 def _pays_along_rows(n: int, size: int) -> bool:
     """Tell whether rows are long enough to work along, or too few for anything else."""
     return n >= _SHORT_ROWS or size < _SHORT_ROWS * _FEW_COLUMNS
-
-
-def _overlaps(array: Array, out: Array) -> bool:
-    """Tell whether writing to `out` could change elements of `array` that are still to be read."""
-    return not same_memory(array, out) and bool(np.may_share_memory(array, out))
 
 
 def _views(operands: list[Array], axes: tuple[int, ...], work: np.dtype[Any]) -> list[Array] | None:

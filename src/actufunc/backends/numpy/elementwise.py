@@ -5,6 +5,10 @@ loop where an operand is not contiguous. Small arrays that the ufunc can take as
 is small is copied to contiguous arrays of the kernel's dtype first. Larger arrays go to it where they, or their rows,
 are contiguous and alike, else through `numpy.nditer`, which hands out contiguous chunks, casting, broadcasting and
 resolving overlap on the way.
+
+Half types are computed in float64 and rounded once, with scalar hyperparameters of float32 as everywhere: a product
+with one is exact then, so that no tie is missed. Arrays of nothing but one half type are seen as the bits of their
+elements, for which there are kernels; beside other dtypes the kernel in float64 computes.
 """
 
 from __future__ import annotations
@@ -15,19 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc._calling.plans import LARGE, TINY
 from actufunc._memory import empty_like
-from actufunc.backends.broadcasting import check_fits, shape_of_all
+from actufunc.backends.broadcasting import check_fits, order_of, shape_of_all
 from actufunc.backends.promotion import is_half
 
-from .arguments import Operands, check_out, same_memory
-from .jit.kernels import Halves, to_bits
+from .arguments import Arguments, are_alike, are_contiguous, check_out, overlaps
+from .codegen.half import HALVES_IN
+from .fast_path import LARGE, TINY
+from .jit.kernels import Halves, elementwise, to_bits
 from .threading import schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from .jit.kernels import Elementwise
 
     Array = np.ndarray[Any, Any]
 
@@ -44,44 +47,32 @@ class ElementwisePlan:
 
     Parameters
     ----------
-    name : str
-        Of the activation, for messages.
-    kernel : Elementwise or Halves
-        What to compute with.
-    operands : Operands
-        Of the kernel.
-    work, dtype, out : numpy.dtype
-        Of the kernel's operands, of the result, and of the output, if one is given.
-    order : {"K", "A", "C", "F"}
-        Of a fresh result.
+    arguments : Arguments
+        A call with such arrays.
     """
 
-    def __init__(
-        self,
-        name: str,
-        kernel: Elementwise | Halves,
-        operands: Operands,
-        work: np.dtype[Any],
-        dtype: np.dtype[Any],
-        out: np.dtype[Any] | None,
-        order: Any,
-    ) -> None:
-        self.name, self._kernel, self.operands = name, kernel, operands
-        self._work, self._dtype, self._order = work, dtype, order
+    def __init__(self, arguments: Arguments) -> None:
+        self.name, self.operands = arguments.call.definition.name, arguments.operands
+        self._dtype, self._order = arguments.dtype, order_of(arguments.call)
+        names, fixed = self.operands.names, self.operands.fixed.values()
+        types = [*self.operands.given.values(), *(array.dtype for array in fixed)]
+        dtype, work, written = arguments.dtype, arguments.work, arguments.out_dtype or arguments.dtype
+        if is_half(dtype):
+            work = dtype if all(each == dtype for each in (*types, written)) else HALVES_IN
+        self._kernel = kernel = elementwise(self.name, arguments.expression, names, work)
+        self._work = BITS if isinstance(kernel, Halves) else work
         self._on_bits = isinstance(kernel, Halves)
         self._results: Any = getattr(kernel, "results", None)
-        written = dtype if out is None else out
         self._round = to_bits(written) if is_half(written) and written.isnative and not self._on_bits else None
         # A ufunc may be called directly that casts nothing but what is exact, and writes what is asked for.
         self._direct: Callable[..., Any] | None = None
         if isinstance(kernel, Halves) or not kernel.is_safe or not work == dtype == written:
             return
-        types = [*operands.given.values(), *(array.dtype for array in operands.fixed.values())]
         if all(np.can_cast(each, work, "safe") for each in types):
-            self._direct = kernel.serial if order == "K" else functools.partial(kernel.serial, order=order)
+            self._direct = kernel.serial if self._order == "K" else functools.partial(kernel.serial, order=self._order)
 
     @property
-    def ufunc(self) -> Callable[..., Any] | None:
+    def kernel(self) -> Callable[..., Any] | None:
         """What computes the same for one small array, or scalar, and an output, if it writes the kernel's dtype."""
         if len(self.operands.names) > 1 or self._order != "K":
             return None
@@ -96,18 +87,18 @@ class ElementwisePlan:
         """Compute; see `actufunc._calling.plans.Plan`."""
         # Every attribute looked up here shows.
         arrays = operands if self.operands.are_arrays else self.operands.as_arrays(self.name, operands)
-        if self._direct is not None and where is True and (len(arrays) == 1 or _are_alike(arrays)):
+        if self._direct is not None and where is True and (len(arrays) == 1 or are_alike(arrays)):
             x = arrays[0]
             if out is None:
                 # A ufunc makes its output in the order of the first array, as we do, if that has one.
                 if ((size := x.size) < TINY and (len(arrays) == 1 or 0 not in x.strides)) or (
-                    size < LARGE and _are_contiguous(arrays)
+                    size < LARGE and are_contiguous(arrays)
                 ):
                     return self._direct(*arrays)
             elif (
                 type(out) is _ndarray
                 and out.ndim == x.ndim
-                and ((size := out.size) < TINY or (size < LARGE and _are_contiguous((*arrays, out))))
+                and ((size := out.size) < TINY or (size < LARGE and are_contiguous((*arrays, out))))
             ):
                 try:
                     return self._direct(*arrays, out)
@@ -124,7 +115,7 @@ class ElementwisePlan:
         x = arrays[0]
         shape = x.shape
         given = arrays if out is None else (*arrays, out)
-        if not shape or (size := x.size) >= LARGE or not (len(given) == 1 or _are_alike(given)):
+        if not shape or (size := x.size) >= LARGE or not (len(given) == 1 or are_alike(given)):
             return NotImplemented
         if out is not None and not (type(out) is _ndarray and out.flags.writeable):
             return NotImplemented
@@ -163,7 +154,7 @@ class ElementwisePlan:
 
     def _shape(self, arrays: tuple[Array, ...], mask: Array | None) -> tuple[int, ...]:
         shape: tuple[int, ...] = arrays[0].shape
-        if (mask is None or mask.shape == shape) and _are_alike(arrays):
+        if (mask is None or mask.shape == shape) and are_alike(arrays):
             return shape
         try:
             return np.broadcast(*arrays, *([] if mask is None else [mask])).shape
@@ -234,7 +225,7 @@ class ElementwisePlan:
         if mask is None and all(
             each.dtype == self._work and each.shape == target.shape and each.flags.aligned for each in operands
         ):
-            if _are_contiguous(operands) and all(each is target or same_memory(each, target) for each in sharing):
+            if are_contiguous(operands) and not any(overlaps(each, target) for each in sharing):
                 schedule.elementwise(self._kernel, operands)
                 return
             if not sharing and (rows := _as_rows(operands)) is not None:
@@ -295,20 +286,6 @@ def _leave_out(operands: list[Array], mask: Array) -> bool:
     without = ~mask
     for each in operands:
         np.copyto(each, each.reshape(-1)[first], where=without)
-    return True
-
-
-def _are_alike(arrays: tuple[Any, ...]) -> bool:
-    """Tell whether arrays have one shape, as the first has."""
-    shape = arrays[0].shape
-    return all([each.shape == shape for each in arrays[1:]])  # noqa: C419 -- faster
-
-
-def _are_contiguous(arrays: Sequence[Any]) -> bool:
-    """Tell whether arrays of one shape are contiguous and alike."""
-    for each in arrays:
-        if not each.flags.c_contiguous:
-            return all(each.flags.f_contiguous for each in arrays)
     return True
 
 

@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from actufunc._calling.array_kinds import owner
 from actufunc._calling.call import refuse_for_numpy_only
-from actufunc._calling.plans import Plan
+from actufunc._calling.plans import Plan, once
 from actufunc.backends.array_api_ops import compute, covers
 from actufunc.backends.autodiff import differentiable, formula_of
-from actufunc.backends.axis import Reduced, halved_axis, normalise_axis
+from actufunc.backends.axis import Reduced, normalise_axis, split_axis
 from actufunc.backends.delegation import find
 from actufunc.backends.masking import fill_left_out, value_left_out
 from actufunc.backends.promotion import asked_dtype, call_keeps_integers
@@ -27,12 +27,12 @@ Operands = dict[str, Any]
 """Tensors of one dtype, and hyperparameters that are Python numbers."""
 
 
-def evaluate(call: Call) -> Any:
-    """Compute an activation on tensors, beside which NumPy's arrays take their dtype, as they do for TensorFlow."""
+def plan(call: Call) -> Plan:
+    """Return how to compute an activation on tensors; arrays of NumPy beside them take their dtype."""
     refuse_for_numpy_only(call, "tensorflow")
     given = {key: _read(call, key, value) for key, value in call.operands.items()}
     if call.definition.gated:
-        return _of_halves(call, given)
+        return once(functools.partial(_of_parts, call, given))
     dtype = _dtype(call, given)
     arrays = call.definition.arrays
     operands = {
@@ -40,7 +40,7 @@ def evaluate(call: Call) -> Any:
         for key, value in given.items()
     }
     if call.definition.over_axis:
-        return _over_axis(call, operands)
+        return once(functools.partial(_over_axis, call, operands))
     if call.keywords.get("where", True) is not True:
         raise TypeError(f"{call.definition.name} takes where= with NumPy arrays only; use tf.where on its result")
     return _elementwise(call, operands)
@@ -120,11 +120,11 @@ def _tensor(call: Call, key: str, value: Any, dtype: Any) -> Any:
 # Elementwise functions.
 
 
-def _elementwise(call: Call, operands: Operands) -> Any:
+def _elementwise(call: Call, operands: Operands) -> Plan:
     if not xp.isdtype(operands["x"].dtype, "real floating"):
         numbers = {key: value for key, value in operands.items() if _is_number(value)}
         tensors = {key: value for key, value in operands.items() if key not in numbers}
-        return compute(xp, call.specialised(numbers), tensors)
+        return once(functools.partial(compute, xp, call.specialised(numbers), tensors))
     hyperparameters = [operands[key] for key in call.definition.hyperparameters]
     function = find(xp, call, operands, None)
     if function is None:
@@ -134,15 +134,14 @@ def _elementwise(call: Call, operands: Operands) -> Any:
             return differentiable(xp)(formula, *arrays, *hyperparameters)
 
     names = call.definition.arrays
-    arrays = tuple(operands[key] for key in names)
     is_as_given = all(call.operands[key] is operands[key] for key in names)
     if is_as_given and all(map(_is_number, hyperparameters)):
-        call.plan = Plan(names, functools.partial(_execute, function))
-    return function(*arrays)
+        return Plan(names, functools.partial(_execute, function))
+    return once(functools.partial(function, *(operands[key] for key in names)))
 
 
 def _execute(function: Any, arrays: tuple[Any, ...], out: Any, _where: Any) -> Any:
-    """Compute by what served a call with a tensor like the first of these, if the others are like it."""
+    """Compute tensors of one dtype; see `actufunc._calling.plans.Plan`."""
     x = arrays[0]
     if out is not None or any(not isinstance(y, tf.Tensor) or y.dtype != x.dtype for y in arrays):
         return NotImplemented
@@ -152,12 +151,12 @@ def _execute(function: Any, arrays: tuple[Any, ...], out: Any, _where: Any) -> A
 # Gated units.
 
 
-def _of_halves(call: Call, given: Operands) -> Any:
+def _of_parts(call: Call, given: Operands) -> Any:
     name = call.definition.name
     x = given["x"]
     if not isinstance(x, tf.Tensor):
         x = _tensor(call, "x", x, _dtype(call, given))
-    axis = halved_axis(name, call.keywords.get("axis", -1), _shape(name, x))
+    axis = split_axis(name, call.keywords.get("axis", -1), _shape(name, x))
     keywords = {key: value for key, value in call.keywords.items() if key != "axis"}
     halves = dict(zip(("x", "gate"), tf.split(x, 2, axis), strict=True))
     parts = []

@@ -17,7 +17,7 @@ from actufunc.backends.source import identifier
 from actufunc.formula.expression import argument
 
 from .elementwise import VECTOR, CudaWriter, Formula, c_type, functions_of, no_integers, stored_type, symbol
-from .row_schedule import WARP, plan
+from .row_schedule import WARP, row_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from actufunc.formula.expression import Expression
 
-    from .row_schedule import Plan
+    from .row_schedule import RowSchedule
 
 _HALF_TYPES = {"float16": "__half", "bfloat16": "__nv_bfloat16"}
 _HEADERS = {"float16": "#include <cuda_fp16.h>\n", "bfloat16": "#include <cuda_bf16.h>\n"}
@@ -55,14 +55,14 @@ const int thread = threadIdx.x / $width % $threads;
 
 
 @functools.cache
-def axis_source(formula: Formula, plan: Plan, *, masked: bool) -> str:
+def axis_source(formula: Formula, plan: RowSchedule, *, masked: bool) -> str:
     """Write the kernel that applies a formula along an axis.
 
     Parameters
     ----------
     formula : Formula
         What to compute; all arrays have its dtype.
-    plan : Plan
+    plan : RowSchedule
         How threads share the rows.
     masked : bool
         Whether an array tells which elements take part.
@@ -83,7 +83,7 @@ def example(name: str, expression: Expression, arguments: Sequence[str], dtype: 
         raise no_integers(dtype)
     arrays = tuple(key for key in arguments if key in {"x", "g"})
     scalars = tuple(key for key in arguments if key not in arrays)
-    how = plan(1024, dtype, len(arrays), inner=1, lanes=VECTOR // dtype.itemsize)
+    how = row_schedule(1024, dtype, len(arrays), inner=1, lanes=VECTOR // dtype.itemsize)
     return axis_source(Formula(name, expression, arrays, scalars, dtype), how, masked=False)
 
 
@@ -95,7 +95,7 @@ def kernel_name(name: str) -> str:
 class _AxisWriter:
     """Writes the loops of one kernel."""
 
-    def __init__(self, formula: Formula, plan: Plan, *, masked: bool) -> None:
+    def __init__(self, formula: Formula, plan: RowSchedule, *, masked: bool) -> None:
         self.arrays, self.scalars, self.dtype = formula.arrays, formula.scalars, formula.dtype
         self.passes, self.plan, self.masked = Passes(formula.expression), plan, masked
         # What is kept is a float, for which there is no room beside a row that is packed: it is computed again.

@@ -15,7 +15,7 @@ WARP = 32  # threads that run together
 
 
 @dataclass(frozen=True)
-class Plan:
+class RowSchedule:
     """How the threads of a block share the rows.
 
     Attributes
@@ -53,7 +53,7 @@ class Plan:
 
 
 @functools.lru_cache(maxsize=1024)
-def plan(n: int, dtype: np.dtype[Any], held: int, *, inner: int, lanes: int) -> Plan:
+def row_schedule(n: int, dtype: np.dtype[Any], held: int, *, inner: int, lanes: int) -> RowSchedule:
     """Choose how to share rows.
 
     Parameters
@@ -71,7 +71,7 @@ def plan(n: int, dtype: np.dtype[Any], held: int, *, inner: int, lanes: int) -> 
 
     Returns
     -------
-    Plan
+    RowSchedule
         For all rows of this length.
     """
     # A thread has up to 64 registers in blocks of 1024 threads, and 128 in those of 512; half may hold elements.
@@ -94,7 +94,7 @@ def plan(n: int, dtype: np.dtype[Any], held: int, *, inner: int, lanes: int) -> 
     if accesses * lanes > most_items * (2 if packed else 1):
         accesses, packed = 0, False
     groups = 1 if width == 1 and threads > WARP else max(1, 4 * WARP // (width * threads))
-    return Plan(width, threads, groups, lanes, accesses, packed)
+    return RowSchedule(width, threads, groups, lanes, accesses, packed)
 
 
 def _power_of_two(number: int) -> int:

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from actufunc._activation import Activation
+    from actufunc._calling.function import Function
     from actufunc.formula.expression import Expression
 
 _modules: dict[str, Any] = {}
 _results: dict[tuple[Expression, np.dtype[Any], tuple[Any, ...]], Any] = {}
 
 
-def numba_type(activation: Activation) -> Any:
+def numba_type(activation: Function) -> Any:
     """Return the type that an activation has for Numba."""
     # Under Numba's lock, for the import registers with Numba while other threads may be compiling.
     name = ".typing"

@@ -31,8 +31,8 @@ from .lowering import compile_result, result_type
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from actufunc._activation import Activation
     from actufunc._calling.call import Call
+    from actufunc._calling.function import Function
 
 types: Any = numba_types
 
@@ -46,16 +46,16 @@ class ActivationType(types.Callable, types.Dummy):  # type: ignore[misc]
 
     Parameters
     ----------
-    activation : Activation
+    activation : Function
         Which one.
     """
 
-    def __init__(self, activation: Activation) -> None:
+    def __init__(self, activation: Function) -> None:
         self.activation = activation
         super().__init__(f"activation({activation.__name__})")
 
     @property
-    def key(self) -> Activation:
+    def key(self) -> Function:
         """What tells these types apart."""
         return self.activation
 
@@ -114,7 +114,7 @@ class _Site:
 
     Parameters
     ----------
-    activation : Activation
+    activation : Function
         What is called.
     args, keywords : sequence and mapping
         Types of the arguments.
@@ -127,7 +127,7 @@ class _Site:
         Types of the arguments that the compiled function takes, by name.
     """
 
-    def __init__(self, activation: Activation, args: Sequence[Any], keywords: Mapping[str, Any]) -> None:
+    def __init__(self, activation: Function, args: Sequence[Any], keywords: Mapping[str, Any]) -> None:
         definition = self._definition = activation.definition
         if definition.over_axis or definition.gated:
             raise TypingError(f"{definition.name} works along an axis of an array: call it outside compiled code")

@@ -1,0 +1,50 @@
+"""The decorator that makes an activation of a formula."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._activation import Activation
+from .formula.definition import read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def activation(function: Callable[..., Any], /) -> Activation:
+    """Make an activation of a formula.
+
+    Parameters
+    ----------
+    function : callable
+        Takes ``x`` and, with defaults, hyperparameters; returns the formula, written with Python's operators, the
+        functions of `actufunc.formula` and other activations. It is called once, with symbols, not with arrays.
+
+    Returns
+    -------
+    Activation
+        With the docstring of the function.
+
+    Raises
+    ------
+    TypeError
+        If the function does what a formula cannot: branch on an argument, call a function of another library, return
+        something else than one expression.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from actufunc import activation, sigmoid
+    >>> @activation
+    ... def scaled_sigmoid(x, temperature=2.0):
+    ...     return sigmoid(x / temperature)
+    >>> scaled_sigmoid(np.array([-2.0, 0.0, 2.0]))
+    array([0.26894142, 0.5       , 0.73105858])
+    >>> scaled_sigmoid.grad(np.array([0.0]), temperature=1)
+    array([0.25])
+    """
+    made = Activation(read(function))
+    made.__doc__ = function.__doc__
+    made.__module__ = function.__module__
+    made.__qualname__ = function.__qualname__
+    return made
