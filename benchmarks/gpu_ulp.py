@@ -18,7 +18,7 @@ from gpu_cells import Cell, dtype_of
 
 from actufunc import accuracy
 from actufunc._activation import Activation
-from actufunc.accuracy.formats import FORMATS
+from actufunc._formats import FORMATS
 from actufunc.formula.definition import Definition
 from actufunc.formula.expression import apply
 

@@ -12,8 +12,8 @@ import scipy.special
 from conftest import as_float64
 
 from actufunc import activation, gelu, leaky_relu, log_sigmoid, log_softmax, prelu, sigmoid, silu, softmax
+from actufunc._formats import FORMATS
 from actufunc.accuracy import largest_error, reference, sample, sample_rows, ulp_error
-from actufunc.accuracy.formats import FORMATS
 from actufunc.formula import Expression, exp, log
 
 DTYPES = ["float16", "float32", "float64"]

@@ -15,11 +15,11 @@ import pytest
 from conftest import ELEMENTWISE, Case
 
 from actufunc import activation, hard_shrink, logit, relu, sigmoid, silu, tanh
+from actufunc._formats import FORMATS
 from actufunc.accuracy import measure, ulp_error
 from actufunc.accuracy.breakpoints import moved, neighbourhood, stratified
 from actufunc.accuracy.compare import RIGHT, UNDECIDED, WRONG, compare
 from actufunc.accuracy.findings import Findings
-from actufunc.accuracy.formats import FORMATS
 from actufunc.accuracy.properties import Laws, laws
 from actufunc.accuracy.target import Subject
 from actufunc.cli import main

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from actufunc._formats import FORMATS
+
 from .exact import EXACT_BITS, reference
-from .formats import FORMATS
 from .sample import sample, sample_rows
 
 if TYPE_CHECKING:

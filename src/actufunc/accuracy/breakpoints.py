@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actufunc._formats import FORMATS
 from actufunc.formula.expression import COMPARISONS, Expression, apply
 
-from .formats import FORMATS
 from .sample import sample
 
 if TYPE_CHECKING:

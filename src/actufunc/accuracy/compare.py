@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .formats import FORMATS, Format
+from actufunc._formats import FORMATS, Format
 
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]

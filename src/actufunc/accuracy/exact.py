@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actufunc._formats import FORMATS, Format
 from actufunc.formula.expression import REDUCTIONS, Expression
-
-from .formats import FORMATS, Format, working_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +54,7 @@ def reference(activation: Activation, x: Array, /, **arguments: Any) -> Array:
     n = x.shape[-1] if definition.over_axis else 1
     rows = {name: array.astype(np.float64).reshape(-1, n) for name, array in operands.items()}
     exact = np.empty(x.shape[:-1] if definition.reduces else x.shape, dtype=object)
-    evaluator = _Evaluator(expression, FORMATS[working_dtype(x.dtype).name])
+    evaluator = _Evaluator(expression, FORMATS[_hyperparameter_dtype(x.dtype).name])
     exact.reshape(-1)[:] = [
         value
         for i in range(x.size // max(n, 1))
@@ -71,6 +70,11 @@ def _along(definition: Definition, name: str, value: Any) -> Any:
     return np.expand_dims(value, -1) if name in definition.of_rows else value
 
 
+def _hyperparameter_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype to which scalar hyperparameters are rounded beside `dtype`: float32 for the half types."""
+    return np.dtype(np.float64 if FORMATS[dtype.name].precision > FORMATS["float32"].precision else np.float32)
+
+
 def _operand(definition: Definition, name: str, arguments: dict[str, Any], x: Array) -> Array:
     """Take the value of an argument and spread it over the shape of `x`."""
     value = arguments.pop(name, definition.hyperparameters.get(name))
@@ -78,7 +82,7 @@ def _operand(definition: Definition, name: str, arguments: dict[str, Any], x: Ar
         missing = f"{definition.name} needs {name!r}, a number or an array"
         raise TypeError(missing)
     if np.ndim(value) == 0 and not isinstance(value, np.ndarray):
-        value = np.asarray(value).astype(working_dtype(x.dtype))
+        value = np.asarray(value).astype(_hyperparameter_dtype(x.dtype))
     return np.broadcast_to(value, x.shape)
 
 

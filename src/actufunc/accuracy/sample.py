@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .formats import FORMATS, Format
+from actufunc._formats import FORMATS, Format
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from actufunc import __version__
-from actufunc.accuracy.formats import FORMATS
+from actufunc._formats import FORMATS
 
 from .problem import ProblemError
 

@@ -16,8 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from actufunc import _catalogue as catalogue
+from actufunc._formats import FORMATS
 from actufunc._threads import processors
-from actufunc.accuracy.formats import FORMATS
 
 from .apply import find_function, signals_interrupt
 from .machine import processor, versions

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from actufunc.accuracy.formats import FORMATS
+from actufunc._formats import FORMATS
 from actufunc.accuracy.measure import MAGNITUDES
 from actufunc.accuracy.target import NEAR_ROOT, OF_TERMS
 from actufunc.backends.promotion import HALF_TYPES

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Any
 from llvmlite import ir
 from numba.core import cgutils
 
-from actufunc.backends.numpy.simd.half import BFLOAT16, FLOAT16
-from actufunc.backends.numpy.simd.lanes import FLOAT32, FLOAT64
+from actufunc._formats import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
+
+    from actufunc._formats import Format
 
 _BLOCK = 512  # elements that are looked at before it is asked whether that is enough
 
@@ -94,22 +95,6 @@ _REGISTERS = {
 }
 
 
-@dataclass(frozen=True)
-class _Number:
-    """What tells kinds of numbers apart by their bits without the sign."""
-
-    bits: int
-    smallest_normal: int
-    infinity: int
-
-
-NUMBERS = {
-    **{f.name: _Number(f.bits, 1 << f.mantissa_bits, f.bit_pattern(float("inf"))) for f in (FLOAT32, FLOAT64)},
-    "float16": _Number(16, 1 << FLOAT16.mantissa_bits, FLOAT16.infinity),
-    "bfloat16": _Number(16, 1 << BFLOAT16.mantissa_bits, BFLOAT16.infinity),
-}
-
-
 def _register(module: ir.Module) -> _Register | None:
     return _REGISTERS.get(module.triple.partition("-")[0])
 
@@ -126,13 +111,13 @@ def settle_at_end(loop: ir.Function, dtype: np.dtype[Any], arity: int) -> None:
     arity : int
         How many inputs there are.
     """
-    register, number = _register(loop.module), NUMBERS.get(dtype.name)
-    if register is None or number is None:
+    register, form = _register(loop.module), FORMATS.get(dtype.name)
+    if register is None or form is None:
         return
     builder = ir.IRBuilder()
     builder.position_before(loop.entry_basic_block.terminator)
     before = register.read(builder)
-    settle = _settle(loop.module, register, number, arity)
+    settle = _settle(loop.module, register, form, arity)
     for block in loop.blocks:
         if isinstance(block.terminator, ir.Ret):
             builder.position_before(block.terminator)
@@ -162,18 +147,18 @@ def settle(builder: ir.IRBuilder, dtype: str, operands: Sequence[ir.Value], coun
     before : 32-bit integer
         What `read` returned.
     """
-    register, number = _register(builder.module), NUMBERS[dtype]
+    register, form = _register(builder.module), FORMATS[dtype]
     if register is None:
         return
     pointers, steps = (cgutils.alloca_once(builder, kind, size=len(operands)) for kind in (_BYTES, _INDEX))
     for place, operand in enumerate(operands):
         index = [ir.Constant(_INDEX, place)]
         builder.store(builder.bitcast(operand, _BYTES), builder.gep(pointers, index))
-        builder.store(ir.Constant(_INDEX, number.bits // 8), builder.gep(steps, index))
-    builder.call(_settle(builder.module, register, number, len(operands) - 1), [pointers, count, steps, before])
+        builder.store(ir.Constant(_INDEX, form.bits // 8), builder.gep(steps, index))
+    builder.call(_settle(builder.module, register, form, len(operands) - 1), [pointers, count, steps, before])
 
 
-def _settle(module: ir.Module, register: _Register, number: _Number, arity: int) -> ir.Function:
+def _settle(module: ir.Module, register: _Register, form: Format, arity: int) -> ir.Function:
     """Write the function that takes flags back, from operands and steps as NumPy gives them."""
     kind = ir.FunctionType(ir.VoidType(), [_BYTES.as_pointer(), _INDEX, _INDEX.as_pointer(), _WORD])
     function = ir.Function(module, kind, module.get_unique_name("settle_flags"))
@@ -200,7 +185,7 @@ def _settle(module: ir.Module, register: _Register, number: _Number, arity: int)
             start = builder.ptrtoint(pointer, _INDEX)
             is_above, is_below = builder.icmp_unsigned(">=", start, low), builder.icmp_unsigned("<=", start, high)
             gone.append(builder.and_(is_above, is_below))
-        size = ir.Constant(_INDEX, number.bits // 8)
+        size = ir.Constant(_INDEX, form.bits // 8)
         contiguous = ir.Constant(ir.IntType(1), 1)
         for stride in strides:
             contiguous = builder.and_(contiguous, builder.icmp_unsigned("==", stride, size))
@@ -216,10 +201,10 @@ def _settle(module: ir.Module, register: _Register, number: _Number, arity: int)
                 with cgutils.for_range(builder, length, intp=_INDEX) as inner:
                     place = builder.add(start, inner.index)
                     *inputs, result = (
-                        _magnitude(builder, pointer, builder.mul(place, step), number)
+                        _magnitude(builder, pointer, builder.mul(place, step), form)
                         for pointer, step in zip(pointers, steps, strict=True)
                     )
-                    asked = _asked_for(builder, register, number, result, list(zip(inputs, gone, strict=True)))
+                    asked = _asked_for(builder, register, form, result, list(zip(inputs, gone, strict=True)))
                     builder.store(builder.or_(builder.load(borne_out), asked), borne_out)
                 found = builder.and_(builder.load(borne_out), raised)
                 with builder.if_then(builder.icmp_unsigned("==", found, raised)):
@@ -237,15 +222,15 @@ def _settle(module: ir.Module, register: _Register, number: _Number, arity: int)
     return function
 
 
-def _magnitude(builder: ir.IRBuilder, pointer: ir.Value, offset: ir.Value, number: _Number) -> ir.Value:
+def _magnitude(builder: ir.IRBuilder, pointer: ir.Value, offset: ir.Value, form: Format) -> ir.Value:
     """Load the bits of an element without the sign."""
-    integer = ir.IntType(number.bits)
+    integer = ir.IntType(form.bits)
     place = builder.bitcast(builder.gep(pointer, [offset]), integer.as_pointer())
-    return builder.and_(builder.load(place, align=1), ir.Constant(integer, (1 << (number.bits - 1)) - 1))
+    return builder.and_(builder.load(place, align=1), ir.Constant(integer, (1 << (form.bits - 1)) - 1))
 
 
 def _asked_for(
-    builder: ir.IRBuilder, register: _Register, number: _Number, result: ir.Value, inputs: list[tuple[Any, Any]]
+    builder: ir.IRBuilder, register: _Register, form: Format, result: ir.Value, inputs: list[tuple[Any, Any]]
 ) -> ir.Value:
     """Return the flags that a result asks for, from magnitudes; inputs come with whether they are not known."""
 
@@ -262,10 +247,10 @@ def _asked_for(
         is_asked = builder.and_(asked, builder.not_(unasked))
         return builder.select(is_asked, ir.Constant(_WORD, flags), ir.Constant(_WORD, 0))
 
-    zero_or_infinite = builder.or_(any_input("==", 0), any_input(">=", number.infinity))
+    zero_or_infinite = builder.or_(any_input("==", 0), any_input(">=", form.infinity_bits))
     exact = builder.and_(compare("==", result, 0), zero_or_infinite)
-    flags = unless(any_input(">", number.infinity), compare(">", result, number.infinity), register.invalid)
-    infinite = compare("==", result, number.infinity)
-    poles = unless(any_input(">=", number.infinity), infinite, register.divide | register.overflow)
-    tiny = unless(exact, compare("<=", result, number.smallest_normal), register.underflow)
+    flags = unless(any_input(">", form.infinity_bits), compare(">", result, form.infinity_bits), register.invalid)
+    infinite = compare("==", result, form.infinity_bits)
+    poles = unless(any_input(">=", form.infinity_bits), infinite, register.divide | register.overflow)
+    tiny = unless(exact, compare("<=", result, 1 << form.mantissa_bits), register.underflow)
     return builder.or_(builder.or_(flags, poles), tiny)

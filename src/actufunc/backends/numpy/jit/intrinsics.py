@@ -10,8 +10,9 @@ from numba.core import cgutils
 from numba.core import types as numba_types
 from numba.extending import intrinsic
 
+from actufunc._formats import FLOAT32, FLOAT64
 from actufunc.backends.numpy.simd import double_word, elementary, exponential, half, logarithm, normal, single, sums
-from actufunc.backends.numpy.simd.lanes import FLOAT32, FLOAT64, DoubleWord, Lane
+from actufunc.backends.numpy.simd.lanes import DoubleWord, Lane
 from actufunc.backends.promotion import HALF_TYPES
 from actufunc.backends.source import PRIMITIVES
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actufunc._formats import FORMATS
 from actufunc.backends.numpy.codegen.axis import axis_source
 from actufunc.backends.numpy.codegen.elementwise import source
 from actufunc.backends.numpy.codegen.half import HALVES_IN, LOOK_UP, REPLACE, half_source
@@ -189,15 +190,13 @@ def _all_numbers(dtype: np.dtype[Any]) -> Array:
     From integers: a processor that flushes subnormal numbers to zero takes those of bfloat16, which float32 shares,
     for zero where it converts them, and the tables would stay so.
     """
-    from actufunc.backends.numpy.simd.half import BFLOAT16, FLOAT16  # noqa: PLC0415
-
-    half = FLOAT16 if dtype.name == "float16" else BFLOAT16
+    half = FORMATS[dtype.name]
     bits = np.arange(1 << 15)
     exponent, fraction = np.divmod(bits, 1 << half.mantissa_bits)
     significand = fraction + (exponent > 0) * (1 << half.mantissa_bits)
     numbers = np.ldexp(significand.astype(np.float64), np.maximum(exponent, 1) - half.bias - half.mantissa_bits)
-    numbers[half.infinity] = np.inf
-    numbers[half.infinity + 1 :] = np.nan
+    numbers[half.infinity_bits] = np.inf
+    numbers[half.infinity_bits + 1 :] = np.nan
     return np.concatenate([numbers, -numbers])
 
 

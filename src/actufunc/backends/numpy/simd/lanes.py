@@ -12,51 +12,17 @@ the floating-point unit.
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from llvmlite import ir
 
+from actufunc._formats import FLOAT32
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
-@dataclass(frozen=True)
-class Format:
-    """A binary interchange format of IEEE 754, with what the algorithms ask of it."""
-
-    name: str
-    bits: int
-    mantissa_bits: int  # without the hidden bit
-    pack: str  # of `struct`
-
-    @property
-    def bias(self) -> int:
-        """Exponent of one."""
-        return (1 << (self.bits - self.mantissa_bits - 2)) - 1
-
-    @property
-    def integer(self) -> ir.IntType:
-        """Integers of the same width."""
-        return ir.IntType(self.bits)
-
-    @property
-    def sign_bit(self) -> int:
-        """The sign, as a signed integer."""
-        return -(1 << (self.bits - 1))
-
-    def round(self, value: float) -> float:
-        """Round `value` to this format."""
-        return float(struct.unpack(self.pack, struct.pack(self.pack, value))[0])
-
-    def bit_pattern(self, value: float) -> int:
-        """Bits of `value` as a signed integer."""
-        return int.from_bytes(struct.pack(self.pack, value), "little", signed=True)
-
-
-FLOAT32 = Format("float32", 32, 23, "<f")
-FLOAT64 = Format("float64", 64, 52, "<d")
+    from actufunc._formats import Format
 
 Operand: TypeAlias = "Lane | float"
 
@@ -162,7 +128,7 @@ class Lane:
 
     def bits(self) -> Lane:
         """Bits of a float, as a signed integer."""
-        return self.new(self.builder.bitcast(self.value, self.format.integer))
+        return self.new(self.builder.bitcast(self.value, ir.IntType(self.format.bits)))
 
     def as_float(self) -> Lane:
         """Float of these bits."""

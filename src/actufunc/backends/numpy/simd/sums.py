@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from llvmlite import ir
 from numba.core import cgutils
 
+from actufunc._formats import FLOAT64
+
 from . import LANES
-from .lanes import FLOAT64, Lane, two_sum
+from .lanes import Lane, two_sum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
