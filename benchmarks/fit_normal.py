@@ -20,7 +20,7 @@ mp.mp.dps = 90
 SQRT_2PI = mp.sqrt(2 * mp.pi)
 CONSTANT_P, CONSTANT_S = 2, 1
 # Name, format, degree of P (that of S is one more) and the end of the interval, which starts at zero.
-FITS = [("float32", "float32", 4, 16), ("single", "float64", 5, 16), ("float64", "float64", 9, 50)]
+FITS = [("float32", "float32", 4, 16), ("float32 in float64", "float64", 5, 16), ("float64", "float64", 9, 50)]
 
 Point = tuple[Any, Any, Any]  # a, what is approximated there, and the weight of its error
 

@@ -79,11 +79,11 @@ FITS = [
     Fit("EXPM1", mp.expm1, REDUCED, over_expm1, 12, (0, 1)),
     # log(1 + f) = f + f**2 * P(f): a significand in [3/4, 3/2), and softplus of both signs.
     Fit("LOG1P", mp.log1p, (-0.25, 0.5), over_log1p, 21, (0, 1)),
-    # For results of single precision.
-    Fit("SINGLE_EXP", mp.exp, REDUCED, over_exp, 7, (1, 1)),
-    Fit("SINGLE_EXPM1", mp.expm1, REDUCED, over_expm1, 8, (0, 1)),
+    # For results of float32 that are computed in float64.
+    Fit("FLOAT32_EXP", mp.exp, REDUCED, over_exp, 7, (1, 1)),
+    Fit("FLOAT32_EXPM1", mp.expm1, REDUCED, over_expm1, 8, (0, 1)),
     # log(1 + e) = 2*atanh(s) with s = e/(2 + e), for e from 0 (or -1/4) to 1.
-    Fit("SINGLE_ATANH", atanh_of_root, (0, mp.mpf(1) / 9), lambda y: 1 / atanh_of_root(y), 5),
+    Fit("FLOAT32_ATANH", atanh_of_root, (0, mp.mpf(1) / 9), lambda y: 1 / atanh_of_root(y), 5),
 ]
 
 

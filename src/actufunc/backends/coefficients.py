@@ -1,13 +1,19 @@
-"""Coefficients that several backends use."""
+"""Constants and coefficients that several backends use."""
+
+from decimal import Decimal
+
+LOG_2 = Decimal("0.69314718055994530941723212145817656808")
 
 # Terms of a sum that may be subnormal are multiplied by this power of two: then the second word of the smallest double,
 # 2**-1074, is a normal number.
 RAISING_POWER = 180
 
-# The tail of `normal_cdf`: with R(a) = Phi(-a) * exp(a*a/2), P(a)/S(a) approximates 1/R(a) - sqrt(2*pi)*a on [0, 16],
-# [0, 16] and [0, 50]. The relative error of R is below 2**-29.8 (for arithmetic of float32), 2**-36.1 (for results of
-# float32, computed in float64) and 2**-57.0; P(0) = 2 and S(0) = 1 make Phi(0) exactly 1/2.
-# Printed by benchmarks/fit_normal.py.
+# The tail of `normal_cdf`: with R(a) = Phi(-a) * exp(a*a/2), P(a)/S(a) approximates 1/R(a) - sqrt(2*pi)*a. P(0) = 2 and
+# S(0) = 1 make Phi(0) exactly 1/2. Printed by benchmarks/fit_normal.py, with the largest relative error of R:
+#
+#     float32               2**-29.8 on [0, 16], for arithmetic of float32
+#     float32 in float64    2**-36.1 on [0, 16], for results of float32 that are computed in float64
+#     float64               2**-57.0 on [0, 50]
 NORMAL_P = {
     "float32": (
         2.0,
@@ -16,7 +22,7 @@ NORMAL_P = {
         0.075560935,
         0.0063383514,
     ),
-    "single": (
+    "float32 in float64": (
         2.0,
         1.5149434543480826,
         0.5997987629448223,
@@ -46,7 +52,7 @@ NORMAL_S = {
         0.03015564,
         0.0025284227,
     ),
-    "single": (
+    "float32 in float64": (
         1.0,
         1.2129013029971702,
         0.7156707511356091,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc.backends.coefficients import NORMAL_P, NORMAL_S
+from actufunc.backends.coefficients import LOG_2, NORMAL_P, NORMAL_S
 
 from .subnormals import definitions
 
@@ -211,7 +211,7 @@ def _functions(kind: str) -> dict[str, str]:
     number, power = np.dtype(precision).type, _POWER[precision]
     high, low = _two_words(_SQRT_2PI, number)
     values |= {"sqrt_2pi": f"{high}{real}", "sqrt_2pi_low": f"{low}{real}"}
-    high, low = _two_words(power * _LOG_2, number)
+    high, low = _two_words(power * LOG_2, number)
     values |= {"shift": f"{high}{real}", "shift_low": f"{number(low / high)}{real}"}
     values |= {"small": f"{number(2.0**-power)}{real}", "large": f"{number(2.0**power)}{real}"}
     text = _BASIC + (_IN_ONE_WORD if kind == "half" else _IN_TWO_WORDS) + _DERIVED
@@ -228,7 +228,6 @@ def _two_words(value: Decimal, number: Any) -> tuple[Any, Any]:
     return high, number(float(value - Decimal(float(high))))
 
 
-_LOG_2 = Decimal("0.69314718055994530941723212145817656808")
 _SQRT_2PI = Decimal("2.50662827463100050241576528481104525")  # sqrt(2*pi)
 
 

@@ -11,7 +11,7 @@ from numba.core import types as numba_types
 from numba.extending import intrinsic
 
 from actufunc._formats import FLOAT32, FLOAT64
-from actufunc.backends.numpy.simd import double_word, elementary, exponential, half, logarithm, normal, single, sums
+from actufunc.backends.numpy.simd import double_word, elementary, exponential, float32, half, logarithm, normal, sums
 from actufunc.backends.numpy.simd.lanes import DoubleWord, Lane
 from actufunc.backends.promotion import HALF_TYPES
 from actufunc.backends.source import PRIMITIVES
@@ -310,7 +310,7 @@ NAMES: dict[str, Any] = {
             *(elementary.damped, elementary.divided, elementary.from_order_key),
         )
     },
-    **{f"single_{name}": _intrinsic(getattr(single, name)) for name in PRIMITIVES},
+    **{f"single_{name}": _intrinsic(getattr(float32, name)) for name in PRIMITIVES},
     **{function.__name__: _intrinsic(function, arity=1) for function in _VANISHING},
     **{f"times_{function.__name__}": _intrinsic(_times(function)) for function in _VANISHING},
     **{

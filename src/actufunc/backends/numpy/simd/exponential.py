@@ -3,7 +3,7 @@
 Functions with an argument `times` multiply by it before the result is scaled by its power of two, so that the product
 is right even where the function itself would be subnormal. A factor that vanishes prevails over an infinite `times`:
 the result is then a zero with the sign of `times`. One thing is given up: for `times` above 2**868 the
-product may overflow although a small power of two would bring it back. All is for float64; see `single` for float32.
+product may overflow although a small power of two would bring it back. All is for float64; see `float32` for that.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .lanes import (
     Lane,
     fast_two_sum,
     fma,
+    log_2_words,
     polynomial,
     power_of_two,
     scale,
@@ -30,9 +31,8 @@ from .lanes import (
     two_sum,
 )
 
-# log(2) in two words, from mpmath. The first has so few bits, 42 of 53, that its product with any exponent met here is
-# exact.
-LN2 = (3048493539143 / 2**42, 5.497923018708371e-14)
+# Exponents here have at most 11 bits, and the high word has 42.
+LOG_2_WORDS = log_2_words(42)
 
 # exp(r) = 1 + r + r**2 * P(r) for |r| <= log(2)/2: minimax P, from benchmarks/fit_polynomials.py.
 # The error is relative to exp(r).
@@ -64,7 +64,7 @@ EXPM1 = (  # largest error 3.2e-19, 2**-61.4
 )
 
 # Magnitude at which the argument of exp is clamped, and from which on its left tail is zero: 2**-2019, so that with a
-# `times` below 2**944 no result is lost. The exponents are within what `scale` and LN2 can do.
+# `times` below 2**944 no result is lost. The exponents are within what `scale` and LOG_2_WORDS can do.
 LIMIT = 1400.0
 # Where expm1 is -1, and where it overflows.
 EXPM1_BOUNDS = (-40.0, 710.0)
@@ -94,16 +94,16 @@ def _reduce(x: Lane, x_low: Lane | None, table: tuple[float, ...]) -> tuple[Lane
     shifted = fma(x, 1 / math.log(2), shifter)
     k = shifted.bits() - form.bit_pattern(shifter)
     k_float = shifted - shifter
-    ln2, ln2_low = LN2
-    z = fma(k_float, -ln2, x)
-    r = fma(k_float, -ln2_low, z)
+    log_2, log_2_low = LOG_2_WORDS
+    z = fma(k_float, -log_2, x)
+    r = fma(k_float, -log_2_low, z)
     if x_low is not None:
         r = r + x_low
     square = fma(r, r, SQUARE_OFFSET)
     half, *others = table
     p = fma(polynomial(r, others, square), r, half)
     tail = square * p if x_low is None else fma(square, p, x_low)
-    return z, fma(k_float, -ln2_low, tail), k
+    return z, fma(k_float, -log_2_low, tail), k
 
 
 def exp_parts(x: Argument) -> tuple[Lane, Lane, Lane]:

@@ -12,12 +12,15 @@ the floating-point unit.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
 from llvmlite import ir
 
 from actufunc._formats import FLOAT32
+from actufunc.backends.coefficients import LOG_2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -260,3 +263,9 @@ def scale(x: Lane, exponent: Lane) -> Lane:
     last = select(exponent.below(smallest), exponent.constant(smallest), exponent)
     last = select(last.below(largest), last, largest)
     return x * power_of_two(exponent - last) * power_of_two(last)
+
+
+def log_2_words(bits: int) -> tuple[float, float]:
+    """Return log(2) as a multiple of ``2**-bits``, whose product with a short integer is exact, and the remainder."""
+    high = math.floor(Fraction(LOG_2) * 2**bits) / 2**bits
+    return high, float(Fraction(LOG_2) - Fraction(high))

@@ -6,17 +6,16 @@ import math
 from typing import TYPE_CHECKING
 
 from .exponential import exp_parts
-from .lanes import DoubleWord, fast_two_sum, fma, polynomial, power_of_two, scale, select, split, two_sum
+from .lanes import DoubleWord, fast_two_sum, fma, log_2_words, polynomial, power_of_two, scale, select, split, two_sum
 
 if TYPE_CHECKING:
     from .lanes import Argument, Lane
 
-# log(2) as a float with so few bits that its product with any exponent is exact, and the remainder.
-_LN2 = (6.93147180369123816490e-01, 1.90821492927058781614e-10)
+_LOG_2_WORDS = log_2_words(32)  # exponents here have at most 11 bits
 
-# (log1p(f) - f) / f**2 on [-1/4, 1/2]; log1p(f) has then a relative error below 2**-27.5 and 2**-56.3. Printed by
-# benchmarks/fit_polynomials.py.
-_LOG1P = (
+# log1p(f) = f + f**2 * P(f) for f in [-1/4, 1/2]: minimax P, from benchmarks/fit_polynomials.py. The error is relative
+# to log1p(f).
+_LOG1P = (  # largest error 1.1e-17, 2**-56.3
     -0.4999999999999997,
     0.3333333333333395,
     -0.25000000000019656,
@@ -160,19 +159,19 @@ def _softplus_parts(x: Argument) -> tuple[Lane, Lane, Lane, Lane]:
     power = power_of_two(select(k.below(least_exponent), k.constant(least_exponent), k) - halving)
     f = fma(e, power, select(small, x.constant(0.0), -0.5))
     high = select(tail, e, f)
-    ln2_high, ln2_low = _LN2
+    log_2_high, log_2_low = _LOG_2_WORDS
     zero = x.constant(0.0)
     # A finite number that is large enough stands for infinity, to avoid inf - inf.
     large = form.bit_pattern(2.0**60)
     is_large = ~magnitude.below(large)
     linear = select(x.is_negative(), zero, select(is_large, magnitude.constant(large), magnitude).as_float())
     # In these sums the first term is zero or the largest.
-    total, rest = fast_two_sum(select(small, zero, ln2_high), linear)
+    total, rest = fast_two_sum(select(small, zero, log_2_high), linear)
     total, rest_of_high = fast_two_sum(total, high)
     low = e_low * select(tail, x.constant(1.0), power)
     # The derivative of log1p is 1/(1 + f), for which 1 - 0.8*f is near enough.
     low = fma(low * -0.8, f, low)
-    low = low + (rest + select(small, zero, ln2_low) + rest_of_high)
+    low = low + (rest + select(small, zero, log_2_low) + rest_of_high)
     if x_low is not None:
         low = low + select(x.is_negative(), zero, x_low)
     low = fma(high * f, _second_order(f), low)
@@ -203,9 +202,9 @@ def _log_of_reduced(f: Lane, f_low: Lane | None, squared: Lane, k: Lane) -> tupl
     The leading part k*log(2) + f has two words; f*f*p(f) is at most a third of the result (at f = 1/2 and k = -1), so
     that its rounding errors add less than 0.5 ulp to the 0.5 of adding both words.
     """
-    ln2_high, ln2_low = _LN2
-    high, low = fast_two_sum(k * ln2_high, f)
-    low = fma(k, ln2_low, low)
+    log_2_high, log_2_low = _LOG_2_WORDS
+    high, low = fast_two_sum(k * log_2_high, f)
+    low = fma(k, log_2_low, low)
     if f_low is not None:
         low = low + f_low
     return high, fma(squared * squared, _second_order(squared), low)

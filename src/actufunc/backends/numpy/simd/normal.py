@@ -18,8 +18,8 @@ _SQRT_2PI = (2.5066282746310007, -1.8328579980459167e-16)
 _INV_SQRT_2PI = (0.3989422804014327, -2.4923272022777433e-17)
 
 # Beyond this magnitude a tail is zero: the distribution function and the density are there below 2**-180 and 2**-1800,
-# so that even their products with anything but an enormous `times` are. (The fit above ends here, and the exponent of
-# the tail less the shift of `_SMALL_TIMES` must stay within what `scale` can do.)
+# so that even their products with anything but an enormous `times` are. (The fit of the tables for float64 ends here,
+# and the exponent of the tail less the shift of `_SMALL_TIMES` must stay within what `scale` can do.)
 _LIMIT = 50.0
 # From here on the right half is computed as 1 - Phi(-9), for Phi(-9) = 1.1e-19 changes nothing.
 _SATURATED = 9.0

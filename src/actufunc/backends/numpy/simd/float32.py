@@ -1,4 +1,4 @@
-"""exp, logarithms, the logistic function, tanh, softplus and the normal distribution for results of single precision.
+"""exp, logarithms, the logistic function, tanh, softplus and the normal distribution for float32, within float64.
 
 A formula of float32 numbers is evaluated in float64 and rounded once, at its end. That takes no more time than to
 compensate the rounding errors of float32, and leaves nothing to compensate: each function here has a relative error
@@ -43,7 +43,6 @@ _ATANH = (  # largest relative error 9.9e-11, 2**-33.2
     0.10696626538449888,
     0.12206533870790513,
 )
-_LN2 = math.log(2)
 _INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
 
 # The largest magnitude whose exponential _power_of_e computes: 2**k is a normal number, and so is the result. On the
@@ -79,10 +78,10 @@ def _reduced(x: Lane) -> tuple[Lane, Lane]:
     """Return ``r`` in [-log(2)/2, log(2)/2] and ``2**k`` with ``x = r + k*log(2)``, for `x` within the limit."""
     # k is the integer nearest to x/log(2), by adding and subtracting 1.5 * 2**52: the bits of the sum hold it. The
     # error of k*log(2), half an ulp of log(2) times 2**10, is 2**-44.
-    shifted = fma(x, 1 / _LN2, _SHIFTER)
+    shifted = fma(x, 1 / math.log(2), _SHIFTER)
     k = shifted - _SHIFTER
     power = (shifted.bits() << x.format.mantissa_bits) + x.format.bit_pattern(1.0)
-    return fma(k, -_LN2, x), power.as_float()
+    return fma(k, -math.log(2), x), power.as_float()
 
 
 def _power_of_e(x: Lane, special: Lane, value: float) -> Lane:
@@ -138,7 +137,7 @@ def log(x: Lane) -> Lane:
     """Natural logarithm; -inf for zero and NaN for negative numbers. `x` is zero or a normal number of float64."""
     # x = 2**k * (1 + f) with f in [-1/4, 1/2), both exact; log(1 + f) is 2*atanh(f/(2 + f)).
     f, k = _significand(x)
-    result = fma(k, _LN2, _log_of_quotient(f, f + 2.0))
+    result = fma(k, math.log(2), _log_of_quotient(f, f + 2.0))
     result = select(x.is_negative(), x.constant(math.nan), result)
     result = select(x.equals(0.0), x.constant(-math.inf), result)
     return select(x.is_nan_or(math.inf), x, result)
@@ -153,7 +152,7 @@ def log1p(x: Lane) -> Lane:
     inside = select(regular, x, 0.0)
     f, k = _significand(inside + 1.0)
     f = select(k.equals(0.0), inside, f)
-    result = fma(k, _LN2, _log_of_quotient(f, f + 2.0)).with_sign_of(x)
+    result = fma(k, math.log(2), _log_of_quotient(f, f + 2.0)).with_sign_of(x)
     special = select(x.is_nan_or(math.inf), x, math.nan)
     special = select(x.equals(-1.0), x.constant(-math.inf), special)
     return select(regular, result, special)
@@ -188,8 +187,8 @@ def normal_cdf(x: Lane) -> Lane:
     """Distribution function of the standard normal distribution."""
     # With a = |x| the tail is exp(-a*a/2) * S(a) / (sqrt(2*pi)*a*S(a) + P(a)), as for float64.
     a, power = _bell(x)
-    s = polynomial(a, NORMAL_S["single"], a * a)
-    p = polynomial(a, NORMAL_P["single"], a * a)
+    s = polynomial(a, NORMAL_S["float32 in float64"], a * a)
+    p = polynomial(a, NORMAL_P["float32 in float64"], a * a)
     tail = power * s / fma(a * math.sqrt(2 * math.pi), s, p)
     return select(x.is_nan(), x, select(x.is_negative(), tail, 1.0 - tail))
 
