@@ -10,10 +10,6 @@ from __future__ import annotations
 
 import math
 
-from llvmlite import ir
-from llvmlite.binding import get_host_cpu_features
-from numba.core import config
-
 from actufunc.backends.coefficients import RAISING_POWER
 
 from .lanes import (
@@ -22,6 +18,7 @@ from .lanes import (
     Lane,
     fast_two_sum,
     fma,
+    ldexp,
     log_2_words,
     polynomial,
     power_of_two,
@@ -151,38 +148,12 @@ def double_word(high: Lane, low: Lane, k: Lane, vanishes: Lane) -> DoubleWord:
     """Return ``(high + low) * 2**k``, or zero where it vanishes; a low word that might underflow is none."""
     narrow = vanishes | k.below(LEAST_WIDE_EXPONENT)
     high = select(vanishes, high.constant(0.0), select(narrow, high + low, high))
-    return DoubleWord(_scale(high, k), scale(select(narrow, low.constant(0.0), low), _at_least(k, LEAST_WIDE_EXPONENT)))
+    return DoubleWord(ldexp(high, k), scale(select(narrow, low.constant(0.0), low), _at_least(k, LEAST_WIDE_EXPONENT)))
 
 
 def _at_least(k: Lane, bound: Lane | int) -> Lane:
     bound = bound if isinstance(bound, Lane) else k.constant(bound)
     return select(k.below(bound), bound, k)
-
-
-def _scales_in_hardware() -> bool:
-    """Whether ``llvm.ldexp`` becomes an instruction: on CPUs with AVX-512, while elsewhere it is a call of libm.
-
-    Whatever makes Numba compile for another CPU than the one it runs on counts as no.
-    """
-    if config.CPU_NAME is not None or config.CPU_FEATURES is not None or not config.ENABLE_AVX:
-        return False
-    features = get_host_cpu_features()
-    return bool(features.get("avx512f") and features.get("avx512vl"))
-
-
-def _scale(x: Lane, k: Lane) -> Lane:
-    """Return ``x * 2**k`` with the same bits as `scale`, in fewer instructions where the CPU has them.
-
-    LLVM does not mind floating-point flags and exchanges ``llvm.ldexp`` with a `select` between `x` and a constant, or
-    between `k` and 0. Hence `k` must be harmless for an `x` that was not selected, and not itself such a select.
-    """
-    if not _scales_in_hardware():
-        return scale(x, k)
-    integer = ir.IntType(32)
-    narrow = k.value if k.value.type == integer else k.builder.trunc(k.value, integer)
-    types = [x.value.type, narrow.type]
-    ldexp = x.builder.module.declare_intrinsic("llvm.ldexp", types, ir.FunctionType(types[0], types))
-    return Lane(x.builder, x.builder.call(ldexp, [x.value, narrow]), x.format)
 
 
 def _exp_words(x: Argument) -> tuple[Lane, Lane, Lane, Lane]:
@@ -209,10 +180,10 @@ def exp(x: Argument, times: Argument | None = None) -> Lane:
     # Half an ulp from the last addition or product, and 0.17 ulp from z + tail.
     high, low, k, vanishes = _exp_words(x)
     if times is None:
-        return _scale(select(vanishes, high.constant(0.0), high + low), k)
+        return ldexp(select(vanishes, high.constant(0.0), high + low), k)
     raised, raised_low, small = _prepare(times, vanishes)
     k = _at_least(k + select(small, k.constant(-SMALL_TIMES[1]), 0), SMALLEST_EXPONENT)
-    return _scale(_multiply(raised, raised_low, high, low), k).with_sign_of(split(times)[0])
+    return ldexp(_multiply(raised, raised_low, high, low), k).with_sign_of(split(times)[0])
 
 
 def wide_exp(x: Argument) -> DoubleWord:
@@ -230,7 +201,7 @@ def exp_words(x: Argument) -> DoubleWord:
     """Return `wide_exp` with low words that may be subnormal, and flag underflow, which no one sees over an axis."""
     high, low, k, vanishes = _exp_words(x)
     zero = high.constant(0.0)
-    return DoubleWord(_scale(select(vanishes, zero, high), k), _scale(select(vanishes, zero, low), k))
+    return DoubleWord(ldexp(select(vanishes, zero, high), k), ldexp(select(vanishes, zero, low), k))
 
 
 # Where the logistic function is 1 to 2**-57.

@@ -18,6 +18,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
+from numba.core import config
 
 from actufunc._formats import FLOAT32
 from actufunc.backends.coefficients import LOG_2
@@ -263,6 +265,32 @@ def scale(x: Lane, exponent: Lane) -> Lane:
     last = select(exponent.below(smallest), exponent.constant(smallest), exponent)
     last = select(last.below(largest), last, largest)
     return x * power_of_two(exponent - last) * power_of_two(last)
+
+
+def _scales_in_hardware() -> bool:
+    """Whether ``llvm.ldexp`` becomes an instruction: on CPUs with AVX-512, while elsewhere it is a call of libm.
+
+    Whatever makes Numba compile for another CPU than the one it runs on counts as no.
+    """
+    if config.CPU_NAME is not None or config.CPU_FEATURES is not None or not config.ENABLE_AVX:
+        return False
+    features = get_host_cpu_features()
+    return bool(features.get("avx512f") and features.get("avx512vl"))
+
+
+def ldexp(x: Lane, k: Lane) -> Lane:
+    """Return ``x * 2**k`` with the same bits as `scale`, in fewer instructions where the CPU has them.
+
+    LLVM does not mind floating-point flags and exchanges ``llvm.ldexp`` with a `select` between `x` and a constant, or
+    between `k` and 0. Hence `k` must be harmless for an `x` that was not selected, and not itself such a select.
+    """
+    if not _scales_in_hardware():
+        return scale(x, k)
+    integer = ir.IntType(32)
+    narrow = k.value if k.value.type == integer else k.builder.trunc(k.value, integer)
+    types = [x.value.type, narrow.type]
+    intrinsic = x.builder.module.declare_intrinsic("llvm.ldexp", types, ir.FunctionType(types[0], types))
+    return Lane(x.builder, x.builder.call(intrinsic, [x.value, narrow]), x.format)
 
 
 def log_2_words(bits: int) -> tuple[float, float]:
