@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any
 
 import pytest
 from programs import run
+
+import actufunc
 
 HEAVY = (
     *("numba", "llvmlite", "cupy", "torch", "jax", "dask", "tensorflow", "keras"),
@@ -22,6 +25,20 @@ def test_import_is_light() -> None:
 def test_submodules_are_light() -> None:
     code = "import sys, actufunc.accuracy, actufunc.cli, actufunc._catalogue, actufunc.layers; print(*sys.modules)"
     assert not {"numba", "torch", "jax", "cupy"} & set(run(code).split())
+
+
+def test_dir_shows_what_is_meant_to_be_used() -> None:
+    shown = run("import actufunc, actufunc.accuracy, actufunc.cli; print(*dir(actufunc))").split()
+    assert shown == sorted([*actufunc.__all__, "__version__", "accuracy", "activations", "formula"])
+
+
+@pytest.mark.parametrize("name", ["", ".accuracy", ".cli", ".formula", ".layers.torch"])
+def test_public_packages_say_what_is_public(name: str) -> None:
+    if name.endswith("torch"):
+        pytest.importorskip("torch")
+    module = importlib.import_module(f"actufunc{name}")
+    assert all(hasattr(module, each) for each in module.__all__)
+    assert len(set(module.__all__)) == len(module.__all__)
 
 
 def test_numba_is_imported_only_where_interrupts_wait() -> None:

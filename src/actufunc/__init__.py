@@ -37,4 +37,9 @@ if not TYPE_CHECKING:  # type checkers follow the star import, and could not fol
         *_activations.__all__,
     ]
 
+    def __dir__() -> list[str]:
+        public = {"accuracy", "activations", "formula", "layers"} & globals().keys()  # those that are imported
+        return [*__all__, "__version__", *public]
+
+
 _register()

@@ -16,6 +16,8 @@ from .problem import ProblemError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+__all__ = ["main"]
+
 _OPTIONAL = {"rich", "mpmath", "matplotlib", "zarr"}
 _BAD_INPUT = 2
 _FROM_SIGNAL = 128

@@ -15,6 +15,8 @@ from ._arguments import checked
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+__all__ = ["Activation"]
+
 _OF_LAYERS = frozenset({"name", "dtype", "trainable", "activity_regularizer", "autocast"})
 _CONFIG = frozenset({"function", "learn"})
 

@@ -9,6 +9,8 @@ import actufunc
 
 from ._arguments import checked
 
+__all__ = ["Activation"]
+
 
 class Activation(torch.nn.Module):  # type: ignore[misc]
     """A layer that applies an activation.
