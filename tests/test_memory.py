@@ -1,4 +1,4 @@
-"""Large results that use memory again: never while anybody looks into it, and never much of it."""
+"""Large results that use memory again: never memory that is still in use, and never much of it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def is_recycled(array: Any) -> bool:
     """Tell whether an array lies in memory of the pool."""
     while isinstance(array, np.ndarray) and array.base is not None:
         array = array.base
-    return type(array) is memory._Lease
+    return type(array) is memory._Buffer
 
 
 def torch_tensor(y: Any) -> Any:
@@ -330,7 +330,7 @@ def test_fork() -> None:
         import os
         import numpy as np
         import actufunc
-        from actufunc import memory
+        from actufunc import _memory as memory
 
         memory._LEAST = 1 << 10
         x = np.linspace(0, 1, 1 << 16)
@@ -354,7 +354,7 @@ def test_the_end_of_the_interpreter_is_quiet() -> None:
         import threading
         import numpy as np
         import actufunc
-        from actufunc import memory
+        from actufunc import _memory as memory
 
         memory._LEAST = 1 << 10
         x = np.linspace(0, 1, 1 << 14)
@@ -377,7 +377,7 @@ def test_environment() -> None:
     code = """
         import numpy as np
         import actufunc
-        from actufunc import memory
+        from actufunc import _memory as memory
         y = actufunc.relu(np.zeros(memory._LEAST // 8))
         print(y.flags.owndata, memory._pool.largest)
     """

@@ -25,9 +25,9 @@ needs_two = pytest.mark.skipif(threads.processors() == 1, reason="one processor"
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
     """Leave the number of threads as it was."""
-    before = threads._asked
+    before = threads._requested
     yield
-    threads._asked = before
+    threads._requested = before
 
 
 def test_setting() -> None:
@@ -110,7 +110,7 @@ def test_environment() -> None:
 )
 def test_openmp(text: str, expected: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", text)
-    limit = threads._of_openmp()
+    limit = threads._openmp_limit()
     assert limit == (1000 if expected is None and text.startswith("1000") else expected)
 
 
@@ -170,7 +170,7 @@ def test_limit_of_a_container(files: dict[str, str], expected: int, tmp_path: Pa
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert threads._limit_of_container.__wrapped__(tmp_path) == expected
+    assert threads._container_limit.__wrapped__(tmp_path) == expected
 
 
 def test_numbas_own_limit_is_respected() -> None:

@@ -1,16 +1,17 @@
-"""Memory that large results of calls on NumPy arrays leave behind, for the next ones.
+"""Memory of large results of calls on NumPy arrays, kept for later results.
 
 Memory that comes fresh from the system costs a page fault, and zeros, for each of its pages: with arrays of 40 to
 80 MB as much as to compute. glibc's malloc returns blocks of 32 MiB and more to the system at once, so that programs
 which do ``y = sigmoid(x)`` over and over pay each time. (Smaller ones it keeps itself; there is nothing to gain.)
 
-A large result is a view of a lease. Whatever looks into it (arrays, memoryviews, tensors of torch, DLPack capsules)
-holds the lease, by the rules by which NumPy keeps memory alive. When that dies, its weak reference puts the memory into
-a deque by a callback that is written in C. Nothing of Python runs at that moment, which may be any, in any thread: no
-lock is taken, no signal is lost, and there is nothing that a fork or the end of the interpreter could come between.
+A large result is a view of a buffer. Every object that exports the same memory (arrays, memoryviews, tensors of torch,
+DLPack capsules) keeps the buffer alive, as NumPy keeps the base of a view. When the buffer dies, the callback of a weak
+reference to it appends the memory to a deque. The callback is written in C. No Python code runs at that moment, which
+may come at any time in any thread: no lock is taken, no signal is lost, and neither a fork nor the end of the
+interpreter can interrupt it.
 
-The deque drops the older of two blocks when it gets a third. Two are what nested calls leave, ``f(g(x))``. Neither is
-larger than half of the limit, and such as are never come here: a program whose arrays are that large needs its memory.
+The deque has two places, as many as the nested calls ``f(g(x))`` leave, and drops the older block for a third. A block
+has at most half of the limit; larger ones are never kept, since a program with such arrays needs its memory.
 """
 
 from __future__ import annotations
@@ -26,48 +27,48 @@ import numpy as np
 
 __all__ = ["set_kept_memory"]
 
-_LEAST = 1 << 25  # bytes; up to here glibc reuses memory
+_LEAST = 1 << 25  # bytes; below this size glibc reuses memory itself
 _BLOCKS = 2
 _ALIGNMENT = 64  # bytes: a cache line, and a register of AVX-512
-_WASTE = 4  # a block may be larger than a result by one part in so many
+_WASTE = 4  # a block is used for a result that is smaller by at most one part in so many
 
 _ENVIRONMENT = "ACTUFUNC_KEPT_MEMORY"
 
 
-class _Return(weakref.ref["_Lease"]):
-    """What is left of a lease: the memory."""
+class _Returned(weakref.ref["_Buffer"]):
+    """A weak reference to a buffer, which holds its memory after its death."""
 
     __slots__ = ("memory",)
 
     memory: np.ndarray[Any, Any]
 
 
-class _Lease:
-    """Memory that is in use as long as this lives."""
+class _Buffer:
+    """An exporter of memory, which goes back to the pool when this object dies."""
 
-    __slots__ = ("__array_interface__", "__weakref__", "_return")
+    __slots__ = ("__array_interface__", "__weakref__", "_returned")
 
-    def __init__(self, memory: np.ndarray[Any, Any], kept: deque[_Return]) -> None:
+    def __init__(self, memory: np.ndarray[Any, Any], kept: deque[_Returned]) -> None:
         address = memory.__array_interface__["data"][0]
         begin = -(-address // _ALIGNMENT) * _ALIGNMENT
         shape = (address + memory.nbytes - begin,)
         self.__array_interface__ = {"version": 3, "data": (begin, False), "shape": shape, "typestr": "|u1"}
-        self._return = _Return(self, kept.append)
-        self._return.memory = memory
+        self._returned = _Returned(self, kept.append)
+        self._returned.memory = memory
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        raise TypeError("a lease cannot be copied: the copy would not hold the memory")
+        raise TypeError("a buffer cannot be copied: the copy would not hold the memory")
 
 
 class _Pool:
-    """Memory that nobody uses: at most so many bytes."""
+    """Memory that is kept for later results, at most `limit` bytes."""
 
     def __init__(self, limit: int) -> None:
         self.largest = limit // _BLOCKS
-        self._kept: deque[_Return] = deque(maxlen=_BLOCKS)
+        self._kept: deque[_Returned] = deque(maxlen=_BLOCKS)
 
-    def lease(self, size: int) -> _Lease:
-        """Return memory for so many bytes, used before where there is some of about that size."""
+    def buffer(self, size: int) -> _Buffer:
+        """Return a buffer of at least `size` bytes: of kept memory if there is a block of about that size."""
         size += _ALIGNMENT
         for _ in range(_BLOCKS):
             try:
@@ -75,40 +76,40 @@ class _Pool:
             except IndexError:
                 break
             if size <= returned.memory.nbytes <= size + size // _WASTE:
-                return _Lease(returned.memory, self._kept)
+                return _Buffer(returned.memory, self._kept)
             self._kept.appendleft(returned)
-        return _Lease(np.empty(size, np.uint8), self._kept)
+        return _Buffer(np.empty(size, np.uint8), self._kept)
 
 
-def _limit_of(value: SupportsIndex, what: str) -> int:
+def _checked_limit(value: SupportsIndex, what: str) -> int:
     number = index(value)
     if number < 0:
         raise ValueError(f"{what} must not be negative, but is {value!r}")
     return number
 
 
-def _of_environment() -> int:
+def _environment_limit() -> int:
     text = os.environ.get(_ENVIRONMENT, "").strip() or str(1 << 28)
     try:
-        return _limit_of(int(text), _ENVIRONMENT)
+        return _checked_limit(int(text), _ENVIRONMENT)
     except ValueError:
         raise ValueError(f"the environment variable {_ENVIRONMENT} must be a number of bytes, not {text!r}") from None
 
 
-_pool = _Pool(_of_environment())
+_pool = _Pool(_environment_limit())
 
 
 def set_kept_memory(limit: SupportsIndex, /) -> None:
-    """Keep at most so many bytes of memory, which large results have left behind, for the next ones.
+    """Set how many bytes of memory of large results, when these are deleted, are kept for later results.
 
-    What is kept so far goes back to the system. At first the limit is that of the environment variable
+    What is kept so far goes back to the system. The initial limit is that of the environment variable
     ``ACTUFUNC_KEPT_MEMORY``, else 256 MiB. Results from 32 MiB up to half of the limit use such memory again. They are
-    views, of memory that they do not own: ``flags.owndata`` is False, `base` is not None, ``resize`` refuses.
+    views of memory that they do not own: ``flags.owndata`` is False, `base` is not None, ``resize`` refuses.
 
     Parameters
     ----------
     limit : int
-        In bytes; 0 to keep nothing.
+        Number of bytes; 0 to keep nothing.
 
     Raises
     ------
@@ -124,23 +125,23 @@ def set_kept_memory(limit: SupportsIndex, /) -> None:
     >>> actufunc.set_kept_memory(1 << 28)
     """
     global _pool  # noqa: PLW0603 -- a setting of the process
-    _pool = _Pool(_limit_of(limit, "the limit"))  # what is in use returns to the pool it came from, and goes with it
+    _pool = _Pool(_checked_limit(limit, "the limit"))  # buffers in use return to their old pool, and die with it
 
 
 def empty_like(
     x: np.ndarray[Any, Any], dtype: Any = None, order: Any = "K", shape: tuple[int, ...] | None = None
 ) -> np.ndarray[Any, Any]:
-    """Return an array for a result, as `numpy.empty_like` does without ``subok``.
+    """Return an uninitialised array for a result, like `numpy.empty_like` with ``subok=False``.
 
     Parameters
     ----------
     x, dtype, order, shape
-        As for `numpy.empty_like`.
+        The arguments of `numpy.empty_like`.
 
     Returns
     -------
     array
-        Its elements are anything.
+        Uninitialised; its memory is that of an earlier result, or aligned to a cache line, if it is large.
     """
     dtype = x.dtype if dtype is None else dtype
     shape = x.shape if shape is None else shape
@@ -148,7 +149,7 @@ def empty_like(
     if _LEAST <= size <= pool.largest:
         flags, as_x = x.flags, order in {"K", "A"}
         if order == "C" or (as_x and flags.c_contiguous):
-            return np.ndarray(shape, dtype, np.asarray(pool.lease(size)))
+            return np.ndarray(shape, dtype, np.asarray(pool.buffer(size)))
         if order == "F" or (as_x and flags.f_contiguous and len(shape) == x.ndim):
-            return np.ndarray(shape, dtype, np.asarray(pool.lease(size)), order="F")
+            return np.ndarray(shape, dtype, np.asarray(pool.buffer(size)), order="F")
     return np.empty_like(x, dtype, order, subok=False, shape=shape)

@@ -1,8 +1,8 @@
-"""How many threads a call on large NumPy arrays may use.
+"""The number of threads that a call on large NumPy arrays may use.
 
-The number is that of `num_threads` around the call, else that of `set_num_threads`, else that of the environment
-variable ``ACTUFUNC_NUM_THREADS``, else as many as there are; and never more than the processors that this process may
-use (its CPU affinity and the limit of its container) nor than ``NUMBA_NUM_THREADS`` and ``OMP_NUM_THREADS``.
+It is the number that `num_threads` sets around the call, else that of `set_num_threads`, else that of the environment
+variable ``ACTUFUNC_NUM_THREADS``, else the number of processors; and never more than the processors that this process
+may use (its CPU affinity and the limit of its container), ``NUMBA_NUM_THREADS`` or ``OMP_NUM_THREADS``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, SupportsIndex
 __all__ = ["get_num_threads", "num_threads", "set_num_threads"]
 
 
-def _positive(value: SupportsIndex, what: str) -> int:
+def _checked_count(value: SupportsIndex, what: str) -> int:
     try:
         number = index(value)
     except TypeError:
@@ -32,20 +32,20 @@ def _positive(value: SupportsIndex, what: str) -> int:
     return number
 
 
-def _of_environment(name: str) -> int | None:
+def _environment_limit(name: str) -> int | None:
     text = os.environ.get(name, "").strip()
     if not text:
         return None
     try:
-        return _positive(int(text), name)
+        return _checked_count(int(text), name)
     except ValueError:
         raise ValueError(f"the environment variable {name} must be a positive integer, not {text!r}") from None
 
 
-def _of_openmp() -> int | None:
+def _openmp_limit() -> int | None:
     """Return the first number of ``OMP_NUM_THREADS``, which has one for each level of nested parallel regions.
 
-    OpenMP's libraries ignore the variable where it is anything else than a list of positive integers.
+    OpenMP's libraries ignore a variable that is not a list of positive integers.
     """
     numbers = os.environ.get("OMP_NUM_THREADS", "").split(",")
     if all(number.strip().isascii() and number.strip().removeprefix("+").isdecimal() for number in numbers):
@@ -54,24 +54,24 @@ def _of_openmp() -> int | None:
     return None
 
 
-_asked: int | None = _of_environment("ACTUFUNC_NUM_THREADS")
-_openmp: int | None = _of_openmp()  # read once, as OpenMP does
-# The number of the innermost block, and the same of the blocks around it.
-_asked_in_context: ContextVar[tuple[int, Any] | None] = ContextVar("actufunc.num_threads", default=None)
+_requested: int | None = _environment_limit("ACTUFUNC_NUM_THREADS")
+_OPENMP_LIMIT: int | None = _openmp_limit()  # read once, as OpenMP does
+# The number of the innermost `num_threads` block, and the same pair for the blocks around it.
+_requested_in_context: ContextVar[tuple[int, Any] | None] = ContextVar("actufunc.num_threads", default=None)
 
 
 def get_num_threads() -> int:
-    """Return the number of threads that a call on a large NumPy array may use here and now.
+    """Return the number of threads that a call on a large NumPy array may use at this point.
 
     Returns
     -------
     int
-        At least 1. Small arrays take one thread, whatever it is.
+        At least 1. Small arrays always take one thread.
 
     See Also
     --------
-    set_num_threads : Change it for the process.
-    num_threads : Change it for a block of code.
+    set_num_threads : Set it for the process.
+    num_threads : Set it for a block of code.
 
     Examples
     --------
@@ -80,25 +80,25 @@ def get_num_threads() -> int:
     ...     actufunc.get_num_threads()
     1
     """
-    block = _asked_in_context.get()
-    limits = (_asked if block is None else block[0], processors(), _of_numba(), _openmp)
+    block = _requested_in_context.get()
+    limits = (_requested if block is None else block[0], processors(), _numba_limit(), _OPENMP_LIMIT)
     return min(limit for limit in limits if limit is not None)
 
 
 def set_num_threads(n: SupportsIndex, /) -> None:
-    """Let calls on large NumPy arrays use at most `n` threads, in the whole process.
+    """Limit calls on large NumPy arrays to `n` threads, in the whole process.
 
     With ``set_num_threads(1)`` no thread is ever started and nothing of Numba's parallel machinery is touched.
 
     Parameters
     ----------
     n : int
-        Positive. More than there are processors is the same as all of them.
+        A positive number; more than the number of processors means all processors.
 
     Raises
     ------
     TypeError
-        If `n` is no integer.
+        If `n` is not an integer.
     ValueError
         If `n` is not positive.
 
@@ -115,25 +115,24 @@ def set_num_threads(n: SupportsIndex, /) -> None:
     1
     >>> actufunc.set_num_threads(before)
     """
-    global _asked  # noqa: PLW0603 -- a setting of the process
-    _asked = _positive(n, "the number of threads")
+    global _requested  # noqa: PLW0603 -- a setting of the process
+    _requested = _checked_count(n, "the number of threads")
 
 
 class num_threads(contextlib.ContextDecorator):  # noqa: N801 -- used as a function
-    """Let calls on large NumPy arrays use at most `n` threads, in a ``with`` block or a decorated plain function.
+    """Limit calls on large NumPy arrays to `n` threads, in a ``with`` block or a decorated plain function.
 
-    It holds in the thread (or asyncio task) that runs the block and in nothing else, so that several threads may each
-    have their own.
+    The limit holds only in the thread (or asyncio task) that runs the block, so that each thread may have its own.
 
     Parameters
     ----------
     n : int
-        Positive. More than there are processors is the same as all of them.
+        A positive number; more than the number of processors means all processors.
 
     Raises
     ------
     TypeError
-        If `n` is no integer.
+        If `n` is not an integer.
     ValueError
         If `n` is not positive.
 
@@ -150,27 +149,27 @@ class num_threads(contextlib.ContextDecorator):  # noqa: N801 -- used as a funct
     """
 
     def __init__(self, n: SupportsIndex, /) -> None:
-        self._number = _positive(n, "the number of threads")
+        self._number = _checked_count(n, "the number of threads")
 
     def __enter__(self) -> None:
-        _asked_in_context.set((self._number, _asked_in_context.get()))
+        _requested_in_context.set((self._number, _requested_in_context.get()))
 
     def __exit__(self, *_: object) -> None:
-        block = _asked_in_context.get()
-        _asked_in_context.set(None if block is None else block[1])
+        block = _requested_in_context.get()
+        _requested_in_context.set(None if block is None else block[1])
 
 
 def processors() -> int:
-    """Return how many processors this process may use: its CPU affinity and the limit of its container."""
+    """Return the number of processors that this process may use, by its CPU affinity and the limit of its container."""
     try:
-        count = len(os.sched_getaffinity(0))  # it may change while the process runs
-    except AttributeError:  # only Linux and FreeBSD tell
+        count = len(os.sched_getaffinity(0))  # not cached: it may change while the process runs
+    except AttributeError:  # not on macOS and Windows
         count = os.cpu_count() or 1
-    return max(1, min(count, _limit_of_container()))
+    return max(1, min(count, _container_limit()))
 
 
 @functools.cache
-def _limit_of_container(root: Path = Path("/sys/fs/cgroup")) -> int:
+def _container_limit(root: Path = Path("/sys/fs/cgroup")) -> int:
     """Return the share of processors that a control group grants, rounded up; a huge number if it sets no limit.
 
     A container sees its own control group as the root. The files are those of version 2 ("quota period", in
@@ -186,12 +185,12 @@ def _limit_of_container(root: Path = Path("/sys/fs/cgroup")) -> int:
     return sys.maxsize
 
 
-def _of_numba() -> int | None:
+def _numba_limit() -> int | None:
     """Return ``NUMBA_NUM_THREADS`` as Numba has read it, or as it would."""
     numba = sys.modules.get("numba")
     config = getattr(numba, "config", None)
     if config is not None:
         return int(config.NUMBA_NUM_THREADS)
     with contextlib.suppress(ValueError):  # Numba itself will complain
-        return _of_environment("NUMBA_NUM_THREADS")
+        return _environment_limit("NUMBA_NUM_THREADS")
     return None
