@@ -1,15 +1,21 @@
-"""What is imported when, and what that costs nobody."""
+"""Imports: which libraries are loaded when, what is public, and that no modules import each other."""
 
 from __future__ import annotations
 
-import importlib
+import ast
+import graphlib
+import importlib.util
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from programs import run
 
 import actufunc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HEAVY = (
     *("numba", "llvmlite", "cupy", "torch", "jax", "dask", "tensorflow", "keras"),
@@ -39,6 +45,34 @@ def test_public_packages_say_what_is_public(name: str) -> None:
     module = importlib.import_module(f"actufunc{name}")
     assert all(hasattr(module, each) for each in module.__all__)
     assert len(set(module.__all__)) == len(module.__all__)
+
+
+def imported(name: str, node: ast.AST, modules: dict[str, Path]) -> Iterator[str]:
+    """Yield the modules of ours that one imports, in functions too, but not for type checkers."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(child, ast.Import):
+            yield from (each.name for each in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            package = name if modules[name].name == "__init__.py" else name.rpartition(".")[0]
+            base = importlib.util.resolve_name("." * child.level + (child.module or ""), package)
+            yield from (full if (full := f"{base}.{each.name}") in modules else base for each in child.names)
+        else:
+            yield from imported(name, child, modules)
+
+
+def test_imports_run_one_way() -> None:
+    root = Path(actufunc.__file__).parent
+    modules = {}
+    for file in root.rglob("*.py"):
+        parts = file.relative_to(root.parent).with_suffix("").parts
+        modules[".".join(part for part in parts if part != "__init__")] = file
+    graph = {
+        name: {each for each in imported(name, ast.parse(file.read_text("utf-8")), modules) if each in modules}
+        for name, file in modules.items()
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which tells the modules of a circle
 
 
 def test_numba_is_imported_only_where_interrupts_wait() -> None:

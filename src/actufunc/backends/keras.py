@@ -1,4 +1,4 @@
-"""Keras's symbolic inputs, which become layers, and its variables, which are arrays of the backend that it runs on."""
+"""Keras's symbolic tensors, calls on which become layers, and its variables, which are arrays of its own backend."""
 
 from __future__ import annotations
 
@@ -10,38 +10,40 @@ from actufunc._calling.array_kinds import owner
 from actufunc._calling.plans import Plan, once
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actufunc._calling.call import Call
+
+make_layer: Callable[..., Any] | None = None
+"""The class of layers, set by `actufunc.layers.keras`, which is imported with Keras: layers import backends."""
 
 
 def plan(call: Call) -> Plan:
-    """Return how to compute an activation on arrays of Keras; see `_evaluate`."""
+    """Return how to compute a call on variables or symbolic tensors of Keras."""
     return once(lambda: _evaluate(call))
 
 
 def _evaluate(call: Call) -> Any:
-    """Let the backend of a variable compute; make a layer of what is called with a symbolic input."""
+    """Compute a call on variables by the backend that Keras runs on, or make a layer of a call on a symbolic tensor."""
     if any(isinstance(value, keras.KerasTensor) for value in call.values()):
         return _symbolic(call)
     for key, value in {**call.operands, **call.keywords}.items():
         if owner(value) == "keras" and not isinstance(value, keras.Variable):
             raise TypeError(f"{call.definition.name} got {type(value).__name__} for {key}, which is no array")
-    operands, keywords = ({key: _unwrapped(value) for key, value in d.items()} for d in (call.operands, call.keywords))
+    operands, keywords = (
+        {key: value.value if isinstance(value, keras.Variable) else value for key, value in given.items()}
+        for given in (call.operands, call.keywords)
+    )
     arrays = [operands.pop(key) for key in call.definition.arrays]
     return call.function(*arrays, **operands, **call.options, **keywords)
 
 
 def is_array(value: Any) -> bool:
-    """Tell whether a value is a variable of Keras, or an array of the backend that it runs on."""
+    """Return True if a value is a variable of Keras or an array of the backend that it runs on."""
     return isinstance(value, keras.Variable) or keras.ops.is_tensor(value)
 
 
-def _unwrapped(value: Any) -> Any:
-    return value.value if isinstance(value, keras.Variable) else value
-
-
 def _symbolic(call: Call) -> Any:
-    from actufunc.layers.keras import Activation  # noqa: PLC0415
-
     name, x = call.definition.name, call.operands["x"]
     others = {key: value for key, value in {**call.operands, **call.keywords}.items() if key != "x"}
     if strange := [key for key, value in others.items() if isinstance(value, keras.KerasTensor)]:
@@ -55,6 +57,8 @@ def _symbolic(call: Call) -> Any:
         raise TypeError(f"{name} takes no dtype= with a symbolic tensor of Keras; use keras.ops.cast")
     if call.definition.arrays != ("x",) or not isinstance(x, keras.KerasTensor):
         raise TypeError(f"{name} takes a symbolic tensor of Keras for x alone; write a layer")
+    if make_layer is None:
+        raise TypeError(f"{name} makes a layer of a symbolic tensor of Keras; import actufunc.layers.keras first")
     is_float = keras.backend.is_float_dtype(x.dtype)
-    layer = Activation(call.function, **others, **call.options, dtype=x.dtype if is_float else None)
+    layer = make_layer(call.function, **others, **call.options, dtype=x.dtype if is_float else None)
     return layer(x)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 import actufunc
-from actufunc.backends.keras import is_array
+from actufunc.backends import keras as backend
 
 from ._arguments import checked
 
@@ -97,8 +97,11 @@ class Activation(keras.layers.Layer):  # type: ignore[misc]
         return layer
 
 
+backend.make_layer = Activation
+
+
 def _as_numpy(value: Any) -> Any:
-    return keras.ops.convert_to_numpy(value) if is_array(value) else value
+    return keras.ops.convert_to_numpy(value) if backend.is_array(value) else value
 
 
 def _value(value: Any) -> Any:
