@@ -1,4 +1,7 @@
-"""Keras reads from files of models only classes that are registered with it: ours are, as soon as it is imported."""
+"""Registration of our classes with Keras, which loads only registered classes from files of models.
+
+An import hook registers them as soon as Keras is imported, so that `import actufunc` does not import Keras.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,12 @@ _FIRST_VERSION = 3
 
 
 class _WhenImported(MetaPathFinder):
-    """Finds Keras as the finders behind it do, and has it register our classes after it has been executed."""
+    """A finder that finds Keras by the finders after it, and lets its loader register our classes."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != _KERAS:
             return None
-        # Those before it have been asked; if each of two asked all others, they would ask each other for ever.
+        # Finders before this one have been asked; two such finders that asked all others would recurse for ever.
         behind = [each for each in sys.meta_path[sys.meta_path.index(self) + 1 :] if hasattr(each, "find_spec")]
         spec = next((found for finder in behind if (found := finder.find_spec(name, path, target))), None)
         if spec is not None and hasattr(spec.loader, "exec_module"):
@@ -32,7 +35,10 @@ class _WhenImported(MetaPathFinder):
 
 
 class _Registering(Loader):
-    """A loader, which may be that of other modules as well, and after it the registration."""
+    """A loader that executes a module by another loader, then registers our classes.
+
+    The other loader may be shared with other modules, and is put back in its place.
+    """
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
@@ -53,7 +59,7 @@ class _Registering(Loader):
             sys.meta_path.remove(_FINDER)
         try:
             _register(module)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, Keras itself has been imported
+        except Exception as error:  # noqa: BLE001 -- an error of ours must not fail the import of Keras
             warnings.warn(f"actufunc cannot register with Keras: {error}", ImportWarning, stacklevel=2)
 
 
@@ -61,15 +67,15 @@ _FINDER = _WhenImported()
 
 
 def register() -> None:
-    """Register with Keras now, or when somebody imports it."""
+    """Register our classes with Keras now if it is imported, else when it is."""
     keras = sys.modules.get(_KERAS)
     if keras is not None:
         _register(keras)
-    elif _FINDER not in sys.meta_path:  # as it is where the package is reloaded
+    elif _FINDER not in sys.meta_path:  # it is there if this package is reloaded
         sys.meta_path.insert(0, _FINDER)
 
 
 def _register(keras: Any) -> None:
-    """Import the module whose classes register themselves: it may be what is being imported, and imports Keras."""
+    """Import the module whose classes register themselves, unless Keras is too old."""
     if int(getattr(keras, "__version__", "0").partition(".")[0]) >= _FIRST_VERSION:
         importlib.import_module(".layers.keras", __package__)

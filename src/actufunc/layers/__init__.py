@@ -1,1 +1,1 @@
-"""Activations as layers of neural networks, a module for each framework: `actufunc.layers.torch` and the like."""
+"""Activations as layers of neural networks: `actufunc.layers.torch` and `actufunc.layers.keras`."""

@@ -1,4 +1,4 @@
-"""What a layer is given, whatever the framework: a function, its hyperparameters, which of them are learned."""
+"""Arguments of a layer of any framework: a function, its hyperparameters and the names of those to learn."""
 
 from __future__ import annotations
 
@@ -10,36 +10,38 @@ import actufunc
 from actufunc._calling.binding import bind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 NUMBERS = (bool, int, float, np.floating, np.integer)
 
 
-def checked(function: Any, given: Mapping[str, Any], learn: Any, tensors: Any) -> tuple[dict[str, Any], list[str]]:
-    """Return what a layer holds by name, and what is to be learned.
+def check_arguments(
+    function: Any, given: Mapping[str, Any], learn: Any, tensors: Any
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the values that a layer holds, and the names of those to learn.
 
     Parameters
     ----------
     function : actufunc.Activation
-        What the layer applies.
+        The function that the layer applies.
     given : mapping
         Hyperparameters, options, `axis` and `keepdims`.
     learn : str or iterable of str
-        Names of hyperparameters.
+        Names of hyperparameters to learn.
     tensors : type or tuple of types
-        What a hyperparameter may be beside a number.
+        Types of hyperparameters that are allowed beside numbers.
 
     Returns
     -------
     values : dict
-        What is given, and what is learned from its default.
+        The given values by name, and the defaults of hyperparameters that are learned but not given.
     learned : list of str
-        The names.
+        The names in `learn`.
 
     Raises
     ------
     TypeError
-        If something is unknown, missing or of another kind.
+        If a name is unknown, a hyperparameter is missing or a value is neither a number nor a tensor.
     """
     if not isinstance(function, actufunc.Activation) or function.definition.arrays != ("x",):
         raise TypeError(f"a layer applies an activation of one array, such as actufunc.silu, not {function!r}")
@@ -47,8 +49,8 @@ def checked(function: Any, given: Mapping[str, Any], learn: Any, tensors: Any) -
     if not all(isinstance(name, str) for name in learned):
         raise TypeError(f"learn takes the names of hyperparameters, not {learn!r}")
     name, hyperparameters = function.__name__, function.definition.hyperparameters
-    settled = (key for key in ("axis", "keepdims") if key in function.call_keywords)
-    known = [*hyperparameters, *function.definition.options, *settled]
+    keywords = (key for key in ("axis", "keepdims") if key in function.call_keywords)
+    known = [*hyperparameters, *function.definition.options, *keywords]
     for key in given:
         if key not in known:
             raise TypeError(f"a layer of {name} has no {key!r}; it has {', '.join(known) or 'no hyperparameters'}")
@@ -61,5 +63,12 @@ def checked(function: Any, given: Mapping[str, Any], learn: Any, tensors: Any) -
     for key in hyperparameters:
         if not isinstance(call.operands[key], NUMBERS) and not isinstance(call.operands[key], tensors):
             raise TypeError(f"{name} takes {key} as a number or a tensor, not {type(call.operands[key]).__name__}")
-    _ = call.expression  # an option without a formula is told here
+    _ = call.expression  # raises for an option without a formula
     return {key: call.operands[key] for key in learned} | dict(given), learned
+
+
+def check_attributes(layer: Any, names: Iterable[str], kind: str, reserved: tuple[str, ...] = ()) -> None:
+    """Raise TypeError if a hyperparameter has the name of an attribute that layers of this kind have already."""
+    for name in names:
+        if hasattr(layer, name) or name in reserved:
+            raise TypeError(f"{kind} have an attribute {name!r}; rename that of {layer.function.__name__}")

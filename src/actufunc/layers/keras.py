@@ -10,16 +10,14 @@ import numpy as np
 import actufunc
 from actufunc.backends import keras as backend
 
-from ._arguments import checked
+from ._arguments import check_arguments, check_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 __all__ = ["Activation"]
 
-_OF_LAYERS = frozenset({"name", "dtype", "trainable", "activity_regularizer", "autocast"})
-_CONFIG = frozenset({"function", "learn"})
-
+_LAYER_ARGUMENTS = frozenset({"name", "dtype", "trainable", "activity_regularizer", "autocast"})
 
 keras.saving.register_keras_serializable("actufunc")(actufunc.Activation)
 
@@ -28,24 +26,24 @@ keras.saving.register_keras_serializable("actufunc")(actufunc.Activation)
 class Activation(keras.layers.Layer):  # type: ignore[misc]
     """A layer that applies an activation.
 
-    What is learned is an attribute of the layer, a weight.
+    Each hyperparameter that is learned is a weight, an attribute of the layer.
 
     Parameters
     ----------
     function : actufunc.Activation
-        What it computes, of the catalogue or one's own.
+        The function that the layer applies, of the catalogue or user-defined.
     learn : str or iterable of str, default ()
-        Hyperparameters to learn. Those that are not given start from their defaults.
+        Names of hyperparameters to learn. Those without a given value start from their defaults.
     **hyperparameters
-        Numbers, or arrays that broadcast with the input; options such as ``approximate="tanh"``; `axis`, and
-        `keepdims`, of a function that has it. A value that is learned becomes a weight of its shape. Also what every
-        layer of Keras takes: `name`, `dtype`, `trainable`.
+        Numbers, or arrays that broadcast with the input; options such as ``approximate="tanh"``; `axis` and `keepdims`
+        of a function that has them. A value that is learned becomes a weight of its shape. Also the arguments of every
+        layer of Keras: `name`, `dtype`, `trainable`.
 
     Raises
     ------
     TypeError
-        If `function` is no activation of one array, does not know a hyperparameter or lacks one; or if what is to be
-        learned is none.
+        If `function` is not an activation of one array, a hyperparameter is unknown or missing, or `learn` names
+        something else than hyperparameters.
 
     Examples
     --------
@@ -60,13 +58,11 @@ class Activation(keras.layers.Layer):  # type: ignore[misc]
     def __init__(
         self, function: actufunc.Activation, *, learn: str | Iterable[str] = (), **hyperparameters: Any
     ) -> None:
-        super().__init__(**{key: hyperparameters.pop(key) for key in _OF_LAYERS & hyperparameters.keys()})
+        super().__init__(**{key: hyperparameters.pop(key) for key in _LAYER_ARGUMENTS & hyperparameters.keys()})
         given = {key: _as_numpy(value) for key, value in hyperparameters.items()}
-        values, learned = checked(function, given, learn, (np.ndarray, list, tuple))
+        values, learned = check_arguments(function, given, learn, (np.ndarray, list, tuple))
         self.function, self._learned = function, tuple(learned)
-        for key in values:
-            if hasattr(self, key) or key in _CONFIG:
-                raise TypeError(f"layers of Keras have an attribute {key!r}; rename that of {function.__name__}")
+        check_attributes(self, values, "layers of Keras", reserved=("learn",))
         numeric = function.definition.hyperparameters
         self._given = {key: _value(value) if key in numeric else _axes(value) for key, value in values.items()}
         for key in learned:
@@ -79,19 +75,19 @@ class Activation(keras.layers.Layer):  # type: ignore[misc]
         """Compute the activation."""
         given = self._given | {key: getattr(self, key) for key in self._learned}
         arrays = {key: value for key, value in given.items() if key in self._learned or isinstance(value, np.ndarray)}
-        if arrays:  # then all are of one dtype
+        if arrays:  # these and the inputs must have one dtype
             tensors = {key: keras.ops.convert_to_tensor(value, self.compute_dtype) for key, value in arrays.items()}
             inputs, given = keras.ops.convert_to_tensor(inputs, self.compute_dtype), given | tensors
         return self.function(inputs, **given)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what makes the layer anew; weights are kept apart."""
+        """Return the arguments that create an equal layer, without its weights."""
         given = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in self._given.items()}
         return {**super().get_config(), "function": self.function.get_config(), "learn": list(self._learned), **given}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Activation:
-        """Return the layer of a config."""
+        """Return the layer that a config describes."""
         function = actufunc.Activation.from_config(config["function"])
         layer: Activation = super().from_config({**config, "function": function})
         return layer
@@ -113,4 +109,4 @@ def _value(value: Any) -> Any:
 
 
 def _axes(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value  # JSON has no tuples
+    return tuple(value) if isinstance(value, list) else value  # a config is JSON, which has no tuples

@@ -7,7 +7,7 @@ import torch
 
 import actufunc
 
-from ._arguments import checked
+from ._arguments import check_arguments, check_attributes
 
 __all__ = ["Activation"]
 
@@ -15,25 +15,25 @@ __all__ = ["Activation"]
 class Activation(torch.nn.Module):  # type: ignore[misc]
     """A layer that applies an activation.
 
-    What is given by name is an attribute of the module: a parameter if it is learned, a buffer if it is another tensor.
+    Each given value is an attribute of the module: a parameter if it is learned, a buffer if it is another tensor.
 
     Parameters
     ----------
     function : actufunc.Activation
-        What it computes, of the catalogue or one's own.
+        The function that the layer applies, of the catalogue or user-defined.
     learn : str or iterable of str, default ()
-        Hyperparameters to learn. Those that are not given start from their defaults.
+        Names of hyperparameters to learn. Those without a given value start from their defaults.
     **hyperparameters
-        Numbers or tensors, which broadcast with the input (of shape ``(C, 1, 1)`` for each channel of images); options
-        such as ``approximate="tanh"``; `axis`, and `keepdims`, of a function that has it. A number that is learned
-        becomes a parameter of no dimensions and torch's default dtype, a tensor is copied to one; a
-        `torch.nn.Parameter` is taken as it is, and learned in any case.
+        Numbers, or tensors that broadcast with the input (shape ``(C, 1, 1)`` for one value per channel of images);
+        options such as ``approximate="tanh"``; `axis` and `keepdims` of a function that has them. A number that is
+        learned becomes a 0-dimensional parameter of torch's default dtype, a tensor is copied to a parameter, and a
+        `torch.nn.Parameter` is used as it is and always learned.
 
     Raises
     ------
     TypeError
-        If `function` is no activation of one array, does not know a hyperparameter or lacks one; or if what is to be
-        learned is an option, or no real floating-point number.
+        If `function` is not an activation of one array, a hyperparameter is unknown or missing, `learn` names
+        something else than hyperparameters, or a tensor to learn is not real floating-point.
 
     Examples
     --------
@@ -54,26 +54,25 @@ class Activation(torch.nn.Module):  # type: ignore[misc]
         self, function: actufunc.Activation, /, *, learn: str | Iterable[str] = (), **hyperparameters: Any
     ) -> None:
         super().__init__()
-        values, learned = checked(function, hyperparameters, learn, torch.Tensor)
+        values, learned = check_arguments(function, hyperparameters, learn, torch.Tensor)
         self.function = function
         self._given = tuple(values)
+        check_attributes(self, values, "torch's modules")
         for name, value in values.items():
-            if hasattr(self, name):
-                raise TypeError(f"torch's modules have an attribute {name!r}; rename that of {function.__name__}")
             if name in learned:
-                setattr(self, name, _started(function.__name__, name, value))
+                setattr(self, name, _parameter(function.__name__, name, value))
             elif isinstance(value, torch.Tensor) and not isinstance(value, torch.nn.Parameter):
                 self.register_buffer(name, value)
             else:
                 setattr(self, name, value)
 
-    # These annotations, which are no strings, torch.fx writes into graphs.
+    # torch.fx copies these annotations into its graphs, and needs types there: no `from __future__ import annotations`.
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Compute the activation."""
         return self.function(x, **{name: getattr(self, name) for name in self._given})
 
     def extra_repr(self) -> str:
-        """Return what stands between the parentheses of the module's repr."""
+        """Return the text between the parentheses of the module's repr."""
         parts = [self.function.__name__, *(f"{name}={_text(getattr(self, name))}" for name in self._given)]
         learned = tuple(name for name in self._given if name in self._parameters)
         if learned:
@@ -81,8 +80,8 @@ class Activation(torch.nn.Module):  # type: ignore[misc]
         return ", ".join(parts)
 
 
-def _started(name: str, key: str, value: Any) -> torch.nn.Parameter:
-    """Return a parameter that starts from a value."""
+def _parameter(name: str, key: str, value: Any) -> torch.nn.Parameter:
+    """Return a parameter with an initial value."""
     if isinstance(value, torch.nn.Parameter):
         return value
     if not isinstance(value, torch.Tensor):
