@@ -12,7 +12,7 @@ import numpy as np
 from ._calling.array_kinds import SCALARS, overrides_torch, overrides_ufuncs, owner, root
 from ._calling.conversion import converted, described, has_unit
 from ._calling.plans import once
-from ._containers import serve
+from ._containers import evaluate as evaluate_containers
 from .backends.forks import starting
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def plan(call: Call) -> Plan:
         elif not isinstance(value, SCALARS):
             others = True
     if overriding:
-        return once(partial(serve, call, overriding))
+        return once(partial(evaluate_containers, call, overriding))
     for name in _FRAMEWORKS:
         if name in owners:
             return _backend(name)(call)

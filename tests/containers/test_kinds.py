@@ -1,4 +1,4 @@
-"""Every kind of container in the table, with the library itself: each function over an axis follows, or is refused."""
+"""Every class of containers in the table, with its library: each function over an axis is right, or refused."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from conftest import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, Case
 
+from actufunc import _containers as containers
 from actufunc import sigmoid, softmax
-from actufunc._containers import HALVED, KEPT, KINDS, REDUCED
+from actufunc._containers import SUPPORTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 X = np.random.default_rng(0).normal(size=(4, 6))
-CHANGES = {KEPT: OVER_AXIS, REDUCED: REDUCING, HALVED: GATED}
+CASES = {containers.KEPT: OVER_AXIS, containers.REDUCED: REDUCING, containers.GATED: GATED}
 
 
 def _pandas_series() -> tuple[Any, Any]:
@@ -78,7 +79,7 @@ MAKERS = {
     ("pint", "Quantity"): _pint,
     ("astropy", "Quantity"): _astropy,
 }
-each_kind = pytest.mark.parametrize("kind", KINDS, ids=".".join)
+each_kind = pytest.mark.parametrize("kind", SUPPORTED, ids=".".join)
 
 
 def values_of(result: Any) -> Any:
@@ -93,7 +94,7 @@ def values_of(result: Any) -> Any:
 
 
 def test_every_kind_is_tested() -> None:
-    assert MAKERS.keys() == KINDS.keys()
+    assert MAKERS.keys() == SUPPORTED.keys()
 
 
 def axis_of(kind: tuple[str, str]) -> Any:
@@ -104,9 +105,9 @@ def axis_of(kind: tuple[str, str]) -> Any:
 @pytest.mark.parametrize("case", [*OVER_AXIS, *REDUCING, *GATED], ids=repr)
 def test_over_an_axis(kind: tuple[str, str], case: Case) -> None:
     make, x = MAKERS[kind]()
-    change = next(change for change, them in CHANGES.items() if case in them)
+    of_case = next(of_case for of_case, cases in CASES.items() if case in cases)
     expected, axis = case(x), axis_of(kind)
-    if change not in KINDS[kind].follows:
+    if of_case not in SUPPORTED[kind].kinds:
         with pytest.raises(TypeError, match=r"changes shapes, which .* cannot follow; pass"):
             case(make(x), axis=axis)
         return
@@ -114,7 +115,7 @@ def test_over_an_axis(kind: tuple[str, str], case: Case) -> None:
     np.testing.assert_allclose(values_of(result), expected, rtol=1e-13)
     if np.ndim(expected):
         assert type(result) is type(make(x))
-    if change == KEPT or (kind[1] != "Series" and kind[1] != "Expr"):  # which the gradient of a sum is not
+    if of_case == containers.KEPT or (kind[1] != "Series" and kind[1] != "Expr"):  # which the gradient of a sum is not
         g = np.random.default_rng(1).normal(size=np.shape(expected))
         product = case.vjp(make(x), make(g), axis=axis)
         np.testing.assert_allclose(values_of(product), case.vjp(x, g), rtol=1e-12, atol=1e-13)

@@ -1,4 +1,4 @@
-"""What stands in the way of a container: missing values over an axis, elements that are no numbers, units."""
+"""Checks of containers: missing values over an axis, and elements that are not numbers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 
-def of_anything(_container: Any, _over_axis: bool, /) -> str:  # noqa: FBT001 -- a table's
-    """Find nothing."""
+def accept(_container: Any, _over_axis: bool, /) -> str:  # noqa: FBT001 -- the signature of all checks in the table
+    """Accept any container."""
     return ""
 
 
-def of_pandas(container: Any, over_axis: bool, /) -> str:  # noqa: FBT001
-    """Find columns whose buffers hold more than the elements, or fewer: nullable, Arrow's, sparse, categorical."""
+def pandas(container: Any, over_axis: bool, /) -> str:  # noqa: FBT001
+    """Refuse columns over an axis that are not NumPy arrays: nullable, Arrow's, sparse, categorical."""
     dtypes = [container.dtype] if container.ndim == 1 else list(container.dtypes)
     others = [dtype for dtype in dtypes if not isinstance(dtype, np.dtype)]
     if not over_axis or not others:
@@ -21,8 +21,8 @@ def of_pandas(container: Any, over_axis: bool, /) -> str:  # noqa: FBT001
     return f"{others[0]} of pandas over an axis; fill or drop what is missing, then convert by .astype('float64')"
 
 
-def of_polars(series: Any, over_axis: bool, /) -> str:  # noqa: FBT001
-    """Find nulls, and types whose numbers mean something else."""
+def polars(series: Any, over_axis: bool, /) -> str:  # noqa: FBT001
+    """Refuse nulls over an axis, and types that are not numeric."""
     dtype = series.dtype
     if not dtype.is_numeric() or dtype.is_decimal():
         return f"{dtype} of polars; pass it numbers, e.g. by .cast(polars.Float64)"

@@ -1,4 +1,4 @@
-"""Expressions of polars over an axis, which are the rows themselves: a column, or a group of one."""
+"""Expressions of polars over an axis, of which each column, or group of one, is a row."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ if TYPE_CHECKING:
     from actufunc._calling.call import Call
 
 
-def over_rows(call: Call) -> Any:
-    """Return the expression of a function over an axis.
+def map_columns(call: Call) -> Any:
+    """Return the expression that applies a function over an axis to columns.
 
-    polars would map a ufunc with a signature in the same way, but warns that people may not expect it of a ufunc.
+    polars does the same for a ufunc with a signature, but warns that this may not be expected of a ufunc.
 
     Parameters
     ----------
     call : Call
-        What to compute.
+        The call.
 
     Returns
     -------
     polars.Expr
-        Computed of whole columns or groups, which are not cut to pieces for it; reduced to one value where the function
-        reduces.
+        Computed on whole columns or groups, which polars does not split; one value of each if the function reduces.
     """
     import polars as pl  # noqa: PLC0415
 

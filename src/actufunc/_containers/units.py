@@ -1,4 +1,4 @@
-"""Quantities of pint and astropy: dimensionless in, dimensionless out, and the library's own error for other units."""
+"""Quantities of pint and astropy: dimensionless ones give dimensionless results, others the error of the library."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ if TYPE_CHECKING:
     from actufunc._calling.call import Call
 
 
-def without(call: Call) -> Any:
-    """Compute of the numbers of pint's quantities, which knows NumPy's ufuncs by their names only.
+def on_magnitudes(call: Call) -> Any:
+    """Compute a call on the magnitudes of pint's quantities: pint supports ufuncs by a list of NumPy's names only.
 
     Parameters
     ----------
     call : Call
-        What to compute.
+        The call.
 
     Returns
     -------
@@ -39,14 +39,14 @@ def without(call: Call) -> Any:
 
 
 def register(function: Any) -> None:
-    """Tell astropy that a function takes and gives numbers, in the registry where its own ufuncs stand."""
+    """Register a function with astropy, beside its own ufuncs, as one of dimensionless numbers."""
     from astropy.units.quantity_helper import helpers  # noqa: PLC0415
 
     helpers.UFUNC_HELPERS.setdefault(function, _all_dimensionless)
 
 
 def _all_dimensionless(function: Any, *units: Any) -> tuple[list[Any], Any]:
-    """Return converters of all inputs, and the unit of the result."""
+    """Return the converters of all inputs and the unit of the result."""
     from astropy.units.quantity_helper.helpers import helper_dimensionless_to_dimensionless  # noqa: PLC0415
 
     converters, results = zip(*(helper_dimensionless_to_dimensionless(function, unit) for unit in units), strict=True)

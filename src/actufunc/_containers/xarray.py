@@ -1,4 +1,4 @@
-"""xarray over an axis: `axis` is a dimension, by its name or its place among those of x."""
+"""Functions over dimensions of xarray: `axis` is a dimension of x, by its name or its position."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ def over_dimensions(call: Call) -> Any:
     Parameters
     ----------
     call : Call
-        What to compute; its ``axis`` may be a name, or a tuple of names and places.
+        The call, whose ``axis`` may be a name, or a tuple of names and positions.
 
     Returns
     -------
     xarray.DataArray, xarray.Variable or xarray.Dataset
-        As `x`, with its dimensions in their order, of a Dataset each variable by itself.
+        The type of `x`, with its dimensions in their order. Each variable of a Dataset is computed by itself.
 
     Raises
     ------
     TypeError
-        If `x` is no object of xarray, or a Dataset, whose variables have dimensions of their own, and the axis no name.
+        If `x` is not an object of xarray, or is a Dataset, whose variables may differ in their dimensions, and the axis
+        is not a name.
     ValueError
-        If `x` has no such dimension, or labels along it are others than those of a cotangent.
+        If `x` has no such dimension, or its labels along it differ from those of a cotangent.
     """
     import xarray as xr  # noqa: PLC0415
 
@@ -43,24 +44,24 @@ def over_dimensions(call: Call) -> Any:
             raise TypeError(
                 f"{name} takes axis= as the name of a dimension for a Dataset, whose variables differ, not {axis!r}"
             )
-        return x.map(lambda variable: _of_variable(call, x, variable))
+        return x.map(lambda variable: _map_variable(call, x, variable))
     if not isinstance(x, xr.DataArray | xr.Variable):
         raise TypeError(f"{name} got an object of xarray beside {type(x).__name__} for x; convert them to one kind")
-    return _over(call, _dimensions(name, axis, x.dims))
+    return _apply(call, _dimensions(name, axis, x.dims))
 
 
-def _of_variable(call: Call, of: Any, variable: Any) -> Any:
-    """Compute the call of one variable of a Dataset; from others the variable of that name is taken."""
+def _map_variable(call: Call, dataset: Any, variable: Any) -> Any:
+    """Compute a call on one variable of a Dataset, beside the variables of the same name of other Datasets."""
     inputs, keywords = call.as_typed()
 
     def part(value: Any) -> Any:
-        return value[variable.name] if isinstance(value, type(of)) else value
+        return value[variable.name] if isinstance(value, type(dataset)) else value
 
     return call.function(variable, *map(part, inputs[1:]), **{key: part(value) for key, value in keywords.items()})
 
 
 def _dimensions(name: str, axis: Any, dims: tuple[Hashable, ...]) -> list[Hashable]:
-    """Return the names of dimensions."""
+    """Return the names of the dimensions that `axis` means."""
     if axis is None:
         return list(dims)
     given = [axis] if axis in dims or not isinstance(axis, tuple) else list(axis)
@@ -73,8 +74,8 @@ def _dimensions(name: str, axis: Any, dims: tuple[Hashable, ...]) -> list[Hashab
     return found
 
 
-def _over(call: Call, dims: list[Hashable]) -> Any:
-    """Compute over dimensions, which `xarray.apply_ufunc` puts last for it."""
+def _apply(call: Call, dims: list[Hashable]) -> Any:
+    """Compute a call over dimensions, which `xarray.apply_ufunc` moves to the end."""
     import xarray as xr  # noqa: PLC0415
 
     definition, x = call.definition, call.operands["x"]
@@ -104,7 +105,7 @@ def _over(call: Call, dims: list[Hashable]) -> Any:
         *arrays.values(),
         input_core_dims=list(core.values()),
         output_core_dims=[[] if definition.reduces else dims],
-        exclude_dims=set(dims) if definition.gated else set(),  # their length changes, so that labels are lost
+        exclude_dims=set(dims) if definition.gated else set(),  # their lengths change, so labels are lost
         join="exact",
         dask="allowed",
         keep_attrs=True if kept == "default" else kept,
@@ -114,7 +115,7 @@ def _over(call: Call, dims: list[Hashable]) -> Any:
 
 
 def _named(call: Call, key: str, value: Any, dims: list[Hashable]) -> Any:
-    """Give an array without names those of the dimensions that NumPy would broadcast it to; length 1 needs none."""
+    """Return an operand with dimensions: an array gets those it would broadcast to in NumPy, without lengths of 1."""
     import xarray as xr  # noqa: PLC0415
 
     if isinstance(value, xr.DataArray | xr.Variable):

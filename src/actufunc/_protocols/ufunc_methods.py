@@ -10,7 +10,7 @@ from actufunc._calling.array_kinds import overrides_ufuncs, owner
 from actufunc._calling.call import Call
 from actufunc._calling.conversion import as_plain
 from actufunc._calling.signature import dtype_of, required
-from actufunc._containers import hand_over, refuse_opted_out
+from actufunc._containers import dispatch_override, refuse_opted_out
 from actufunc.backends.promotion import CASTINGS, check_casts, is_scalar, result_dtype, unsupported, working_dtype
 
 from .at import apply_at
@@ -59,7 +59,7 @@ def at(function: Function, a: Any, indices: Any, /, *b: Any, **hyperparameters: 
     name, definition = function.__name__, function.definition
     overriding = _overriding(name, (a, indices, *b, *hyperparameters.values()))
     if overriding:
-        return hand_over(function, "at", (a, indices, *b), hyperparameters, overriding)
+        return dispatch_override(function, "at", (a, indices, *b), hyperparameters, overriding)
     if owner(a) != "numpy":
         raise TypeError(f"first operand must be array: {name}.at changes one of NumPy, not {type(a).__name__}")
     second = _second(function, "at")
@@ -119,7 +119,7 @@ def outer(function: Function, *operands: Any, **keywords: Any) -> Any:
     overriding = _overriding(name, (*operands, *outputs, keywords.get("where", True)))
     if overriding:
         given = keywords if out is None else {**keywords, "out": outputs}
-        return hand_over(function, "outer", operands, given, overriding)
+        return dispatch_override(function, "outer", operands, given, overriding)
     first, second = (_as_operand(name, *each) for each in zip(("A", "B"), operands, strict=True))
     if not is_scalar(first):
         first = first[..., *(None,) * getattr(second, "ndim", 0)]
