@@ -49,9 +49,9 @@ def plan(call: Call) -> Plan:
         if own is not None:
             return once(partial(own, x))
     if library == "dask":
-        from .dask import split_blocks  # noqa: PLC0415
+        from .dask import evaluate_gated  # noqa: PLC0415
 
-        result = split_blocks(call, axis)
+        result = evaluate_gated(call, axis)
         if result is not NotImplemented:
             return once(lambda: result)
     return once(partial(_compute, call, library, x, axis))

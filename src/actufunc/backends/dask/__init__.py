@@ -1,5 +1,5 @@
-"""dask arrays: the activation itself on every block, lazily, so that blocks may be NumPy, CuPy or anything else."""
+"""dask arrays: the activation is mapped lazily over the blocks, which may be of NumPy, CuPy or any other library."""
 
-from .call import plan, split_blocks
+from .call import evaluate_gated, plan
 
-__all__ = ["plan", "split_blocks"]
+__all__ = ["evaluate_gated", "plan"]

@@ -1,4 +1,4 @@
-"""Calls on dask arrays: from arguments to blocks that lie alike."""
+"""Calls on dask arrays: operands get the chunks of x, then the call is mapped over the blocks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from actufunc._calling.call import Call
+from actufunc._calling.call import Call, refuse_for_numpy_only
 from actufunc._calling.plans import Plan, once
 from actufunc.backends.axis import broadcast_to_x, shapes_of
 from actufunc.backends.promotion import is_scalar, result_dtype
@@ -16,16 +16,15 @@ from .tree import over_blocks
 
 def plan(call: Call) -> Plan:
     """Return how to compute an activation on dask arrays: lazily, in their graph."""
-    return once(lambda: _extend_graph(call))
+    return once(lambda: _evaluate(call))
 
 
-def _extend_graph(call: Call) -> Any:
-    """Add an activation to the graph of dask arrays."""
+def _evaluate(call: Call) -> Any:
+    """Return the dask array of a call."""
     import dask.array as da  # noqa: PLC0415
 
     name, keywords = call.definition.name, dict(call.keywords)
-    if refused := [k for k in ("out", "casting", "order", "subok") if keywords.get(k) is not None]:
-        raise TypeError(f"{name} takes {refused[0]}= with NumPy arrays only; omit it for dask")
+    refuse_for_numpy_only(call, "dask")
     scalars = {key: value for key, value in call.operands.items() if is_scalar(value)}
     positional = {key: np.asarray(scalars.pop(key)) for key in call.definition.arrays if key in scalars}
     arrays = {key: positional.get(key, value) for key, value in call.operands.items() if key not in scalars}
@@ -36,27 +35,24 @@ def _extend_graph(call: Call) -> Any:
     arrays |= {key: da.asarray(call.operands[key], dtype=dtype) for key in positional}
     shapes, of_rows = shapes_of(call, arrays["x"].shape), call.definition.of_rows
     if call.definition.over_axis:
-        beside = [key for key in call.definition.arrays if key not in of_rows]
-        beside = [key for key in beside if not _lie_alike(arrays[key], arrays["x"])]
-        arrays |= {key: broadcast_to_x(call.definition, key, arrays[key], shapes, da.broadcast_to) for key in beside}
-    alike = [key for key in arrays if key not in of_rows]
-    if not all(_lie_alike(arrays[key], arrays["x"]) for key in alike):
-        arrays |= dict(zip(alike, da.broadcast_arrays(*(arrays[key] for key in alike)), strict=True))
+        others = [key for key in call.definition.arrays if key not in of_rows]
+        others = [key for key in others if not _same_chunks(arrays[key], arrays["x"])]
+        arrays |= {key: broadcast_to_x(call.definition, key, arrays[key], shapes, da.broadcast_to) for key in others}
+    like_x = [key for key in arrays if key not in of_rows]
+    if not all(_same_chunks(arrays[key], arrays["x"]) for key in like_x):
+        arrays |= dict(zip(like_x, da.broadcast_arrays(*(arrays[key] for key in like_x)), strict=True))
     if call.definition.over_axis:
         arrays |= {key: da.broadcast_to(arrays[key], shapes.given).reshape(shapes.kept) for key in of_rows}
     chunks = arrays["x"].chunks
     of_row = tuple((1,) if axis in shapes.axes else sizes for axis, sizes in enumerate(chunks))
-    arrays = {
-        key: value
-        if key in alike and _lie_alike(value, arrays["x"])
-        else value.rechunk(of_row if key in of_rows else chunks)
-        for key, value in arrays.items()
+    arrays |= {key: arrays[key].rechunk(of_row) for key in of_rows} | {
+        key: arrays[key].rechunk(chunks) for key in like_x if not _same_chunks(arrays[key], arrays["x"])
     }
     if call.definition.over_axis:
         mask = keywords.pop("where", True)
         if mask is not True:
-            like, mask = arrays["x"], da.asarray(mask)
-            arrays["where"] = mask if _lie_alike(mask, like) else da.broadcast_to(mask, like.shape).rechunk(like.chunks)
+            mask, x = da.asarray(mask), arrays["x"]
+            arrays["where"] = mask if _same_chunks(mask, x) else da.broadcast_to(mask, x.shape).rechunk(chunks)
     elif "where" in keywords:
         raise TypeError(f"{name} takes where= with NumPy arrays only; use dask.array.where on its result")
     token = da.core.tokenize(call.expression.fingerprint(), *call.operands.values(), dict(call.keywords))
@@ -73,54 +69,53 @@ def _extend_graph(call: Call) -> Any:
             keywords=scalars | call.options | keywords,
             dtype=dtype,
             chunks=of_row if call.definition.reduces else chunks,
-            meta=arrays["x"]._meta.astype(dtype),  # noqa: SLF001  # dask's own way to tell what blocks are made of
+            meta=arrays["x"]._meta.astype(dtype),  # noqa: SLF001 -- dask has no public name for the type of the blocks
             name=f"{name}-{token}",
         )
-    drops = call.definition.reduces and not shapes.keepdims
-    return result.squeeze(axis=shapes.axes) if drops else result
+    return result.squeeze(axis=shapes.axes) if call.definition.reduces and not shapes.keepdims else result
 
 
-def _lie_alike(array: Any, x: Any) -> bool:
-    """Tell whether two arrays have the same blocks, also where their lengths are unknown, which dask has as NaN."""
+def _same_chunks(array: Any, x: Any) -> bool:
+    """Return True if two arrays have the same chunks; unknown lengths, which are NaN in dask, count as equal."""
     return len(array.chunks) == len(x.chunks) and all(
         np.array_equal(sizes, others, equal_nan=True) for sizes, others in zip(array.chunks, x.chunks, strict=True)
     )
 
 
-def split_blocks(call: Call, axis: int) -> Any:
-    """Add a gated unit, or its vjp, to the graph: on whole blocks, each of which holds both halves.
+def evaluate_gated(call: Call, axis: int) -> Any:
+    """Return the dask array of a call of a gated unit, or its vjp, whose blocks hold the whole axis.
 
     Parameters
     ----------
     call : Call
-        What to compute.
+        The call.
     axis : int
-        To halve, not negative.
+        The axis of x and the gate, not negative.
 
     Returns
     -------
     dask array, or NotImplemented
-        If the axis lies in several blocks, or operands do not lie alike: then halves are cut off.
+        NotImplemented if the axis has several blocks, or the chunks of operands differ.
     """
     import dask.array as da  # noqa: PLC0415
 
     x, definition = call.operands["x"], call.definition
     others = {key: value for key, value in call.operands.items() if key != "x" and not is_scalar(value)}
-    halved = tuple((sum(sizes) // 2,) if place == axis else sizes for place, sizes in enumerate(x.chunks))
+    gated = tuple((sum(sizes) // 2,) if i == axis else sizes for i, sizes in enumerate(x.chunks))
     if x.numblocks[axis] > 1 or call.keywords.keys() - {"axis", "dtype"}:
         return NotImplemented
-    if any(key != "g" or getattr(value, "chunks", None) != halved for key, value in others.items()):
+    if any(key != "g" or getattr(value, "chunks", None) != gated for key, value in others.items()):
         return NotImplemented
     scalars = {key: value for key, value in call.operands.items() if key not in others and key != "x"}
-    half = Call(call.function.halves[0], {"gate": x, **call.operands}, call.options, call.keywords)
+    part = Call(call.function.halves[0], {"gate": x, **call.operands}, call.options, call.keywords)
     arrays = {"x": x, "gate": x} | {key: np.asarray(v) if key in scalars else v for key, v in call.operands.items()}
-    dtype = result_dtype(half, {key: arrays[key] for key in half.definition.arrays})
+    dtype = result_dtype(part, {key: arrays[key] for key in part.definition.arrays})
     keywords = scalars | call.options | dict(call.keywords) | {"axis": axis}
-    places = tuple(range(x.ndim))
+    axes = tuple(range(x.ndim))
     return da.blockwise(
         _on_block,
-        places,
-        *(part for array in (x, *others.values()) for part in (array, places)),
+        axes,
+        *(pair for array in (x, *others.values()) for pair in (array, axes)),
         function=call.function,
         names=("x", *others),
         keywords=keywords,
@@ -133,7 +128,7 @@ def split_blocks(call: Call, axis: int) -> Any:
 
 
 def _on_block(*blocks: Any, function: Any, names: tuple[str, ...], keywords: dict[str, Any]) -> Any:
-    """Compute one block; only the first arguments of an activation are positional."""
+    """Compute a call on blocks; only the arrays of a definition are positional arguments."""
     positional = function.definition.arrays
     named = {name: block for name, block in zip(names, blocks, strict=True) if name not in positional}
     return function(*blocks[: len(positional)], **named, **keywords)

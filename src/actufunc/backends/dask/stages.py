@@ -1,27 +1,26 @@
-r"""Formulas over an axis that lies in several blocks: what each block computes, and how that is joined.
+r"""Formulas over an axis that is chunked: the reductions that each block computes, and how they are combined.
 
-A formula is taken apart at its reductions. Those that contain no other make the first stage: each block reduces what it
-has of the axis, and a tree joins the results of the blocks. In what remains of the formula they are arguments, which
-have one element for each row; the next stage takes the reductions that contain no other now, and when none is left the
-rest is elementwise. So every formula is served but those that sort, in as many passes over the blocks as its reductions
-are nested.
+A formula is split at its reductions. Those that contain no other make the first stage: each block reduces its part of
+the axis, and a tree combines the results of the blocks. In the rest of the formula they are arguments, which have one
+element for each row; the next stage takes the reductions that contain no other then, and when none is left the rest is
+elementwise. So every formula but those that sort is computed in as many stages as its reductions are nested.
 
-A pass less is needed where a sum follows on a maximum that it only scales by, as the exponentials of softmax do, for
-then each block can sum beside the maximum of its own. Let :math:`m` be the maximum of a row, :math:`m_b` that of its
+One stage less is needed if a sum depends on a maximum by a factor only, as the sum of exponentials in softmax does:
+then each block can sum relative to its own maximum. Let :math:`m` be the maximum of a row, :math:`m_b` that of its
 elements in a block, and :math:`S(m) = \sum_j h_j e^{x_j - m}`, with :math:`h` free of :math:`m`. Then
 
 .. math:: S(m) = \sum_b e^{m_b - m}\, S_b(m_b)
 
 and no term overflows, for no exponent is positive. Such a sum is said to be of degree 1, a product of two of such
 exponentials of degree 2, and so on. A condition like ``x - m == 0``, by which a formula counts the largest elements or
-leaves them out, is false for all elements of a block whose maximum is less: there another sum is taken, in which it is
-false. A block with nothing but -inf sums beside 0, which gives the same zeros and no NaN.
+omits them, is false for all elements of a block whose maximum is less: there another sum is taken, in which it is
+false. A block of nothing but -inf sums relative to 0, which gives the same zeros and no NaN.
 
 The error of rescaling, in units u of 2^-53, for terms of one sign: a block's own sum is within 1.2 u. At each level of
 the tree the product with the exponential, whose argument and value have two words, adds 1.2 u, except in blocks that
 hold the maximum, and the sum, which keeps what it rounds off until the end, 1 u. The result rounds once more: in all
-``3.4 + 2.2*levels`` ulp at most. Blocks err in both directions, and the most that was seen are 3 ulp, for 32 blocks in
-three levels. Only float64 shows it: for smaller dtypes it is far below half an ulp.
+``3.4 + 2.2*levels`` ulp at most. The errors of blocks have both signs, and the largest error seen is 3 ulp, for 32
+blocks in three levels. Only float64 shows it: for smaller dtypes it is far below half an ulp.
 """
 
 from __future__ import annotations
@@ -39,66 +38,66 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-OF_ROW = "§"
-"""How names of arguments begin that stand for a reduction; those of users do not, who write Python."""
+ROW_PREFIX = "§"
+"""Prefix of the arguments that stand for reductions. No hyperparameter has it: these are Python identifiers."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """A number that each block gives for each row, and how those of several blocks are joined.
+class Partial:
+    """A reduction of a block's part of each row, and how those of several blocks are combined.
 
     Attributes
     ----------
     name : str
-        Argument that stands for it in what remains of the formula.
+        The argument that stands for the reduction in the rest of the formula.
     local : Expression
-        What a block computes, a formula that reduces.
-    beside : str or None
-        Name of the maximum that scales it; then `own` and `largest` are that of the block and of the row.
+        The formula of the block, which reduces.
+    relative_to : str or None
+        Name of the partial maximum that the sum is relative to: `own` for the block, `largest` for the row.
     elsewhere : str or None
-        Name of the part that a block gives instead if these differ.
+        Name of the partial sum of a block whose maximum is less than that of the row.
     share : Expression
-        What goes into the sum over the blocks, a formula of `x`, the block's number, `elsewhere`, `own` and `largest`.
+        The block's term of the sum over the blocks, a formula of `x`, its `local`, and `elsewhere`, `own`, `largest`.
     """
 
     name: str
     local: Expression
-    beside: str | None = None
+    relative_to: str | None = None
     elsewhere: str | None = None
     share: Expression = field(default_factory=lambda: argument("x"))
 
     @property
     def is_maximum(self) -> bool:
-        """Whether the largest is taken, not the sum."""
+        """True if partial results are combined by their maximum, False if by their sum."""
         return self.local.operation == "axis_max"
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One pass over the blocks.
+    """The reductions of a formula that are computed together.
 
     Attributes
     ----------
-    parts : tuple of Part
-        What it computes.
+    partials : tuple of Partial
+        The reductions.
     rest : Expression
-        What remains of the formula.
+        The formula in which arguments stand for them.
     """
 
-    parts: tuple[Part, ...]
+    partials: tuple[Partial, ...]
     rest: Expression
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # It travels with every block.
+        # Every task of the graph has its stage: pickled once, it is shared.
         return _unpickled, (self._pickled,)
 
     @functools.cached_property
     def _pickled(self) -> bytes:
-        return pickle.dumps((self.parts, self.rest))
+        return pickle.dumps((self.partials, self.rest))
 
     def __dask_tokenize__(self) -> object:
-        parts = [(each.name, each.local.fingerprint(), each.share.fingerprint()) for each in self.parts]
-        return parts, self.rest.fingerprint()
+        partials = [(each.name, each.local.fingerprint(), each.share.fingerprint()) for each in self.partials]
+        return partials, self.rest.fingerprint()
 
 
 @functools.lru_cache(maxsize=64)
@@ -107,13 +106,7 @@ def _unpickled(data: bytes) -> Stage:
 
 
 def stages_of(name: str, expression: Expression, axes: tuple[int, ...]) -> list[Stage]:
-    """Take a formula apart.
-
-    Raises
-    ------
-    ValueError
-        If it sorts.
-    """
+    """Split a formula at its reductions; raise ValueError if it sorts."""
     if any(node.operation == "axis_threshold" for node in expression.nodes()):
         raise ValueError(
             f"{name} sorts, and cannot do so block by block: "
@@ -122,23 +115,23 @@ def stages_of(name: str, expression: Expression, axes: tuple[int, ...]) -> list[
     stages: list[Stage] = []
     count = 0
     while reductions := _reductions_in(expression):
-        taken: dict[Expression, list[Part]] = {}
+        taken: dict[Expression, list[Partial]] = {}
         for node in sorted(reductions, key=lambda node: len(_reductions_in(node.operands[0]))):
             within = _reductions_in(node.operands[0])
-            name_of = f"{OF_ROW}{count}"
+            name_of = f"{ROW_PREFIX}{count}"
             if not within:
-                taken[node] = [Part(name_of, node)]
+                taken[node] = [Partial(name_of, node)]
             elif len(within) == 1 and within[0] in taken:
-                taken[node] = _rescaled(node, within[0], name_of, beside=taken[within[0]][0].name)
+                taken[node] = _rescaled(node, within[0], name_of, taken[within[0]][0].name)
             count += len(taken.get(node, ()))
-        names = {node: argument(parts[0].name) for node, parts in taken.items() if parts}
+        names = {node: argument(partials[0].name) for node, partials in taken.items() if partials}
         expression = _replaced(expression, names)
-        stages.append(Stage(tuple(part for parts in taken.values() for part in parts), expression))
+        stages.append(Stage(tuple(partial for partials in taken.values() for partial in partials), expression))
     return stages
 
 
-def _rescaled(node: Expression, largest: Expression, name: str, beside: str) -> list[Part]:
-    """Return how to sum in each block beside its own maximum; nothing if the sum does more with it than scale."""
+def _rescaled(node: Expression, largest: Expression, name: str, relative_to: str) -> list[Partial]:
+    """Return a sum relative to the maximum of each block, or [] if the sum depends on it by more than a factor."""
     shift = _shift(node, largest)
     if node.operation != "axis_sum" or shift is None:
         return []
@@ -148,30 +141,34 @@ def _rescaled(node: Expression, largest: Expression, name: str, beside: str) -> 
     local = axis_sum(_replaced(term, finite))
     is_largest = apply("equal", argument("own"), argument("largest"))
     if is_constant(elsewhere, 0):
-        return [Part(name, local, beside, None, where(is_largest, argument("x"), 0))]
+        return [Partial(name, local, relative_to, None, where(is_largest, argument("x"), 0))]
     degree = _degree(elsewhere, shift, largest)
     if degree < 1:
         return []
     of_block, of_row = (_replaced(shift, {largest: argument(each)}) for each in ("own", "largest"))
     factor = exp(degree * (where(apply("equal", argument("own"), -math.inf), of_row, of_block) - of_row))
     other = argument("elsewhere")
-    # Nothing stays nothing, even where the row has infinity and the factor none.
+    # 0 stays 0 also if the factor is NaN, since the maximum of the row is infinite.
     share = where(is_largest, argument("x"), where(apply("equal", other, 0), 0, rounded_at_last(other * factor)))
     if elsewhere is term:
-        return [Part(name, local, beside, name, share)]
+        return [Partial(name, local, relative_to, name, share)]
     apart = axis_sum(_replaced(elsewhere, finite))
-    return [Part(name, local, beside, f"{name}*", share), Part(f"{name}*", apart, beside, f"{name}*", share)]
+    other_name = f"{name}*"
+    return [
+        Partial(name, local, relative_to, other_name, share),
+        Partial(other_name, apart, relative_to, other_name, share),
+    ]
 
 
 def rounded_at_last(formula: Expression) -> Expression:
-    """Return a product or quotient of which the last step alone is rounded; words of what is infinite would be NaN."""
+    """Return a product or quotient rounded once, in its last step; double words would make NaN of an infinite one."""
     if formula.operation not in {"multiply", "divide"}:
         return formula
     return where(apply("equal", absolute(formula), math.inf), formula, rounded_once(formula))
 
 
 def _shift(node: Expression, largest: Expression) -> Expression | None:
-    """Return what a sum subtracts from its elements, if that depends on a maximum and nothing else."""
+    """Return the term that a sum subtracts from its elements, if it depends on the maximum only."""
     for each in node.nodes():
         if each.operation == "subtract":
             shift = each.operands[1]
@@ -181,7 +178,7 @@ def _shift(node: Expression, largest: Expression) -> Expression | None:
 
 
 def _elsewhere(term: Expression, shift: Expression) -> Expression:
-    """Return what a term is where no element is the largest."""
+    """Return a term of the sum for a block without the largest element of the row."""
 
     def combine(node: Expression, operands: tuple[Expression, ...]) -> Expression:
         if node.operation in {"equal", "not_equal"} and is_constant(node.operands[1], 0):
@@ -225,12 +222,12 @@ def _degree(term: Expression, shift: Expression, largest: Expression) -> int:
 
 
 def _reductions_in(expression: Expression) -> list[Expression]:
-    """Return the nodes that reduce, those within others first."""
+    """Return the reductions of a formula, inner ones first."""
     return [node for node in expression.nodes() if node.operation in REDUCTIONS]
 
 
 def _replaced(expression: Expression, others: Mapping[Expression, Expression]) -> Expression:
-    """Put others in the place of some nodes."""
+    """Return an expression in which some nodes are replaced by others."""
 
     def combine(node: Expression, operands: tuple[Expression, ...]) -> Expression:
         return others[node] if node in others else apply(node.operation, *operands)

@@ -1,6 +1,6 @@
-"""Functions over an axis that lies in several blocks, by dask's tree reduction; see `stages`.
+"""Functions over a chunked axis, by dask's tree reduction; see `stages`.
 
-All numbers that blocks give for a row are float64, whatever the dtype of the array is, and a result is rounded once.
+Partial results are float64, whatever the dtype of the array is, and a result is rounded once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from actufunc.backends.promotion import rounded, scalars_of, working_dtype
 from actufunc.formula.definition import Definition
 from actufunc.formula.expression import argument
 
-from .stages import OF_ROW, Stage, rounded_at_last, stages_of
+from .stages import ROW_PREFIX, Stage, rounded_at_last, stages_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,32 +27,32 @@ if TYPE_CHECKING:
     from actufunc.backends.axis import Reduced
     from actufunc.formula.expression import Expression
 
-    from .stages import Part
+    from .stages import Partial
 
     Names = tuple[str | tuple[str, ...], ...]
 
 
 def over_blocks(call: Call, arrays: Mapping[str, Any], shapes: Reduced, dtype: np.dtype[Any], token: str) -> Any:
-    """Add a function over a chunked axis to the graph.
+    """Return the dask array of a function over a chunked axis.
 
     Parameters
     ----------
     call : Call
-        What to compute.
+        The call.
     arrays : mapping of str to dask array
-        Operands, and the mask as "where", whose blocks lie as those of `x`; what has one element for each row has one
-        block along the axes.
+        Operands, and the mask as "where", in the chunks of `x`. Operands with one element for each row have one block
+        along the axes.
     shapes : Reduced
-        Of the call.
+        Shapes of the call.
     dtype : numpy.dtype
-        Of the result.
+        dtype of the result.
     token : str
-        Tells this call from others.
+        Suffix of the names in the graph, unique to this call.
 
     Returns
     -------
     dask array
-        Where the function reduces, the axes have length one.
+        The result; its axes have length one if the function reduces.
     """
     import dask.array as da  # noqa: PLC0415
 
@@ -75,12 +75,12 @@ def over_blocks(call: Call, arrays: Mapping[str, Any], shapes: Reduced, dtype: n
     for number, stage in enumerate(stages_of(definition.name, rest, axes)):
         name = f"{definition.name}-{number}-{token}"
         keywords = {"names": names, "stage": stage, "dtype": np.float64, "meta": meta}
-        parts = da.map_blocks(blocks.reduced, *operands, **keywords, chunks=of_row, name=name)
-        join = functools.partial(_joined, make=blocks.make, stage=stage)
+        partials = da.map_blocks(blocks.reduced, *operands, **keywords, chunks=of_row, name=name)
+        combine = functools.partial(_combined, make=blocks.make, stage=stage)
         keywords = {"axis": axes, "keepdims": True, "concatenate": False, "dtype": np.float64, "meta": meta}
-        keywords |= {"split_every": _joined_at_once(x.chunks, axes, len(stage.parts))}
-        operands.append(da.reduction(parts, _as_it_is, join, combine=join, **keywords, name=name))
-        names, rest = (*names, tuple(part.name for part in stage.parts)), stage.rest
+        keywords |= {"split_every": _split_every(x.chunks, axes, len(stage.partials))}
+        operands.append(da.reduction(partials, _unchanged, combine, combine=combine, **keywords, name=name))
+        names, rest = (*names, tuple(partial.name for partial in stage.partials)), stage.rest
     if dtype == np.float64:
         rest = rounded_at_last(rest)
     if definition.reduces:
@@ -97,11 +97,11 @@ def over_blocks(call: Call, arrays: Mapping[str, Any], shapes: Reduced, dtype: n
     )
 
 
-_AT_ONCE = 32
+_MOST_COMBINED = 32
 
 
 def _refuse_masked(name: str, array: Any) -> None:
-    """Raise TypeError for a masked array: what joins the numbers of blocks does not know that some have none."""
+    """Raise TypeError for a masked array: partial results of blocks have no masks."""
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(
             f"{name} takes masked arrays whose axis lies in one block only; "
@@ -111,22 +111,22 @@ def _refuse_masked(name: str, array: Any) -> None:
 
 @dataclass(frozen=True)
 class _Blocks:
-    """What is computed of the operands in one place of the array.
+    """A function over an axis on the blocks of its operands at one position.
 
     Attributes
     ----------
     name : str
-        Of the function.
+        Name of the function.
     make : callable
-        Makes an activation of a definition.
+        Makes an activation from a definition.
     dtype : numpy.dtype
-        Of the result.
+        dtype of the result.
     axes : tuple of int
-        Over which the function reduces.
+        The axes of the function.
     scalars : dict
         Hyperparameters that are numbers.
     left_out : pair of mapping and float, or None
-        Where there is a mask, what stands for elements left out of an operand, and the result in their place.
+        With a mask: the values of operands, and of the result, at masked elements.
     """
 
     name: str
@@ -137,20 +137,20 @@ class _Blocks:
     left_out: tuple[dict[str, float], float] | None
 
     def reduced(self, *blocks: Any, names: Names, stage: Stage) -> tuple[Any, ...]:
-        """Return the parts of a stage."""
+        """Return the partial results of a stage."""
         found, across = [], None
         for axis, _, piece in _pieces(blocks, self.axes):
             across = axis
             given = self._given(piece, names)
-            for key in given.keys() - self.scalars.keys() - {"where"}:  # once for all parts, which are several
+            for key in given.keys() - self.scalars.keys() - {"where"}:  # once for all partial results
                 given[key] = given[key].astype(np.float64, copy=False)
-            found.append([self._compute(part.local, given, axis=self.axes, keepdims=True) for part in stage.parts])
+            found.append([self._compute(p.local, given, axis=self.axes, keepdims=True) for p in stage.partials])
         return tuple(
             found[0] if across is None else [np.concatenate(each, across) for each in zip(*found, strict=True)]
         )
 
     def result(self, *blocks: Any, names: Names, stage: Stage) -> Any:
-        """Return what remains of the formula."""
+        """Return the result, the rest of the formula."""
         result = None
         for axis, index, piece in _pieces(blocks, ()):
             computed = self._result(piece, names, stage.rest)
@@ -163,7 +163,7 @@ class _Blocks:
 
     def _result(self, blocks: tuple[Any, ...], names: Names, rest: Expression) -> Any:
         given = self._given(blocks, names)
-        if "x" not in given:  # numbers of rows alone
+        if "x" not in given:  # partial results only
             first = min(rest.arguments())
             given["x"], rest = given[first], rest.substitute({first: argument("x")})
         result = self._compute(rest, given)
@@ -173,7 +173,7 @@ class _Blocks:
             return result.astype(self.dtype, copy=False)
 
     def _given(self, blocks: tuple[Any, ...], names: Names) -> dict[str, Any]:
-        """Return the operands by name, in the dtype of the result, without what a mask leaves out."""
+        """Return the operands by name, in the dtype of the result, filled where they are masked."""
         given = dict(self.scalars)
         for name, block in zip(names, blocks, strict=True):
             _refuse_masked(self.name, block)
@@ -192,7 +192,7 @@ class _Blocks:
 
 
 def _pieces(blocks: tuple[Any, ...], axes: tuple[int, ...]) -> Iterator[tuple[int | None, Any, tuple[Any, ...]]]:
-    """Cut the blocks of one place across an axis that is none of some, so that what is float64 needs little memory."""
+    """Cut the blocks at one position along an axis that is not reduced, so that float64 copies need little memory."""
     x = blocks[0]
     others = [axis for axis in range(x.ndim) if axis not in axes] if type(x) is np.ndarray else []
     if not others or x.size <= _PIECE:
@@ -215,39 +215,39 @@ def _pieces(blocks: tuple[Any, ...], axes: tuple[int, ...]) -> Iterator[tuple[in
 _PIECE = 1 << 20  # elements
 
 
-def _joined(parts: Any, *, make: Any, stage: Stage, axis: tuple[int, ...], keepdims: bool) -> tuple[Any, ...]:  # noqa: ARG001
-    """Return the parts of several blocks together."""
-    several = list(_flat(parts))
-    names = [part.name for part in stage.parts]
+def _combined(partials: Any, *, make: Any, stage: Stage, axis: tuple[int, ...], keepdims: bool) -> tuple[Any, ...]:  # noqa: ARG001
+    """Combine the partial results of several blocks."""
+    several = list(_flat(partials))
+    names = [partial.name for partial in stage.partials]
     given = [dict(zip(names, each, strict=True)) for each in several]
     total: dict[str, Any] = {}
     xp = array_api_compat.array_namespace(several[0][0])
     with np.errstate(all="ignore"):
-        for part in stage.parts:
-            if part.is_maximum:
-                total[part.name] = functools.reduce(xp.maximum, (each[part.name] for each in given))
-        for part in stage.parts:
-            if not part.is_maximum:
-                shares = [_share(make, part, each, total) for each in given]
-                total[part.name] = _sum(xp, shares)
+        for partial in stage.partials:
+            if partial.is_maximum:
+                total[partial.name] = functools.reduce(xp.maximum, (each[partial.name] for each in given))
+        for partial in stage.partials:
+            if not partial.is_maximum:
+                shares = [_share(make, partial, each, total) for each in given]
+                total[partial.name] = _sum(xp, shares)
     return tuple(total[name] for name in names)
 
 
-def _joined_at_once(chunks: tuple[tuple[float, ...], ...], axes: tuple[int, ...], parts: int) -> int | None:
-    """Return of how many blocks numbers are joined at once: together no more than a block has elements.
+def _split_every(chunks: tuple[tuple[float, ...], ...], axes: tuple[int, ...], partials: int) -> int | None:
+    """Return the number of blocks that are combined at once: their partial results have no more elements than a block.
 
-    More than dask's own 4, for the numbers are few, and each task costs the scheduler as much as any other.
+    This is more than dask's default of 4, as partial results are small, and each task costs the scheduler the same.
     """
     import dask  # noqa: PLC0415
 
     length = math.prod(max(chunks[axis]) for axis in axes)
     if dask.config.get("split_every", None) is not None or math.isnan(length):
         return None
-    return max(4, min(_AT_ONCE, int(length) // parts))
+    return max(4, min(_MOST_COMBINED, int(length) // partials))
 
 
 def _sum(xp: Any, terms: list[Any]) -> Any:
-    """Add up, and at the end what was rounded off (Neumaier 1974, as kernels do)."""
+    """Return a compensated sum (Neumaier 1974), as kernels do."""
     total, error = terms[0], xp.zeros_like(terms[0])
     for term in terms[1:]:
         before, total = total, total + term
@@ -256,14 +256,14 @@ def _sum(xp: Any, terms: list[Any]) -> Any:
     return xp.where(xp.isfinite(total), total + error, total)
 
 
-def _share(make: Any, part: Part, given: Mapping[str, Any], total: Mapping[str, Any]) -> Any:
-    """Return what a block's number adds to the sum."""
-    if part.beside is None:
-        return given[part.name]
-    operands = {"x": given[part.name], "own": given[part.beside], "largest": total[part.beside]}
-    if part.elsewhere is not None:
-        operands["elsewhere"] = given[part.elsewhere]
-    return _computed(make, "share", part.share, operands)
+def _share(make: Any, partial: Partial, given: Mapping[str, Any], total: Mapping[str, Any]) -> Any:
+    """Return the term of a block in the sum over the blocks."""
+    if partial.relative_to is None:
+        return given[partial.name]
+    operands = {"x": given[partial.name], "own": given[partial.relative_to], "largest": total[partial.relative_to]}
+    if partial.elsewhere is not None:
+        operands["elsewhere"] = given[partial.elsewhere]
+    return _computed(make, "share", partial.share, operands)
 
 
 def _computed(
@@ -275,7 +275,7 @@ def _computed(
     arrays = ("x", *sorted(used.difference(("x", *hyperparameters))))
     function = _activation(make, name, formula, arrays, hyperparameters)
     named = {name: given[name] for name in hyperparameters}
-    with np.errstate(all="ignore"):  # as ever over an axis
+    with np.errstate(all="ignore"):  # as all functions over an axis
         return function(*(given[name] for name in arrays), **named, **keywords, dtype=np.float64)
 
 
@@ -283,7 +283,7 @@ def _computed(
 def _activation(
     make: Any, name: str, formula: Expression, arrays: tuple[str, ...], hyperparameters: tuple[str, ...]
 ) -> Any:
-    of_rows = frozenset(name for name in arrays if name.startswith(OF_ROW))
+    of_rows = frozenset(name for name in arrays if name.startswith(ROW_PREFIX))
     return make(Definition(name, arrays, dict.fromkeys(hyperparameters, 0.0), {}, lambda: formula, of_rows))
 
 
@@ -291,14 +291,14 @@ def _masked(mask: Any, array: Any, fill: float) -> Any:
     return array_api_compat.array_namespace(array).where(mask, array, fill)
 
 
-def _flat(parts: Any) -> Iterator[tuple[Any, ...]]:
-    """Yield the parts of each block; lists of lists of them come of several axes."""
-    if isinstance(parts, list):
-        for each in parts:
+def _flat(partials: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield the partial results of each block from lists that are nested if there are several axes."""
+    if isinstance(partials, list):
+        for each in partials:
             yield from _flat(each)
     else:
-        yield parts
+        yield partials
 
 
-def _as_it_is(parts: Any, axis: tuple[int, ...], keepdims: bool) -> Any:  # noqa: ARG001, FBT001
-    return parts
+def _unchanged(partials: Any, axis: tuple[int, ...], keepdims: bool) -> Any:  # noqa: ARG001, FBT001
+    return partials

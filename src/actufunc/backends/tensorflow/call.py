@@ -30,9 +30,9 @@ Operands = dict[str, Any]
 def plan(call: Call) -> Plan:
     """Return how to compute an activation on tensors; arrays of NumPy beside them take their dtype."""
     refuse_for_numpy_only(call, "tensorflow")
-    given = {key: _read(call, key, value) for key, value in call.operands.items()}
+    given = {key: _operand(call, key, value) for key, value in call.operands.items()}
     if call.definition.gated:
-        return once(functools.partial(_of_parts, call, given))
+        return once(functools.partial(_gated, call, given))
     dtype = _dtype(call, given)
     arrays = call.definition.arrays
     operands = {
@@ -49,8 +49,8 @@ def plan(call: Call) -> Plan:
 # Arguments.
 
 
-def _read(call: Call, key: str, value: Any) -> Any:
-    """Return a tensor, an array of NumPy or a Python number."""
+def _operand(call: Call, key: str, value: Any) -> Any:
+    """Return an operand as a tensor, an array of NumPy or a Python number."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bool):
@@ -74,7 +74,7 @@ def _is_number(value: object) -> bool:
 
 
 def _dtype(call: Call, given: Operands) -> Any:
-    """Return the dtype of the result: that of the tensors, which must be of one."""
+    """Return the dtype of the result: the common dtype of the tensors, or that of ``dtype=``."""
     name, asked = call.definition.name, call.keywords.get("dtype")
     if asked is not None:
         dtype = asked if isinstance(asked, tf.DType) else getattr(tf, asked_dtype(name, asked).name)
@@ -85,7 +85,7 @@ def _dtype(call: Call, given: Operands) -> Any:
     if len(dtypes) > 1:
         names = " and ".join(sorted(dtype.name for dtype in dtypes))
         raise TypeError(f"{name} got tensors of {names}, which TensorFlow does not mix; tf.cast one of them first")
-    if not dtypes:  # where= is all that is a tensor
+    if not dtypes:  # only where= is a tensor
         raise TypeError(f"{name} got a tensor for where, but none to compute; tf.convert_to_tensor(x) first")
     (dtype,) = dtypes
     if xp.isdtype(dtype, "real floating"):
@@ -141,7 +141,7 @@ def _elementwise(call: Call, operands: Operands) -> Plan:
 
 
 def _execute(function: Any, arrays: tuple[Any, ...], out: Any, _where: Any) -> Any:
-    """Compute tensors of one dtype; see `actufunc._calling.plans.Plan`."""
+    """Compute by a remembered function, if all arrays are tensors of one dtype."""
     x = arrays[0]
     if out is not None or any(not isinstance(y, tf.Tensor) or y.dtype != x.dtype for y in arrays):
         return NotImplemented
@@ -151,24 +151,24 @@ def _execute(function: Any, arrays: tuple[Any, ...], out: Any, _where: Any) -> A
 # Gated units.
 
 
-def _of_parts(call: Call, given: Operands) -> Any:
+def _gated(call: Call, given: Operands) -> Any:
     name = call.definition.name
     x = given["x"]
     if not isinstance(x, tf.Tensor):
         x = _tensor(call, "x", x, _dtype(call, given))
     axis = split_axis(name, call.keywords.get("axis", -1), _shape(name, x))
     keywords = {key: value for key, value in call.keywords.items() if key != "axis"}
-    halves = dict(zip(("x", "gate"), tf.split(x, 2, axis), strict=True))
+    split = dict(zip(("x", "gate"), tf.split(x, 2, axis), strict=True))
     parts = []
-    for half in call.function.halves:
-        operands = {**given, **halves}
-        arrays = [operands.pop(key) for key in half.definition.arrays]
-        parts.append(half(*arrays, **operands, **call.options, **keywords))
+    for function in call.function.halves:
+        operands = {**given, **split}
+        arrays = [operands.pop(key) for key in function.definition.arrays]
+        parts.append(function(*arrays, **operands, **call.options, **keywords))
     return parts[0] if len(parts) == 1 else tf.concat(parts, axis)
 
 
 def _shape(name: str, x: Any) -> tuple[Any, ...]:
-    """Return the static shape of a tensor, where None is a length that is open."""
+    """Return the static shape of a tensor, in which None is an unknown length."""
     if x.shape.rank is None:
         raise ValueError(f"{name} needs the number of dimensions of x to know its axis; give it by tf.ensure_shape")
     return tuple(x.shape)
@@ -187,14 +187,14 @@ def _over_axis(call: Call, operands: Operands) -> Any:
         rows = operands | {key: tf.reshape(operands[key], (1,)) for key in definition.arrays}
         return tf.reshape(_computed(call, rows, Reduced((1,), (0,), keepdims=True)), ())
     shapes = Reduced(shape, axes, keepdims)
-    beside = definition.arrays[1:]
-    operands = operands | {key: _beside_x(call, key, operands[key], x, shapes) for key in beside}
+    others = definition.arrays[1:]
+    operands = operands | {key: _broadcast(call, key, operands[key], x, shapes) for key in others}
     result = _computed(call, operands, shapes)
     return tf.squeeze(result, axes) if definition.reduces and axes and not keepdims else result
 
 
 def _computed(call: Call, operands: Operands, shapes: Reduced) -> Any:
-    """Compute what keeps the axes, in what takes part of it."""
+    """Compute a function over axes that are kept, with elements that a mask excludes filled."""
     mask = call.keywords.get("where", True)
     if mask is not True:
         mask = _mask(call, mask, operands["x"], shapes)
@@ -203,30 +203,30 @@ def _computed(call: Call, operands: Operands, shapes: Reduced) -> Any:
         operands = operands | {k: tf.where(mask, v, tf.constant(fill[k], v.dtype)) for k, v in filled.items()}
     axis = shapes.axes[0] if len(shapes.axes) == 1 else shapes.axes
     function = find(xp, call, operands, axis)
-    result = _of_rows(call, operands, shapes) if function is None else function(operands["x"])
+    result = _formula(call, operands, shapes) if function is None else function(operands["x"])
     if mask is True or call.definition.reduces:
         return result
     return tf.where(mask, result, tf.constant(value_left_out(call), result.dtype))
 
 
-def _of_rows(call: Call, operands: Operands, shapes: Reduced) -> Any:
-    """Compute the formula, along the last axis where it sorts."""
+def _formula(call: Call, operands: Operands, shapes: Reduced) -> Any:
+    """Compute the formula, moving the axes to the end if it sorts."""
     numbers = {key: value for key, value in operands.items() if _is_number(value)}
     tensors = {key: value for key, value in operands.items() if key not in numbers}
     formula, rank = call.specialised(numbers), len(shapes.of_x)
     if shapes.axes == (rank - 1,) or all(node.operation != "axis_threshold" for node in formula.nodes()):
         return compute(xp, formula, tensors, shapes)
     others = [axis for axis in range(rank) if axis not in shapes.axes]
-    order, place = [*others, *shapes.axes], len(others)
+    order, last = [*others, *shapes.axes], len(others)
     moved = {key: tf.transpose(tensors[key], order) for key in call.definition.arrays}
     shape = tf.shape(moved["x"])
-    rows = {key: tf.reshape(value, tf.concat([shape[:place], [-1]], 0)) for key, value in moved.items()}
-    result = compute(xp, formula, tensors | rows, Reduced(tuple(rows["x"].shape), (place,), keepdims=True))
+    rows = {key: tf.reshape(value, tf.concat([shape[:last], [-1]], 0)) for key, value in moved.items()}
+    result = compute(xp, formula, tensors | rows, Reduced(tuple(rows["x"].shape), (last,), keepdims=True))
     return tf.transpose(tf.reshape(result, shape), np.argsort(order))
 
 
-def _beside_x(call: Call, key: str, array: Any, x: Any, shapes: Reduced) -> Any:
-    """Bring a cotangent to the shape of x; what has one element for each row keeps the axes, of length one."""
+def _broadcast(call: Call, key: str, array: Any, x: Any, shapes: Reduced) -> Any:
+    """Broadcast a cotangent to the shape of x, or to one element for each row, with axes of length one."""
     name, of_row = call.definition.name, key in call.definition.of_rows
     given, what = (shapes.given, "the result") if of_row else (shapes.of_x, "x")
     _check_fits(name, key, array, given, what)
@@ -244,7 +244,7 @@ def _beside_x(call: Call, key: str, array: Any, x: Any, shapes: Reduced) -> Any:
 
 
 def _mask(call: Call, mask: Any, x: Any, shapes: Reduced) -> Any:
-    """Return a mask in the shape of x."""
+    """Return a mask broadcast to the shape of x."""
     name = call.definition.name
     if not isinstance(mask, tf.Tensor | tf.Variable | np.ndarray) and owner(mask) is not None:
         raise TypeError(f"{name} got {type(mask).__name__} for where beside {_KINDS}; convert it first")
@@ -256,7 +256,7 @@ def _mask(call: Call, mask: Any, x: Any, shapes: Reduced) -> Any:
 
 
 def _check_fits(name: str, key: str, array: Any, shape: tuple[Any, ...], what: str) -> None:
-    """Raise ValueError if a tensor cannot broadcast to a shape; what is open is checked when it is computed."""
+    """Raise ValueError if a tensor cannot broadcast to a shape; TensorFlow itself checks unknown lengths."""
     if array.shape.rank is None:
         return
     given = tuple(array.shape)

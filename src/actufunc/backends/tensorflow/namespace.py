@@ -1,4 +1,4 @@
-"""TensorFlow's operations under the names that the array API standard has for them, as far as formulas need them."""
+"""TensorFlow's operations under the names of the array API standard, as far as formulas need them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FLOATS = frozenset({bfloat16, float16, float32, float64})
 
 
 def isdtype(dtype: Any, kind: str) -> bool:
-    """Tell whether a dtype is of a kind; TensorFlow's floats of eight bits are of none."""
+    """Return True if a dtype is of a kind; TensorFlow's 8-bit floats are of none."""
     if kind == "real floating":
         return dtype in _FLOATS
     if kind == "integral":
@@ -40,28 +40,28 @@ def isdtype(dtype: Any, kind: str) -> bool:
 
 
 def astype(x: Any, dtype: Any, *, copy: bool = False) -> Any:  # noqa: ARG001 -- tensors are immutable
-    """Return a tensor as one of a dtype."""
+    """Return a tensor in a dtype."""
     return x if x.dtype == dtype else tf.cast(x, dtype)
 
 
 def full(shape: tuple[int, ...], value: float, *, dtype: Any, device: Any = None) -> Any:  # noqa: ARG001
-    """Return a tensor of a number, which TensorFlow brings to the device of what it meets."""
+    """Return a tensor filled with a number; TensorFlow moves it to the device of other operands."""
     return tf.constant(value, dtype, shape)
 
 
 def full_like(x: Any, value: float) -> Any:
-    """Return a tensor of a number in the shape of another."""
+    """Return a tensor filled with a number, in the shape of another."""
     return tf.fill(tf.shape(x), tf.constant(value, x.dtype))
 
 
 def clip(x: Any, low: float | None, high: float | None) -> Any:
-    """Return the number nearest to `x` between two bounds."""
+    """Clip to two bounds, either of which may be None."""
     x = x if low is None else tf.maximum(x, low)
     return x if high is None else tf.minimum(x, high)
 
 
 def broadcast_arrays(*arrays: Any) -> list[Any]:
-    """Return tensors in the shape to which they broadcast."""
+    """Broadcast tensors against one another."""
     shape = tf.shape(arrays[0])
     for array in arrays[1:]:
         shape = tf.broadcast_dynamic_shape(shape, tf.shape(array))
@@ -69,7 +69,7 @@ def broadcast_arrays(*arrays: Any) -> list[Any]:
 
 
 def summed_like(x: Any, like: Any) -> Any:
-    """Sum over the axes along which a tensor was broadcast to the shape of `x`."""
+    """Sum `x` over the axes along which `like` was broadcast to its shape."""
     if x.shape.is_fully_defined() and x.shape == like.shape:
         return x
     axes, _ = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(like), s1=tf.shape(x))
