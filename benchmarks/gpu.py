@@ -61,10 +61,10 @@ _STRIDE = 257  # every how many float32 numbers other functions are tried on
 _ROTATED = 512 << 20  # bytes of inputs that are used in turns
 _ROUNDS, _ROUND = 5, 2e-3  # and seconds that one round takes at least
 _TESTS = {
-    "test_cupy.py": ("ml_dtypes",),
-    "test_protocol.py": ("ml_dtypes",),
-    "test_namespaces.py": ("ml_dtypes", "array_api_strict"),
-    "test_training.py": ("sklearn",),
+    "backends/cupy/test_cupy.py": ("ml_dtypes",),
+    "api/test_ufunc_keywords.py": ("ml_dtypes",),
+    "namespaces/test_namespaces.py": ("ml_dtypes", "array_api_strict"),
+    "namespaces/test_training.py": ("sklearn",),
 }
 """Files of the test suite that are about CuPy, and what each needs; all need `_FOR_TESTS`."""
 

@@ -100,17 +100,17 @@ LEARNING = """
 """
 
 EVERY_FUNCTION = """
-    import conftest
+    from cases import ELEMENTWISE, cases, representatives
     x = np.linspace(-2.5, 3, 24).reshape(4, 6).astype("float32")
     inputs = keras.Input((6,))
-    cases = conftest.cases()
+    chosen = cases()
     if keras.backend.backend() != "tensorflow":  # values on torch's and JAX's arrays have tests of their own
-        cases = conftest.representatives(cases)
+        chosen = representatives(chosen)
     outputs = {
         repr(case): keras.layers.Dense(6, activation=case.function, kernel_initializer="identity")(inputs)
-        if case in conftest.ELEMENTWISE and not case.keywords
+        if case in ELEMENTWISE and not case.keywords
         else case(inputs)
-        for case in cases
+        for case in chosen
     }
     model = keras.Model(inputs, outputs)
     again = keras.Model.from_config(model.get_config())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from conftest import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, Case
+from cases import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, Case
 
 from actufunc import _containers as containers
 from actufunc import sigmoid, softmax

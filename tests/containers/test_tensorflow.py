@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 import pytest
-from conftest import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, Case, cases, load, representatives
+from array_libraries import load
+from cases import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, Case, cases, representatives
 
 import actufunc
 from actufunc import activation

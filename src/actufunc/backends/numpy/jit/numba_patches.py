@@ -82,21 +82,21 @@ class Internal:
 
 
 _ONE_FILE = "function, loop and what starts threads are one object file"
-_TWO_FILES = "tests/test_canaries.py::test_numba_keeps_a_kernel_in_two_files"
+_TWO_FILES = "tests/backends/numpy/test_numba_canaries.py::test_numba_keeps_a_kernel_in_two_files"
 _AGAIN = "the kernel is compiled in every process"
 
 LOCK = Internal(
     "numba.core.compiler_lock",
     "global_compiler_lock",
     "what is compiled once is compiled under the lock that Numba takes itself: two could be taken in different orders",
-    "tests/test_compilation.py::test_a_fork_while_threads_compile",
+    "tests/backends/numpy/test_compilation.py::test_a_fork_while_threads_compile",
     "a lock of ours",
 )
 ADD_MODULE = Internal(
     "numba.core.codegen",
     "CPUCodeLibrary.add_ir_module",
     "wide vectors are asked for in all that Numba hands to LLVM",
-    "tests/test_canaries.py::test_numba_asks_for_no_wide_vectors",
+    "tests/backends/numpy/test_numba_canaries.py::test_numba_asks_for_no_wide_vectors",
     "vectors are as wide as LLVM likes",
 )
 ARGUMENT, IS_UNIT_STRIDED = (
@@ -104,7 +104,7 @@ ARGUMENT, IS_UNIT_STRIDED = (
         "numba.np.ufunc.wrappers",
         name,
         "the loop for contiguous operands is left to those whose output is contiguous, too",
-        "tests/test_canaries.py::test_the_strides_of_the_output_are_ignored",
+        "tests/backends/numpy/test_numba_canaries.py::test_the_strides_of_the_output_are_ignored",
         "what is not contiguous is computed in contiguous memory and copied",
     )
     for name in ("UArrayArg", "UArrayArg.is_unit_strided")
@@ -113,7 +113,7 @@ SCALAR = Internal(
     "numba.np.ufunc.ufuncbuilder",
     "_compile_element_wise_function",
     "the loops for one and for several threads are built around the same function",
-    "tests/test_compilation.py::test_a_scalar_function_is_compiled_once",
+    "tests/backends/numpy/test_compilation.py::test_a_scalar_function_is_compiled_once",
     "it is compiled for each",
 )
 UFUNC_LOOP = Internal("numba.np.ufunc.ufuncbuilder", "build_ufunc_wrapper", _ONE_FILE, _TWO_FILES, _AGAIN)
@@ -132,7 +132,7 @@ PROCESS_LOCK, IS_LAUNCHED = (
         "numba.np.ufunc.parallel",
         name,
         "launching threads leaves the start method of `multiprocessing` open",
-        "tests/test_thread_count.py::test_the_start_method_of_multiprocessing_stays_open",
+        "tests/backends/numpy/test_thread_count.py::test_the_start_method_of_multiprocessing_stays_open",
         "it is fixed at the first large call",
     )
     for name in ("_backend_init_process_lock", "_is_initialized")
@@ -141,21 +141,21 @@ FUNCTION_CACHE = Internal(
     "numba.core.caching",
     "FunctionCache",
     "a broken file of Numba's cache, which has what users' functions call, is replaced",
-    "tests/test_numba_extension.py::test_a_broken_cache_is_mended",
+    "tests/backends/numpy/test_numba_extension.py::test_a_broken_cache_is_mended",
     "what it held is compiled in every process",
 )
 CPU_TARGET = Internal(
     "numba.core.registry",
     "cpu_target",
     "activations can be called as soon as compiled code mentions one, and not in code for a GPU",
-    "tests/test_numba_extension.py::test_first_use_in_many_threads_and_in_a_fork",
+    "tests/backends/numpy/test_numba_extension.py::test_first_use_in_many_threads_and_in_a_fork",
     "Numba is asked to compile something else first",
 )
 ATTRIBUTES = Internal(
     "numba.core.typing.templates",
     "AttributeTemplate",
     "`grad` and `vjp` are attributes of an activation in compiled code",
-    "tests/test_numba_extension.py::test_functions_of_the_user",
+    "tests/backends/numpy/test_numba_extension.py::test_functions_of_the_user",
     "compiled code must be given the derivatives themselves",
 )
 
