@@ -17,11 +17,11 @@ from cases import ELEMENTWISE, Case
 from actufunc import activation, hard_shrink, logit, relu, sigmoid, silu, tanh
 from actufunc._formats import FORMATS
 from actufunc.accuracy import measure, ulp_error
-from actufunc.accuracy.breakpoints import moved, neighbourhood, stratified
+from actufunc.accuracy._breakpoints import moved, neighbourhood, stratified
 from actufunc.accuracy.compare import RIGHT, UNDECIDED, WRONG, compare
 from actufunc.accuracy.findings import Findings
 from actufunc.accuracy.properties import Laws, laws
-from actufunc.accuracy.target import Subject
+from actufunc.accuracy.target import Target
 from actufunc.cli import main
 from actufunc.cli.verify_tasks import Task
 from actufunc.formula import Expression, exp, log, where
@@ -87,7 +87,7 @@ def test_every_docstring_states_a_range(case: Case) -> None:
 
 
 def test_samples() -> None:
-    points = Subject(hard_shrink).switches
+    points = Target(hard_shrink).breakpoints
     for dtype in ("float32", "float64"):
         near = neighbourhood(points, dtype)
         half = np.array(0.5, dtype)
@@ -102,18 +102,18 @@ def test_samples() -> None:
 
 
 def test_roots() -> None:
-    assert Subject(silu, gradient=True).has_root
-    assert not Subject(silu).has_root
-    assert not Subject(tanh, gradient=True).has_root
+    assert Target(silu, gradient=True).has_root
+    assert not Target(silu).has_root
+    assert not Target(tanh, gradient=True).has_root
 
 
 def test_a_right_function_passes() -> None:
-    for subject in (Subject(sigmoid), Subject(relu, gradient=True)):
-        for found in (measure.float32(subject, stride=COARSE), measure.float64(subject, 100)):
+    for target in (Target(sigmoid), Target(relu, gradient=True)):
+        for found in (measure.float32(target, stride=COARSE), measure.float64(target, 100)):
             assert not found.violations
             assert found.ulp < 1
             assert found.right > 0.9 * found.inputs
-    found = measure.half(Subject(relu), np.dtype("float16"))
+    found = measure.half(Target(relu), np.dtype("float16"))
     assert (found.inputs, found.right, found.undecided, found.ulp) == (1 << 16, 1 << 16, 0, 0)
 
 
@@ -121,16 +121,16 @@ def test_a_block_is_compared_with_its_neighbour() -> None:
     """All numbers of a part of the range, each once, beginning with the one before."""
     seen: list[Array] = []
 
-    class Watched(Subject):
+    class Watched(Target):
         def __call__(self, x: Array) -> Array:
             seen.append(x)
             return super().__call__(x)
 
-    subject = Watched(relu)
+    target = Watched(relu)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(measure, "_BLOCK", 1000)
         patched.setattr(measure, "_CHUNK", 600)
-        found = measure.float32(subject, 1)
+        found = measure.float32(target, 1)
     assert found.inputs == 2000
     bits = [x.view(np.uint32) for x in seen[:-1]]  # the last is for mpmath
     magnitudes = [(each & 0x7FFFFFFF).tolist() for each in bits]
@@ -160,7 +160,7 @@ def cancelling(x: Expression) -> Expression:
     return log(1 + exp(x))
 
 
-class TwoAway(Subject):
+class TwoAway(Target):
     """Results that are off by two units."""
 
     def __call__(self, x: Array) -> Array:
@@ -170,8 +170,8 @@ class TwoAway(Subject):
 
 def test_false_statements_are_found() -> None:
     for found in (
-        measure.float32(Subject(states_too_much), stride=COARSE),
-        measure.float64(Subject(states_too_much), 100),
+        measure.float32(Target(states_too_much), stride=COARSE),
+        measure.float64(Target(states_too_much), 100),
     ):
         assert set(found.violations) == {"range", "monotonicity", "special values"}
         assert all(count > 5 for what, (count, _) in found.violations.items() if what != "special values")
@@ -179,7 +179,7 @@ def test_false_statements_are_found() -> None:
         assert count >= 2
         assert at[0] == -math.inf
         assert min(found.violations["range"][1]) < 0
-    found = measure.float32(Subject(drops), stride=COARSE)
+    found = measure.float32(Target(drops), stride=COARSE)
     assert set(found.violations) == {"symmetry"}
     assert abs(found.violations["symmetry"][1][0]) > 1
     assert found.ulp == 0
@@ -190,13 +190,13 @@ def test_wrong_results_are_found() -> None:
     assert 1.5 < found.ulp < 4.5  # at a power of two the unit below is half of that above
     found = measure.half(TwoAway(tanh), np.dtype("float16"))
     assert found.violations["rounding"][0] > 50_000
-    single, double = measure.float32(Subject(cancelling), stride=COARSE), measure.float64(Subject(cancelling), 100)
+    single, double = measure.float32(Target(cancelling), stride=COARSE), measure.float64(Target(cancelling), 100)
     assert single.ulp > 1000
     assert double.ulp > 1000  # so that its float64 is no reference
 
 
 def test_nan_is_an_error_where_it_is_not_exact() -> None:
-    class Bad(Subject):
+    class Bad(Target):
         def __call__(self, x: Array) -> Array:
             return np.where(x == 0, np.float32(np.nan), super().__call__(x))
 
@@ -208,7 +208,7 @@ def test_nan_is_an_error_where_it_is_not_exact() -> None:
 def test_findings_survive_json() -> None:
     found = Findings(3, 2, 0, math.inf, -math.inf, math.inf, -1.5, {"range": (2, [math.nan, 1.0])})
     text = json.dumps(found.as_json(), allow_nan=False)
-    assert repr(Findings.of_json(json.loads(text))) == repr(found)
+    assert repr(Findings.from_json(json.loads(text))) == repr(found)
 
 
 def test_findings_of_blocks_are_added() -> None:
@@ -347,8 +347,8 @@ def test_an_interrupt_keeps_what_is_done(
     assert set(measured).isdisjoint(done)
     assert len(measured) + len(done) == 2 * measure.blocks(COARSE)
     whole = json.loads(Path("r.json").read_text())["results"]["relu value float32"]
-    assert whole["findings"]["inputs"] == measure.float32(Subject(relu), stride=COARSE).inputs + sum(
-        measure.float32(Subject(relu), block, COARSE).inputs for block in range(1, measure.blocks(COARSE))
+    assert whole["findings"]["inputs"] == measure.float32(Target(relu), stride=COARSE).inputs + sum(
+        measure.float32(Target(relu), block, COARSE).inputs for block in range(1, measure.blocks(COARSE))
     )
 
 
@@ -359,7 +359,7 @@ def test_processes_share_the_work(folder: Path) -> None:
     )
     assert run.stderr == ""
     assert run.returncode in {0, 1}
-    alone = measure.float32(Subject(logit), stride=COARSE)
+    alone = measure.float32(Target(logit), stride=COARSE)
     line = next(line for line in run.stdout.splitlines() if line.startswith("logit value"))
     assert f"{alone.ulp:.3f}" in line
 

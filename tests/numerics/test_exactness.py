@@ -14,7 +14,7 @@ from actufunc import log_softmax, logit, logsumexp, softmax, softmin
 from actufunc._catalogue import ACTIVATIONS
 from actufunc.accuracy import largest_error, reference, sample, sample_rows, ulp_error
 from actufunc.accuracy.properties import special_values
-from actufunc.accuracy.target import NEAR_ROOT, OF_TERMS, Subject
+from actufunc.accuracy.target import NEAR_ROOT, OF_TERMS, Target
 
 every_size = pytest.mark.parametrize("points", [300, pytest.param(1000, marks=pytest.mark.slow)])
 # Measured: 0.501 in float32, 0.918 (tanh_shrink) in float64.
@@ -70,7 +70,7 @@ def test_gradient(case: Case, dtype: str, points: int) -> None:
     with np.errstate(all="ignore"):
         values = case.grad(x)
     exact = reference(case.function.grad, x, **dict(case.keywords))
-    has_root = (abs(x) <= NEAR_ROOT) & Subject(case.function, gradient=True, keywords=dict(case.keywords)).has_root
+    has_root = (abs(x) <= NEAR_ROOT) & Target(case.function, gradient=True, keywords=dict(case.keywords)).has_root
     bound = GRADIENT[dtype]
     assert ulp_error(values[~has_root], exact[~has_root]).max() <= bound
     if has_root.any():
@@ -135,7 +135,7 @@ def test_other_hyperparameters(case: Case, gradient: bool, dtype: str) -> None:
         for value in (1e-3, 0.0137, 0.3, 7.5, 100.0, 1e3):
             stretched = np.concatenate([exponential * value, exponential / value]).astype(dtype)
             x = np.concatenate([sample(dtype, 60), stretched])
-            if Subject(case.function, gradient=gradient, keywords=dict(case.keywords)).has_root:
+            if Target(case.function, gradient=gradient, keywords=dict(case.keywords)).has_root:
                 x = x[~(abs(x) <= NEAR_ROOT / value)]
             keywords = {**dict(case.keywords), name: np.full(x.shape, value, dtype)}
             error = largest_error(function, x, **keywords)

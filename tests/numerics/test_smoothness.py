@@ -16,7 +16,7 @@ from cases import ELEMENTWISE, Case
 
 from actufunc._activation import Activation
 from actufunc.accuracy import sample
-from actufunc.accuracy.breakpoints import switches
+from actufunc.accuracy._breakpoints import breakpoints
 from actufunc.backends.array_api_ops import compute
 from actufunc.formula.custom_derivative import plain
 from actufunc.formula.definition import _derivative_by
@@ -70,7 +70,7 @@ def points(case: Case, values: tuple[tuple[str, float], ...], more: int = 0) -> 
     for _, value in values:
         found += [MAGNITUDES / value, -MAGNITUDES / value]
     for _ in range(3):
-        at = switches(plain(expression), dict(values))
+        at = breakpoints(plain(expression), dict(values))
         found += [at, np.nextafter(at, np.inf), np.nextafter(at, -np.inf), at * (1 + 2.0**-40), at * (1 - 2.0**-40)]
         expression = derivative(expression, "x")
     x = np.unique(np.concatenate(found))
@@ -156,12 +156,12 @@ def test_some_are_smooth_and_all_have_definitions() -> None:
 
 
 @pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)
-def test_claim_holds_at_switches(case: Case) -> None:
+def test_claim_holds_at_breakpoints(case: Case) -> None:
     """Up to the third derivative there is a jump where the formula switches if and only if no smoothness is claimed."""
     definition = case.function.definition
     chosen = {**definition.hyperparameters, **definition.options, **dict(case.keywords)}
     options, jumps = {key: chosen.pop(key) for key in definition.options}, set()
-    at = switches(definition.expression(options), chosen)
+    at = breakpoints(definition.expression(options), chosen)
     at = at[(abs(at) < 100) & ((abs(at) > 1e-10) | (at == 0))]
     if case.function.__name__ == "logit":
         at = at[(at > 0) & (at < 0.9)]

@@ -1,7 +1,7 @@
-"""How far results are from the exact value, in units in the last place.
+"""Distance of results from the exact value, in units in the last place.
 
-The exact value is the activation's own expression, computed by mpmath with as many digits as it takes. mpmath is
-imported when something is measured, and not before.
+The exact value is that of the activation's own expression, computed by mpmath with as many digits as it takes. mpmath
+is imported when something is measured, not before.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 
 from actufunc._formats import FORMATS
 
-from .exact import EXACT_BITS, reference
-from .sample import sample, sample_rows
+from ._exact import EXACT_BITS, reference
+from ._sample import sample, sample_rows
 
 if TYPE_CHECKING:
     from actufunc import Activation
@@ -25,7 +25,7 @@ __all__ = ["LargestError", "beside", "largest_error", "reference", "sample", "sa
 
 
 class LargestError(NamedTuple):
-    """The largest error of a sample, in ulp, and the element of the sample where it is."""
+    """Largest error of a sample, in ulp, and the point where it is."""
 
     ulp: float
     at: float
@@ -37,16 +37,16 @@ def largest_error(activation: Activation, points: Array, /, **arguments: Any) ->
     Parameters
     ----------
     activation : Activation
-        What to measure; its ``grad`` and ``vjp`` can be measured too.
+        Function to measure; its ``grad`` and ``vjp`` can be measured too.
     points : array
-        Values of `x`, as `sample` or `sample_rows` returns them. A function over an axis reduces over the last one.
+        Values of `x`, from `sample` or `sample_rows`. A function over an axis reduces over the last one.
     **arguments
         Hyperparameters, options and, for a vjp, ``g``: scalars, or arrays that broadcast to the sample.
 
     Returns
     -------
     LargestError
-        The error in ulp of the sample's dtype, and where it is.
+        Error in ulp of the sample's dtype, and its point.
 
     Examples
     --------
@@ -63,12 +63,12 @@ def largest_error(activation: Activation, points: Array, /, **arguments: Any) ->
 
 
 def beside(activation: Activation) -> float:
-    """Return the magnitude beside which errors of an activation count.
+    """Return the magnitude whose ulp is the least unit of errors of an activation.
 
     Parameters
     ----------
     activation : Activation
-        Over an axis or of one element.
+        Function over an axis, or an elementwise one.
 
     Returns
     -------
@@ -86,17 +86,18 @@ def ulp_error(values: Array, exact: Array, *, beside: float = 0.0) -> Array:
     Parameters
     ----------
     values : array of float16, bfloat16, float32 or float64
-        What was computed. The unit is that of its dtype at the exact value, below the normal range the subnormal one.
+        Computed values. The unit is that of their dtype at the exact value, below the normal range the subnormal one.
     exact : array of mpmath numbers, of the same shape
-        What should have been computed, as `reference` returns it.
+        Exact values, from `reference`.
     beside : float, default 0
-        The unit is at least that of this magnitude, as is fair where terms of it cancel.
+        Magnitude whose ulp is the least unit, for results of terms of that magnitude that cancel.
 
     Returns
     -------
     array of float64
-        Infinity stands for the power of two behind the largest finite number: it is no error where the exact value
-        rounds to it. NaN is no error where NaN is exact, and infinitely wrong elsewhere. The sign of zero is ignored.
+        Errors. Infinity counts as the power of two behind the largest finite number, and as no error where the exact
+        value rounds to it. NaN is no error where NaN is exact, and infinitely wrong elsewhere. The sign of zero is
+        ignored.
     """
     import mpmath  # noqa: PLC0415
 
@@ -122,6 +123,6 @@ def ulp_error(values: Array, exact: Array, *, beside: float = 0.0) -> Array:
         return float(abs(computed - clipped) / context.ldexp(1, exponent - form.precision + 1))
 
     errors = np.empty(values.shape)
-    # In bfloat16 an element is no Python float, hence the way over float64, which is exact.
+    # An element of bfloat16 is no Python float; the conversion to float64 is exact.
     errors.reshape(-1)[:] = [error(v, e) for v, e in zip(values.astype(np.float64).flat, exact.flat, strict=True)]
     return errors

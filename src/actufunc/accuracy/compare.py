@@ -1,6 +1,6 @@
-"""Results beside a reference in float64, fast enough for every number of float32.
+"""Comparison of results with a reference in float64, fast enough for every number of float32.
 
-What is counted is what `ulp_error` measures; the loop is compiled by Numba when it is first used.
+Errors are those of `ulp_error`; the loop is compiled by Numba when it is first used.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from actufunc._formats import FORMATS, Format
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
+__all__ = ["REFERENCE_ULP", "RIGHT", "UNDECIDED", "WRONG", "Compared", "compare"]
+
 REFERENCE_ULP = 8.0
 """Error of the reference, in ulp of float64, up to which the verdicts are right."""
 
 RIGHT, WRONG, UNDECIDED = range(3)
-"""Verdicts: correctly rounded; not; the reference is too near the middle of two numbers to tell."""
+"""Verdicts: correctly rounded; not; unknown, as the reference is too near the middle of two numbers."""
 
 
 class Compared(NamedTuple):
-    """The largest errors of a block of results, in ulp, and where in the block they are."""
+    """Largest errors of a block of results, in ulp, and their places in the block."""
 
     ulp: float
     place: int
@@ -38,20 +40,20 @@ def compare(values: Array, exact: Array, dtype: str, verdicts: Array, *, beside:
     Parameters
     ----------
     values : array of float32
-        What was computed, in `dtype`.
+        Results computed in `dtype`.
     exact : array of float64
         The reference, with an error of at most `REFERENCE_ULP`.
     dtype : str
-        Name of the format in whose units errors are counted: "float16", "bfloat16" or "float32".
+        Name of the format whose ulp is the unit of errors: "float16", "bfloat16" or "float32".
     verdicts : array of uint8
-        Where to write `RIGHT`, `WRONG` or `UNDECIDED` for each result.
+        Output: `RIGHT`, `WRONG` or `UNDECIDED` for each result.
     beside : float, default 0
-        Magnitude beside which the error counts that is returned as `ulp`; `plain_ulp` is that beside the result.
+        The unit of `ulp` is at least that of this magnitude; the unit of `plain_ulp` is always that of the result.
 
     Returns
     -------
     Compared
-        The largest errors.
+        Largest errors.
     """
     form = FORMATS[dtype]
     least = max(form.lowest, int(np.frexp(beside)[1]) - 1) if beside else form.lowest
@@ -60,7 +62,7 @@ def compare(values: Array, exact: Array, dtype: str, verdicts: Array, *, beside:
 
 @functools.cache
 def _inverse_units(form: Format) -> Array:
-    """Return one over the unit in the last place of each binade; behind the last one those of infinity."""
+    """Return one over the unit in the last place of each binade."""
     exponents = np.arange(form.lowest, form.highest + 1)
     return np.ldexp(1.0, form.precision - 1 - exponents)
 

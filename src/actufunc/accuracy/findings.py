@@ -1,4 +1,4 @@
-"""What a measurement of one function in one dtype has found."""
+"""Findings: the result of measuring one function in one dtype."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-_SHOWN = 5  # inputs that are kept of each kind of violation
+__all__ = ["Findings"]
+
+_SHOWN = 5  # inputs kept of each kind of violation
 
 
 @dataclass
 class Findings:
-    """What a measurement has found, of all inputs or of a part of them.
+    """Result of a measurement of all inputs or of a part of them.
 
     Attributes
     ----------
     inputs : int
-        How many were tried.
+        Number of inputs that were tried.
     right, undecided : int
-        How many results are correctly rounded, and of how many that is not known: the reference is too near the middle
-        of two numbers, and there were too many to ask mpmath. Both stay 0 where it is not counted.
+        Number of results that are correctly rounded, and of those that may be: the reference is too near the middle of
+        two numbers, and there were too many to ask mpmath. Both stay 0 where it is not counted.
     ulp, at : float
-        The largest error in units in the last place, and the input. Where the terms of a derivative cancel, next to a
-        root of it, the error is that beside the terms.
+        Largest error in units in the last place, and its input. Next to a root of a derivative, where its terms cancel,
+        the unit is that of the terms.
     plain_ulp, plain_at : float
-        The same beside the result everywhere.
+        Largest error in units in the last place of the result everywhere, and its input.
     violations : dict
-        By what does not hold ("range", "monotonicity", "symmetry", "special values", "rounding", "reference"), the
-        number of inputs where it does not, and the first few of them.
+        Number of inputs that violate each property ("range", "monotonicity", "symmetry", "special values", "rounding",
+        "reference"), and the first few of them.
     """
 
     inputs: int = 0
@@ -43,14 +45,14 @@ class Findings:
     violations: dict[str, tuple[int, list[float]]] = field(default_factory=dict)
 
     def add(self, other: Findings) -> None:
-        """Add what another part of the inputs has shown."""
+        """Add the findings of another part of the inputs."""
         self.inputs += other.inputs
         self.right += other.right
         self.undecided += other.undecided
         self.see(other.ulp, other.at)
         self.see_plain(other.plain_ulp, other.plain_at)
-        for what, (count, examples) in other.violations.items():
-            self.violate(what, count, examples)
+        for name, (count, examples) in other.violations.items():
+            self.violate(name, count, examples)
 
     def see(self, ulp: float, at: float) -> None:
         """Keep an error if it is the largest."""
@@ -62,39 +64,39 @@ class Findings:
         if ulp > self.plain_ulp or math.isnan(self.plain_at):
             self.plain_ulp, self.plain_at = ulp, at
 
-    def violate(self, what: str, count: int, examples: list[float]) -> None:
-        """Note that something does not hold."""
+    def violate(self, name: str, count: int, examples: list[float]) -> None:
+        """Note that a property is violated."""
         if count:
-            before, known = self.violations.get(what, (0, []))
-            self.violations[what] = before + count, [*known, *examples][:_SHOWN]
+            before, known = self.violations.get(name, (0, []))
+            self.violations[name] = before + count, [*known, *examples][:_SHOWN]
 
-    def violate_at(self, what: str, inputs: np.ndarray[Any, Any]) -> None:
-        """Note at which inputs something does not hold."""
-        self.violate(what, inputs.size, inputs[:_SHOWN].astype(float).tolist())
+    def violate_at(self, name: str, inputs: np.ndarray[Any, Any]) -> None:
+        """Note the inputs that violate a property."""
+        self.violate(name, inputs.size, inputs[:_SHOWN].astype(float).tolist())
 
     def as_json(self) -> dict[str, Any]:
-        """Return the fields as JSON has them: infinity and NaN, which it lacks, become strings."""
+        """Return the fields for JSON: infinity and NaN, which it lacks, become strings."""
         return {
-            **{name: _written(value) for name, value in vars(self).items() if name != "violations"},
+            **{name: _as_json(value) for name, value in vars(self).items() if name != "violations"},
             "violations": {
-                what: {"inputs": count, "first": [_written(x) for x in examples]}
-                for what, (count, examples) in self.violations.items()
+                name: {"inputs": count, "first": [_as_json(x) for x in examples]}
+                for name, (count, examples) in self.violations.items()
             },
         }
 
     @classmethod
-    def of_json(cls, fields: dict[str, Any]) -> Findings:
-        """Return what `as_json` has written."""
+    def from_json(cls, fields: dict[str, Any]) -> Findings:
+        """Return the findings that `as_json` gave."""
         numbers: dict[str, Any] = {
             name: value if isinstance(value, int) else float(value)
             for name, value in fields.items()
             if name != "violations"
         }
         violations = {
-            what: (each["inputs"], [float(x) for x in each["first"]]) for what, each in fields["violations"].items()
+            name: (each["inputs"], [float(x) for x in each["first"]]) for name, each in fields["violations"].items()
         }
         return cls(**numbers, violations=violations)
 
 
-def _written(value: float) -> float | str:
+def _as_json(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)

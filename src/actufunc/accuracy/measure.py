@@ -1,7 +1,8 @@
-"""How right a function is over all inputs: errors, correct rounding, and what its docstring states.
+"""Measurement of a function over all inputs: errors, correct rounding, documented properties.
 
-float16, bfloat16 and float32 are compared with the same formula in float64, and with mpmath where that leaves open what
-is correctly rounded; float64 is compared with mpmath on a sample, which also bounds the error of the former reference.
+float16, bfloat16 and float32 are compared with the same formula in float64, and with mpmath where that does not decide
+whether a result is correctly rounded; float64 is compared with mpmath on a sample, which also bounds the error of the
+reference of the other dtypes.
 """
 
 from __future__ import annotations
@@ -14,27 +15,29 @@ from actufunc._threads import num_threads
 
 from . import beside, ulp_error
 from . import properties as stated
-from .breakpoints import moved, neighbourhood, stratified
+from ._breakpoints import moved, neighbourhood, stratified
+from ._exact import reference
+from ._sample import sample, sample_rows
 from .compare import RIGHT, UNDECIDED, WRONG, compare
-from .exact import reference
 from .findings import Findings
-from .sample import sample, sample_rows
-from .target import NEAR_ROOT, OF_TERMS, Subject
+from .target import NEAR_ROOT, OF_TERMS, Target
 
 if TYPE_CHECKING:
     from actufunc import Activation
 
     Array = np.ndarray[Any, Any]
 
+__all__ = ["MAGNITUDES", "blocks", "float32", "float64", "half", "rows"]
+
 MAGNITUDES = 1 << 31
-"""Numbers of float32 without their signs, NaN included."""
+"""Number of bit patterns of float32 without the sign, NaN included."""
 
 _BLOCK = 1 << 24  # magnitudes after which a measurement can be resumed
 _CHUNK = 1 << 16  # magnitudes whose arrays fit the second-level cache
 _HALVES = 1 << 15  # magnitudes of the half types
 _CORRECT = 0.5  # ulp
 _TOLERANCE = 0.01  # of an error, between what the reference in float64 shows and what mpmath shows
-_ASKED = {"float16": 1 << 12, "bfloat16": 1 << 12, "float32": 1 << 8}  # undecided results that mpmath is asked about
+_ASKED = {"float16": 1 << 12, "bfloat16": 1 << 12, "float32": 1 << 8}  # most undecided results that mpmath decides
 _CLIMBERS, _CHILDREN = 50, 4  # worst cases from which worse ones are looked for, and tries from each at a time
 _SHARE = 4  # of the size of the sample that the search may take
 _LENGTHS = (2, 10, 130)  # of rows
@@ -42,90 +45,90 @@ _ORDINARY, _GATES = 1e30, 5.0
 
 
 def blocks(stride: int) -> int:
-    """Return how many blocks make up the float32 numbers of which every so many are tried."""
+    """Return the number of blocks of float32 numbers when one bit pattern in `stride` is tried."""
     return -(-MAGNITUDES // (stride * _BLOCK))
 
 
-def float32(subject: Subject, block: int = 0, stride: int = 1) -> Findings:
+def float32(target: Target, block: int = 0, stride: int = 1) -> Findings:
     """Measure over float32 numbers.
 
     Parameters
     ----------
-    subject : Subject
-        What to measure.
+    target : Target
+        Function to measure.
     block : int, default 0
-        Which of the `blocks`.
+        Number of the block, less than `blocks`.
     stride : int, default 1
-        The bit patterns of whose multiples are tried, with both signs. Where it is not 1, the first block also has the
-        neighbourhood of switch-over points.
+        Multiples of it, as bit patterns, are tried with both signs. Where it is not 1, the first block also has the
+        neighbourhood of breakpoints.
 
     Returns
     -------
     Findings
-        Of this block.
+        Findings of this block.
     """
     # Freed at once: from then on glibc keeps as much for the arrays of the chunks, instead of handing their memory back
     # to the operating system and taking it again at each of them.
     np.empty(_BLOCK, np.uint8)
-    tally = _Tally(subject, np.dtype(np.float32))
+    tally = _Tally(target, np.dtype(np.float32))
     with num_threads(1), np.errstate(all="ignore"):
         end = min((block + 1) * _BLOCK, -(-MAGNITUDES // stride))
         for start in range(block * _BLOCK, end, _CHUNK):
             numbers = np.arange(start - 1, min(start + _CHUNK, end))
             tally.add(numbers * stride)
         if not block:
-            subject.check_special_values(tally.dtype, tally.found)
+            target.check_special_values(tally.dtype, tally.found)
             if stride > 1:
-                near = np.unique(np.abs(neighbourhood(subject.switches, np.float32)).view(np.int32))
+                near = np.unique(np.abs(neighbourhood(target.breakpoints, np.float32)).view(np.int32))
                 tally.add(np.concatenate([[-1], near]))
         return tally.finish()
 
 
-def half(subject: Subject, dtype: np.dtype[Any]) -> Findings:
+def half(target: Target, dtype: np.dtype[Any]) -> Findings:
     """Measure over all numbers of float16 or bfloat16, where each result should be correctly rounded.
 
     Parameters
     ----------
-    subject : Subject
-        What to measure.
+    target : Target
+        Function to measure.
     dtype : dtype
-        Of the numbers.
+        dtype of the numbers.
 
     Returns
     -------
     Findings
         Results that are not correctly rounded are violations of "rounding".
     """
-    tally = _Tally(subject, dtype)
+    tally = _Tally(target, dtype)
     with num_threads(1), np.errstate(all="ignore"):
         tally.add(np.arange(-1, _HALVES))
-        subject.check_special_values(dtype, tally.found)
+        target.check_special_values(dtype, tally.found)
         return tally.finish()
 
 
 class _Tally:
-    """Compares results chunk by chunk with the formula in float64."""
+    """Comparison of results, chunk by chunk, with the formula in float64."""
 
-    def __init__(self, subject: Subject, dtype: np.dtype[Any]) -> None:
-        self.subject, self.dtype = subject, dtype
+    def __init__(self, target: Target, dtype: np.dtype[Any]) -> None:
+        self.target, self.dtype = target, dtype
         self.found = Findings()
         self._asked = _ASKED[dtype.name]
         self._undecided: list[Array] = []
 
     def add(self, magnitudes: Array) -> None:
-        """Add ascending bit patterns, with both signs. The first is there for its neighbour only; -1 comes before 0."""
+        """Add ascending bit patterns, with both signs. The first is only the neighbour of the second; -1 precedes 0."""
         word = np.dtype(f"u{self.dtype.itemsize}").type
         sign = word(1 << (8 * self.dtype.itemsize - 1))
         bits = magnitudes.astype(word)
-        bits[:1] = np.where(magnitudes[:1] < 0, sign, bits[:1])  # before a zero is that of the other sign
+        bits[:1] = np.where(magnitudes[:1] < 0, sign, bits[:1])  # a zero is preceded by that of the other sign
         up, down = (self._compare((bits ^ flipped).view(self.dtype)) for flipped in (word(0), sign))
-        self.subject.check_laws(up, down, self.found)
+        self.target.check_laws(up, down, self.found)
 
     def _compare(self, x: Array) -> tuple[Array, Array]:
-        subject, found = self.subject, self.found
-        y = subject(x).astype(np.float32, copy=False)
-        exact = subject.in_double(x.astype(np.float64))
-        cut = 1 + int(np.searchsorted(np.abs(x[1:]).astype(np.float32), NEAR_ROOT, "right")) if subject.has_root else 1
+        target, found = self.target, self.found
+        y = target(x).astype(np.float32, copy=False)
+        exact = target.in_float64(x.astype(np.float64))
+        cut = 1 + int(np.searchsorted(np.abs(x[1:]).astype(np.float32), NEAR_ROOT, "right")) if target.has_root else 1
         for part, terms in ((slice(1, cut), OF_TERMS), (slice(cut, None), 0.0)):
             inputs, verdicts = x[part], np.empty(y[part].size, np.uint8)
             if not inputs.size:
@@ -147,15 +150,15 @@ class _Tally:
             self.found.violate_at("rounding", x[wrong])
 
     def finish(self) -> Findings:
-        """Ask mpmath about what is undecided, and about the largest errors."""
-        found, subject = self.found, self.subject
+        """Decide with mpmath what is undecided, and check the largest errors."""
+        found, target = self.found, self.target
         if 0 < found.undecided <= self._asked:
             x = np.concatenate(self._undecided)
-            wrong = subject.errors(x)[1] > _CORRECT
+            wrong = target.errors(x)[1] > _CORRECT
             found.right += int(np.count_nonzero(~wrong))
             found.undecided = 0
             self._check_rounding(x, wrong)
-        errors = subject.errors(np.array([found.at, found.plain_at], self.dtype))
+        errors = target.errors(np.array([found.at, found.plain_at], self.dtype))
         judged, plain = errors[0][0], errors[1][1]
         for seen, shown, at in ((found.ulp, judged, found.at), (found.plain_ulp, plain, found.plain_at)):
             if seen != shown and not abs(seen - shown) <= _TOLERANCE * (1 + shown):
@@ -164,35 +167,35 @@ class _Tally:
         return found
 
 
-def float64(subject: Subject, points: int) -> Findings:
-    """Measure over a sample of float64: of all binades, next to switch-over points, and a search for worst cases.
+def float64(target: Target, points: int) -> Findings:
+    """Measure over a sample of float64: of all binades, next to breakpoints, and a search for worst cases.
 
     Parameters
     ----------
-    subject : Subject
-        What to measure.
+    target : Target
+        Function to measure.
     points : int
         Size of the sample; the search tries about a quarter as many more. From 16,500 on it has every binade.
 
     Returns
     -------
     Findings
-        Of the sample.
+        Findings of the sample.
     """
-    x = stratified(subject.switches, points)
-    judged, plain = subject.errors(x)
+    x = stratified(target.breakpoints, points)
+    judged, plain = target.errors(x)
     random = np.random.default_rng(0)
     for _ in range(max(1, points // (_SHARE * _CLIMBERS * _CHILDREN))):
         best = np.argsort(judged)[-_CLIMBERS:]
         further = np.unique(moved(random, np.repeat(x[best], _CHILDREN)))
-        errors = subject.errors(further)
+        errors = target.errors(further)
         x, judged, plain = map(np.concatenate, zip((x, judged, plain), (further, *errors), strict=True))
     found = _found(x, judged, plain)
     magnitudes = np.concatenate([[-0.0], np.unique(np.abs(x[~np.isnan(x)]))])
     with num_threads(1), np.errstate(all="ignore"):
-        up, down = ((each, subject(each)) for each in (magnitudes, -magnitudes))
-        subject.check_laws(up, down, found)
-        subject.check_special_values(x.dtype, found)
+        up, down = ((each, target(each)) for each in (magnitudes, -magnitudes))
+        target.check_laws(up, down, found)
+        target.check_special_values(x.dtype, found)
     return found
 
 
@@ -202,7 +205,7 @@ def rows(function: Activation, dtype: str, points: int, **keywords: Any) -> Find
     Parameters
     ----------
     function : Activation
-        What to measure, by its values; a gated unit by its halves, where neither the activation of the gate nor the
+        Function whose values are measured; of a gated unit the halves, where neither the activation of the gate nor the
         product is subnormal.
     dtype : str
         float32 or float64.
@@ -214,7 +217,7 @@ def rows(function: Activation, dtype: str, points: int, **keywords: Any) -> Find
     Returns
     -------
     Findings
-        Of the sample.
+        Findings of the sample.
     """
     if function.halves:
         x = sample(dtype, points)

@@ -1,4 +1,4 @@
-"""What is measured: the values or the gradients of a function."""
+"""The target of a measurement: the values or the gradients of a function."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from . import properties as stated
 from . import ulp_error
-from .breakpoints import switches
-from .exact import reference
+from ._breakpoints import breakpoints
+from ._exact import reference
 
 if TYPE_CHECKING:
     from actufunc import Activation
@@ -21,25 +21,27 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
+__all__ = ["NEAR_ROOT", "OF_TERMS", "Target"]
+
 NEAR_ROOT, OF_TERMS = 2.0, 0.25
-"""Where a derivative has a root as near to zero as the first, its terms, of the magnitude of the second, cancel."""
+"""Distance from zero within which roots of a derivative are searched, and magnitude of the terms that cancel there."""
 
 _SEARCHED = 1 << 12  # points between which a root is looked for
 _LOOP = 100  # elements that go through the vectorised body of a loop
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is measured: the values or the gradients of a function.
+class Target:
+    """Values or gradients of an elementwise function, to be measured.
 
     Attributes
     ----------
     function : Activation
-        Of one element.
+        Elementwise function.
     gradient : bool
-        Whether its derivative by `x` is measured.
+        True to measure its derivative by `x`.
     keywords : dict
-        Hyperparameters and options, where they are not the defaults.
+        Hyperparameters and options that differ from the defaults.
     """
 
     function: Activation
@@ -48,7 +50,7 @@ class Subject:
 
     @functools.cached_property
     def measured(self) -> Activation:
-        """What is called."""
+        """The function that is called: `function` or its derivative."""
         return self.function.grad if self.gradient else self.function
 
     @functools.cached_property
@@ -59,7 +61,7 @@ class Subject:
 
     @functools.cached_property
     def has_root(self) -> bool:
-        """Whether the derivative changes its sign near zero, but not at zero."""
+        """True if the derivative changes its sign near zero, but not at zero."""
         if not self.gradient:
             return False
         left = np.linspace(-NEAR_ROOT, 0, _SEARCHED)[1:-1]
@@ -74,25 +76,25 @@ class Subject:
         return {name: self.keywords.get(name, default) for name, default in defaults.items()}
 
     @functools.cached_property
-    def switches(self) -> Array:
-        """Where the formula changes."""
+    def breakpoints(self) -> Array:
+        """Breakpoints of the formula."""
         definition = self.measured.definition
         options = {name: self.keywords.get(name, default) for name, default in definition.options.items()}
-        return switches(definition.expression(options), self.hyperparameters)
+        return breakpoints(definition.expression(options), self.hyperparameters)
 
     def __call__(self, x: Array) -> Array:
-        """Compute what is measured."""
+        """Compute the values or gradients."""
         result: Array = self.measured(x, **self.keywords)
         return result
 
-    def in_double(self, x: Array) -> Array:
-        """Compute it in float64, with hyperparameters as float32 has them."""
+    def in_float64(self, x: Array) -> Array:
+        """Compute the same in float64, with hyperparameters rounded to float32."""
         rounded = {name: float(np.float32(value)) for name, value in self.hyperparameters.items()}
         result: Array = self.measured(x, **{**self.keywords, **rounded})
         return result
 
     def errors(self, x: Array) -> tuple[Array, Array]:
-        """Return errors against mpmath in ulp: next to a root beside the terms that cancel, and all beside results."""
+        """Return errors against mpmath in ulp of the terms where they cancel, and in ulp of the results everywhere."""
         with np.errstate(all="ignore"):
             values = self(x)
         exact = reference(self.measured, x, **self.keywords)
@@ -108,15 +110,15 @@ class Subject:
         Parameters
         ----------
         up, down : pair of arrays
-            Inputs, which ascend from zero, and results; the same for the negative inputs. The first is there for its
-            neighbour only: before the zero that is of the other sign.
+            Inputs, which ascend from zero, and results; the same for the negative inputs. The first input is only the
+            neighbour of the second: for zero that is the zero of the other sign.
         found : Findings
-            Where to note.
+            Findings to add violations to.
         """
         laws = self.laws
 
         for (x, y), falls in ((up, np.less), (down, np.greater)):
-            # What is rounded to nearest is within bounds that are rounded so, too.
+            # Results rounded to nearest stay within bounds that are rounded to nearest.
             low, high = (y.dtype.type(x.dtype.type(bound)) for bound in (laws.low, laws.high))
             found.violate_at("range", x[1:][(y[1:] < low) | (y[1:] > high)])
             if laws.increasing:

@@ -18,7 +18,7 @@ from actufunc import _catalogue as catalogue
 from actufunc.accuracy import measure
 from actufunc.accuracy.compare import REFERENCE_ULP
 from actufunc.accuracy.findings import Findings
-from actufunc.accuracy.target import Subject
+from actufunc.accuracy.target import Target
 
 from .machine import processor, versions
 from .problem import of, shown, stop
@@ -115,17 +115,17 @@ class Task:
         """Measure one of the blocks."""
         if not self.is_elementwise:
             return measure.rows(self.function, self.dtype, self.size, **dict(self.keywords))
-        subject = _subject(self.name, self.keywords, gradient=self.gradient)
+        target = _target(self.name, self.keywords, gradient=self.gradient)
         if self.dtype == "float64":
-            return measure.float64(subject, self.size)
+            return measure.float64(target, self.size)
         if self.dtype == "float32":
-            return measure.float32(subject, block, self.size)
-        return measure.half(subject, _types()[self.dtype])
+            return measure.float32(target, block, self.size)
+        return measure.half(target, _types()[self.dtype])
 
 
 @functools.cache
-def _subject(name: str, keywords: tuple[tuple[str, Any], ...], *, gradient: bool) -> Subject:
-    return Subject(catalogue.ACTIVATIONS[name], gradient, dict(keywords))
+def _target(name: str, keywords: tuple[tuple[str, Any], ...], *, gradient: bool) -> Target:
+    return Target(catalogue.ACTIVATIONS[name], gradient, dict(keywords))
 
 
 @functools.cache
@@ -227,7 +227,7 @@ class Results:
             if known["digest"] == task.digest:
                 done = known["done"]
                 done = list(range(task.blocks)) if done == _ALL else done
-                self.records[task] = Record(done, Findings.of_json(known["findings"]))
+                self.records[task] = Record(done, Findings.from_json(known["findings"]))
             else:
                 outdated += 1
         return outdated

@@ -1,4 +1,4 @@
-"""Exact values of a formula."""
+"""Exact values of a formula, by mpmath."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _FIRST = 128  # bits; more than enough where nothing cancels
 _GUARD = 64  # bits that must stay after cancellation, and by which the precision grows from one attempt to the next
-EXACT_BITS = 2 * 1100 + _GUARD  # bits from the largest to the smallest float64: what is beyond that apart does not meet
+EXACT_BITS = 2 * 1100 + _GUARD  # bits from the largest to the smallest float64, so that every sum is exact
 _MANY = 10**8  # standard deviations, beyond which mpmath's erfc fails and four terms of its series suffice
 
 
@@ -31,9 +31,9 @@ def reference(activation: Activation, x: Array, /, **arguments: Any) -> Array:
     Parameters
     ----------
     activation : Activation
-        Whose formula to compute.
+        Activation whose formula is computed.
     x : array of float16, bfloat16, float32 or float64
-        Where; a function over an axis reduces over the last one.
+        Points; a function over an axis reduces over the last one.
     **arguments
         Hyperparameters, options and, for a vjp, ``g``: scalars, which are rounded to the dtype that kernels compute in,
         or arrays that broadcast to `x`.
@@ -41,7 +41,7 @@ def reference(activation: Activation, x: Array, /, **arguments: Any) -> Array:
     Returns
     -------
     array of mpmath numbers
-        Of the shape of `x`, each with more than 100 bits right. A zero has no sign.
+        Values in the shape of `x`, each with more than 100 bits right. A zero has no sign.
     """
     definition = activation.definition
     options = {name: arguments.pop(name, default) for name, default in definition.options.items()}
@@ -66,7 +66,7 @@ def reference(activation: Activation, x: Array, /, **arguments: Any) -> Array:
 
 
 def _along(definition: Definition, name: str, value: Any) -> Any:
-    """Give an array that lacks the axis one of length one."""
+    """Give an array that lacks the axis an axis of length one."""
     return np.expand_dims(value, -1) if name in definition.of_rows else value
 
 
@@ -76,7 +76,7 @@ def _hyperparameter_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _operand(definition: Definition, name: str, arguments: dict[str, Any], x: Array) -> Array:
-    """Take the value of an argument and spread it over the shape of `x`."""
+    """Remove an argument and return its value, broadcast to the shape of `x`."""
     value = arguments.pop(name, definition.hyperparameters.get(name))
     if value is None or value is inspect.Parameter.empty:
         missing = f"{definition.name} needs {name!r}, a number or an array"
@@ -178,13 +178,13 @@ class _Evaluator:
     def _damped(self, x: Any, factor: Any) -> Any:
         if self.context.isnan(x):
             return x
-        # What becomes zero in the format before it meets infinity.
+        # A factor that becomes zero in the format wins over infinity.
         gone = factor == 0 or (self.context.isinf(x) and self.context.mag(factor) < self.vanishes)
         return self.context.zero if gone else x * factor
 
 
 def _operations(context: Any, add: Callable[..., Any], damped: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
-    """Return what each operation means in mpmath, with NaN where mpmath would raise or become complex."""
+    """Return each operation in mpmath, with NaN where mpmath would raise or become complex."""
 
     def from_least(least: int, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return lambda x: context.nan if x < least else function(x)

@@ -1,4 +1,4 @@
-"""Where a formula changes from one expression to another, and the inputs next to that."""
+"""Breakpoints of a formula, where it changes from one expression to another, and samples around them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from actufunc._formats import FORMATS
 from actufunc.formula.expression import COMPARISONS, Expression, apply
 
-from .sample import sample
+from ._sample import sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-_SWITCHING = COMPARISONS | {"maximum", "minimum"}
-_GRID = 1 << 12  # numbers of each sign between which switch-over points are looked for: two in each binade
+_BRANCHING = COMPARISONS | {"maximum", "minimum"}
+_GRID = 1 << 12  # numbers of each sign between which breakpoints are looked for: two in each binade
 _NEXT = 8  # neighbours on each side
 _POWERS = 20  # powers of two on each side of one
 
 
-def switches(expression: Expression, arguments: Mapping[str, float]) -> Array:
-    """Find the switch-over points of a formula: where the two sides of a comparison, maximum or minimum meet.
+def breakpoints(expression: Expression, arguments: Mapping[str, float]) -> Array:
+    """Find the breakpoints of a formula: where the two sides of a comparison, maximum or minimum meet.
 
     Parameters
     ----------
@@ -37,18 +37,18 @@ def switches(expression: Expression, arguments: Mapping[str, float]) -> Array:
     Returns
     -------
     array of float64
-        The last number before each switch-over, in ascending order; zero is always among them.
+        The last number before each breakpoint, in ascending order; zero is always among them.
 
     Examples
     --------
     >>> from actufunc import hard_shrink
-    >>> from actufunc.accuracy.breakpoints import switches
-    >>> switches(hard_shrink.definition.expression({}), {"lambd": 0.5}).round(6).tolist()
+    >>> from actufunc.accuracy._breakpoints import breakpoints
+    >>> breakpoints(hard_shrink.definition.expression({}), {"lambd": 0.5}).round(6).tolist()
     [-0.5, 0.0, 0.5]
     """
     orders = np.linspace(-1, 1, 2 * _GRID + 1) * (FORMATS["float64"].infinity_bits - 1)
     grid = _of_orders(orders.astype(np.int64), "float64")
-    nodes = [node for node in expression.substitute(arguments).nodes() if node.operation in _SWITCHING]
+    nodes = [node for node in expression.substitute(arguments).nodes() if node.operation in _BRANCHING]
     found = [_changes(apply("subtract", *node.operands), grid) for node in nodes]
     return np.unique(np.concatenate([np.zeros(1), *found]))
 
@@ -79,9 +79,9 @@ def neighbourhood(points: Array, dtype: DTypeLike) -> Array:
     Parameters
     ----------
     points : array of float64
-        Such as switch-over points.
+        Breakpoints, or other points of interest.
     dtype : dtype_like
-        float32 or float64, of the result.
+        dtype of the result, float32 or float64.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def stratified(points: Array, n: int) -> Array:
     Parameters
     ----------
     points : array of float64
-        Such as switch-over points.
+        Breakpoints, or other points of interest.
     n : int
         Size of the sample, of which at most half is next to the points and to powers of two.
 

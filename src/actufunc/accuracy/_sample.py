@@ -1,4 +1,4 @@
-"""Where to measure: deterministic samples that reach every part of a format."""
+"""Deterministic samples that reach every part of a format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NEAR = 20.0  # activations bend within this distance from zero
 
 
 def sample(dtype: DTypeLike, n: int) -> Array:
-    """Return points for a function of one element.
+    """Return points for an elementwise function.
 
     One point is drawn from each of as many strata: a quarter of them equal shares of all finite numbers, binade after
     binade from the smallest subnormal number to the largest of both signs, a half the range from -20 to 20, a quarter
@@ -34,7 +34,7 @@ def sample(dtype: DTypeLike, n: int) -> Array:
     Returns
     -------
     array
-        Of shape ``(n,)``, the same at every call.
+        Points in shape ``(n,)``, the same at every call.
 
     Examples
     --------
@@ -70,12 +70,12 @@ def sample_rows(dtype: DTypeLike, rows: int, length: int) -> Array:
     dtype : dtype_like
         float16, bfloat16, float32 or float64.
     rows, length : int
-        Number of rows, and of elements in each, at least two.
+        Number of rows, and of elements in each row, at least two.
 
     Returns
     -------
     array
-        Of shape ``(rows, length)``, the same at every call.
+        Points in shape ``(rows, length)``, the same at every call.
     """
     random = np.random.default_rng(0)
     spread = 10.0 ** np.linspace(-3, 3, rows)[:, None]
