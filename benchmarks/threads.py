@@ -31,7 +31,7 @@ from rich.table import Table
 import actufunc
 from actufunc._catalogue import ACTIVATIONS, examples
 from actufunc.backends.numpy.threading import schedule, tbb
-from actufunc.backends.source import PRIMITIVES
+from actufunc.formula.operations import COSTLY
 
 Call = Callable[[], object]
 
@@ -61,7 +61,7 @@ def functions() -> list[Function]:
         if definition.kind in {"reducing", "gated"}:  # whose arrays differ in shape
             continue
         nodes = definition.expression(definition.options).nodes()
-        is_costly = any(node.operation in PRIMITIVES for node in nodes)
+        is_costly = any(node.operation in COSTLY for node in nodes)
         kind = "over an axis" if definition.over_axis else "costly" if is_costly else "cheap"
         variants = [("", function), (".vjp", function.vjp)]
         if not definition.over_axis:

@@ -8,8 +8,8 @@ import sys
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from actufunc.formula import operations
-from actufunc.formula.expression import COMPARISONS, HALVES, Expression, from_rows
+from actufunc.formula.expression import Expression, from_rows
+from actufunc.formula.registry import OPERATIONS
 
 from .pickling import from_formula, is_importable
 
@@ -100,19 +100,6 @@ def _from_formula(kind: Any, config: Mapping[str, Any]) -> Any:
     return from_formula(kind, named, hyperparameters, formula, cotangent)
 
 
-_OPERANDS = {
-    **{
-        name: len(inspect.signature(made).parameters)
-        for name, made in vars(operations).items()
-        if inspect.isfunction(made)
-    },
-    **dict.fromkeys(COMPARISONS | {"add", "subtract", "multiply", "divide"}, 2),
-    **dict.fromkeys(("negative", *HALVES), 1),
-    **dict.fromkeys(("constant", "argument"), 0),
-}
-"""How many operands nodes have, by their operation; a stated one has a value, and any number of pairs."""
-
-
 def _to_rows(expression: Expression) -> list[list[Any]]:
     return [
         [operation, list(places), {"decimal": str(value)} if isinstance(value, Decimal) else value]
@@ -127,7 +114,9 @@ def _from_rows(rows: Any, names: Any) -> Expression:
     made: list[tuple[str, tuple[int, ...], Any]] = []
     for operation, places, value in rows:
         count = len(places)
-        known = count > 1 and count % 2 == 1 if operation == "stated" else count == _OPERANDS.get(operation)
+        record = OPERATIONS.get(operation)
+        # A node with derivatives has a value, and any number of pairs.
+        known = count > 1 and count % 2 == 1 if operation == "stated" else record and count == record.arity
         known = known and all(isinstance(place, int) and 0 <= place < len(made) for place in places)
         number = Decimal(value["decimal"]) if isinstance(value, dict) else value
         kinds = {"argument": str, "constant": bool | int | float | Decimal}.get(operation, type(None))

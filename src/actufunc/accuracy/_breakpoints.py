@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actufunc._formats import FORMATS
-from actufunc.formula.expression import COMPARISONS, Expression, apply
+from actufunc.formula.expression import Expression, apply
+from actufunc.formula.operations import COMPARISONS
 
 from ._sample import sample
 

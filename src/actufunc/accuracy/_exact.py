@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actufunc._formats import FORMATS, Format
-from actufunc.formula.expression import REDUCTIONS, Expression
+from actufunc.formula.expression import Expression
+from actufunc.formula.lowering import lowered
+from actufunc.formula.operations import REDUCTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,9 +101,9 @@ class _Evaluator:
 
         # A context of its own: the precision of mpmath.mp belongs to the caller.
         self.context: Any = mpmath.MPContext()
-        self.expression = expression
         self.vanishes = form.lowest - form.precision  # exponent of what rounds to zero
         self.operations = _operations(self.context, self._add, self._damped)
+        self.expression = lowered(expression, self.operations)
         self.needed = 0
 
     def __call__(self, arguments: dict[str, list[float]], n: int) -> list[Any]:
@@ -238,6 +240,4 @@ def _operations(context: Any, add: Callable[..., Any], damped: Callable[..., Any
         "normal_cdf": normal_cdf,
         "normal_pdf": normal_pdf,
         "damped": damped,
-        "raised": lambda x: x,
-        "rounded_once": lambda x: x,
     }

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import array_api_compat as compat
 import numpy as np
 
-from actufunc.formula.expression import REDUCTIONS, Expression, is_constant
+from actufunc.formula.expression import Expression, argument, is_constant
+from actufunc.formula.operations import REDUCTIONS
 
 from .coefficients import NORMAL_P, NORMAL_S
 from .delegation import own_operations
@@ -56,6 +57,12 @@ def compute(xp: Any, expression: Expression, arrays: Mapping[str, Any], shapes: 
     return xp.astype(result, dtype, copy=False)
 
 
+@functools.cache
+def _numbered(composition: Callable[..., Expression], arity: int) -> Expression:
+    """Return a composition of operands that are called by their numbers."""
+    return composition(*(argument(str(number)) for number in range(arity)))
+
+
 @functools.lru_cache(maxsize=512)
 def _arguments(expression: Expression) -> frozenset[str]:
     return frozenset(expression.arguments())
@@ -80,9 +87,10 @@ class _Operations:
 
     def apply(self, node: Expression, operands: tuple[Any, ...]) -> Any:
         """Compute a node from its operands."""
+        operation = node.record
         # Constants: Python scalars beside an operator, which never promote; arrays as arguments of a function.
-        if node.operation in _OPERATORS:
-            return _OPERATORS[node.operation](*(_python(o.value) if isinstance(o, Expression) else o for o in operands))
+        if operation.operator is not None:
+            return operation.operator(*(_python(o.value) if isinstance(o, Expression) else o for o in operands))
         if node.operation in _BOUNDS and [isinstance(o, Expression) for o in operands] == [False, True]:
             return self._bounded(node.operation, operands[0], _python(operands[1].value))
         arrays = [self.constant(o.value) if isinstance(o, Expression) else o for o in operands]
@@ -90,8 +98,11 @@ class _Operations:
             return self._reduce(node.operation, *arrays)
         if node.operation in self._own:
             return self._own[node.operation](*arrays)
-        if node.operation in _COMPOSITIONS:
-            return _COMPOSITIONS[node.operation](self.xp, *arrays)
+        if node.operation in _FUNCTIONS:
+            return _FUNCTIONS[node.operation](self.xp, *arrays)
+        if operation.composition is not None:
+            composition = _numbered(operation.composition, len(arrays))
+            return composition.fold(lambda symbol: arrays[int(symbol.value)], self.apply)
         return getattr(self.xp, node.operation)(*arrays)
 
     def constant(self, value: Any) -> Any:
@@ -174,33 +185,12 @@ def _python(value: Any) -> bool | int | float:
     return float(value) if isinstance(value, Decimal) else value
 
 
-_OPERATORS: dict[str, Callable[..., Any]] = {
-    "add": operator.add,
-    "subtract": operator.sub,
-    "multiply": operator.mul,
-    "divide": operator.truediv,
-    "negative": operator.neg,
-    "less": operator.lt,
-    "less_equal": operator.le,
-    "equal": operator.eq,
-    "not_equal": operator.ne,
-}
-
 # Primitives of the vocabulary that the standard lacks. They are written so that automatic differentiation through them
 # is right too: no branch that is not taken holds an infinity or NaN, and no tie splits a derivative in halves.
 
 
 def _magnitude(xp: Any, x: Any) -> Any:
     return xp.where(x >= 0, x, -x)
-
-
-def _logistic(xp: Any, x: Any) -> Any:
-    e = xp.exp(-_magnitude(xp, x))
-    return xp.where(x >= 0, 1 / (1 + e), e / (1 + e))
-
-
-def _softplus(xp: Any, x: Any) -> Any:
-    return xp.where(x >= 0, x, xp.zeros_like(x)) + xp.log1p(xp.exp(-_magnitude(xp, x)))
 
 
 def _normal_pdf(xp: Any, x: Any) -> Any:
@@ -250,14 +240,11 @@ def _minimum(xp: Any, a: Any, b: Any) -> Any:
 _BOUNDS: dict[str, Callable[..., Any]] = {"maximum": operator.le, "minimum": operator.ge}
 
 
-_COMPOSITIONS: dict[str, Callable[..., Any]] = {
-    "raised": lambda xp, x: x,
-    "rounded_once": lambda xp, x: x,
+# Operations that have functions of their own in every namespace, and those that the standard calls something else.
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "absolute": lambda xp, x: xp.abs(x),
     "maximum": _maximum,
     "minimum": _minimum,
-    "logistic": _logistic,
-    "softplus": _softplus,
     "normal_pdf": _normal_pdf,
     "normal_cdf": _normal_cdf,
     "damped": _damped,

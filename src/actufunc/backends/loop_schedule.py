@@ -10,10 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actufunc.formula.definition import depends_on_element
-from actufunc.formula.expression import COMPARISONS, REDUCTIONS
-from actufunc.formula.operations import axis_sum, where
-
-from .source import PRIMITIVES
+from actufunc.formula.operations import COMPARISONS, COSTLY, REDUCTIONS, axis_sum, where
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,7 +50,7 @@ class Passes:
     def _worth_keeping(self) -> Expression | None:
         nodes_of_loops = [self.per_element(number) for number in range(len(self.loops))]
         for node in self.loops[-1][0].nodes():
-            if node.operation in PRIMITIVES and sum(node in nodes for nodes in nodes_of_loops) > 1:
+            if node.operation in COSTLY and sum(node in nodes for nodes in nodes_of_loops) > 1:
                 return node
         return None
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .source import INTEGER_TEXT
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -110,7 +108,7 @@ def keeps_integers(expression: Expression) -> bool:
     """Tell whether a formula is exact on integers, so that it can keep their dtype."""
     return all(
         node.operation == "argument"
-        or node.operation in INTEGER_TEXT  # those that cannot overflow
+        or node.record.on_integers
         or (node.operation == "constant" and isinstance(node.value, int))
         for node in expression.nodes()
     )

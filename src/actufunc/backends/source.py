@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc.formula.expression import DIGITS, SCALED_LAST
+from actufunc.formula.expression import DIGITS
+from actufunc.formula.operations import COSTLY
+from actufunc.formula.registry import named
 
 from .coefficients import RAISING_POWER
 
@@ -27,33 +29,10 @@ if TYPE_CHECKING:
 
     from actufunc.formula.expression import Expression
 
-ARITHMETIC = frozenset({"add", "subtract", "multiply", "divide", "negative", "sqrt"})
+ARITHMETIC = named(lambda each: each.rounded) | {"negative"}
 
-INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
-
-# Operations that amplify the absolute error of their argument, and those of them that take a factor to scale last.
-AMPLIFIERS = frozenset({"exp", "expm1", "log", "log1p", "logistic", "softplus", "normal_cdf", "normal_pdf"})
-TAKING_FACTOR = SCALED_LAST
-
-# Operations that a primitive of the backend computes, in many instructions.
-PRIMITIVES = AMPLIFIERS | {"tanh"}
-
-# Operations whose result is at most one in magnitude.
-_BOUNDED = frozenset({"logistic", "tanh", "normal_cdf", "normal_pdf"})
-
-# Operations that round their result.
-_ROUNDING = ARITHMETIC - {"negative"}
-
-# Operations that map integers to integers, exactly, as Numba writes them; the intrinsics are for floats.
-INTEGER_TEXT = {
-    "maximum": "max({}, {})",
-    "minimum": "min({}, {})",
-    "where": "{1} if {0} else {2}",
-    "less": "{} < {}",
-    "less_equal": "{} <= {}",
-    "equal": "{} == {}",
-    "not_equal": "{} != {}",
-}
+WRITTEN = ARITHMETIC | named(lambda each: each.reduction or each.precision)
+"""Operations that need no function: statements or loops compute them."""
 
 
 def identifier(name: str) -> str:
@@ -76,8 +55,8 @@ class Writer:
 
     # Operations that are also there with double words as results, as ``wide_add`` and so on, and those that take a
     # double word as their argument.
-    wide_operations = ARITHMETIC | {"where", "damped", "exp", "expm1", "logistic", "tanh", "normal_cdf", "normal_pdf"}
-    amplifiers = AMPLIFIERS
+    wide_operations = named(lambda each: each.wide)
+    amplifiers = named(lambda each: each.amplifies)
     brings_back = True  # whether what comes back from the subnormal range has calls of its own
 
     def __init__(self, dtype: np.dtype[Any], known: Mapping[Expression, str]) -> None:
@@ -132,18 +111,18 @@ class Writer:
             return self._assign(node, text, wide=False)
         if node.operation == "divide" and (divisor := self._divisors.get(node.operands[1])) is not None:
             return self._assign(node, f"divided({self.wide(node.operands[0])}, {divisor})", wide=False)
-        if node.operation in INFIX:
+        if node.operation in ARITHMETIC and (infix := node.record.infix):
             left, right = map(self.value, node.operands)
-            return self._assign(node, f"{left} {INFIX[node.operation]} {right}", wide=False)
+            return self._assign(node, f"{left} {infix.strip()} {right}", wide=False)
         if node.operation == "negative":
             return self._assign(node, f"-{self.value(node.operands[0])}", wide=False)
         if node.operation in self.amplifiers:
             return self._assign(node, f"{node.operation}({self.wide(node.operands[0])})", wide=False)
-        if node.operation in {"raised", "rounded_once"}:
+        if node.record.precision:
             text = self.wide(node.operands[0])
             is_wide = (node.operands[0], True) in self._texts
             return self._assign(node, f"rounded({text})", wide=False) if is_wide else text
-        if node.operation == "damped" and node.operands[1].operation in TAKING_FACTOR:
+        if node.operation == "damped" and node.operands[1].record.scaled_last:
             factor = node.operands[1]
             times = self.wide(node.operands[0]) if "damped" in self.wide_operations else self.value(node.operands[0])
             argument = self.wide(factor.operands[0])
@@ -152,7 +131,7 @@ class Writer:
         if self.dtype.kind == "f":
             text = f"{node.operation}({', '.join(operands)})"
         else:
-            text = INTEGER_TEXT[node.operation].format(*operands)
+            text = node.record.on_integers.format(*operands)
         return self._assign(node, text, wide=False)
 
     def _brought_back(self, node: Expression) -> str | None:
@@ -175,7 +154,7 @@ class Writer:
             return f"wide_{node.operation}({', '.join(map(self._raised, node.operands))})"
         if node.operation in {"damped", "multiply"}:
             return f"wide_{node.operation}({self.wide(node.operands[0])}, {self._raised(node.operands[1])})"
-        if node.operation in TAKING_FACTOR & self.wide_operations:
+        if node.record.scaled_last and node.operation in self.wide_operations:
             return f"raised_{node.operation}({self.wide(node.operands[0])})"
         return f"wide_multiply({self.wide(node)}, {self.literal(2.0**RAISING_POWER)})"
 
@@ -230,9 +209,9 @@ class SingleWriter(Writer):
         """Write what computes `node`, and return its name or literal."""
         if (node, False) in self._texts:
             return self._texts[node, False]
-        if node.operation in {"raised", "rounded_once"}:
+        if node.record.precision:
             return self.value(node.operands[0])
-        if node.operation in PRIMITIVES:
+        if node.operation in COSTLY:
             return self._assign(node, f"single_{node.operation}({self.value(node.operands[0])})", wide=False)
         if node.operation == "damped":
             operands = list(map(self.value, node.operands))
@@ -255,7 +234,7 @@ def _is_bounded(node: Expression) -> bool:
     """Tell whether a node is finite or NaN."""
     if node.operation in {"multiply", "negative"}:
         return all(map(_is_bounded, node.operands))
-    return node.operation in _BOUNDED or (node.operation == "constant" and math.isfinite(node.value))
+    return node.record.bounded or (node.operation == "constant" and math.isfinite(node.value))
 
 
 def is_rounded_once(expression: Expression) -> bool:
@@ -264,7 +243,7 @@ def is_rounded_once(expression: Expression) -> bool:
     for node in expression.nodes():
         inexact = node.operation == "constant" and isinstance(node.value, Decimal)
         below = max((roundings[operand] for operand in node.operands), default=0)
-        roundings[node] = below + (inexact or node.operation in _ROUNDING) + 2 * (node.operation in PRIMITIVES)
+        roundings[node] = below + (inexact or node.record.rounded) + 2 * (node.operation in COSTLY)
     return roundings[expression] <= 1
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from actufunc import _catalogue as catalogue
 from actufunc.formula.expression import Expression
+from actufunc.formula.lowering import lowered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,8 +49,6 @@ _AS_TYPED: dict[str, Callable[..., Any]] = {
     "logistic": lambda x: 1 / (1 + np.exp(-x)),
     "softplus": lambda x: np.log1p(np.exp(x)),
     "normal_pdf": lambda x: np.exp(-x * x / 2) / math.sqrt(2 * math.pi),
-    "raised": lambda x: x,
-    "rounded_once": lambda x: x,
     "damped": lambda x, factor: x * factor,
     "first_half": lambda x: x[..., : x.shape[-1] // 2],
     "second_half": lambda x: x[..., x.shape[-1] // 2 :],
@@ -86,7 +85,7 @@ def textbook(activation: Activation, *, erf: Any = None, **hyperparameters: floa
     """
     definition = activation.definition
     # Not definition.expression(), which may look after NaN: nobody types that.
-    formula = definition.formula(definition.options)
+    formula = lowered(definition.formula(definition.options), _AS_TYPED)
     if any(node.operation == "axis_threshold" for node in formula.nodes()):
         return None  # no operation, but an algorithm
     known = dict(_AS_TYPED)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .expression import Expression, Operand, apply, constant, make_node
+from .expression import Expression, Operand, constant, make_node
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,10 +88,8 @@ def plain(expression: Expression) -> Expression:
     """Return the expression without the derivatives that it states."""
 
     def combine(node: Expression, operands: tuple[Any, ...]) -> Expression:
-        result: Expression = operands[0] if node.operation == "stated" else apply(node.operation, *operands)
-        return result
+        return operands[0] if node.operation == "stated" else node.of(*operands)
 
     if all(node.operation != "stated" for node in expression.nodes()):
         return expression
-    result: Expression = expression.fold(lambda node: node, combine)
-    return result
+    return expression.rewritten(combine)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from .custom_derivative import plain, stated
 from .derivative import derivative, with_nan
-from .expression import COMPARISONS, HALVES, REDUCTIONS, Expression, apply, argument, constant, make_node
+from .expression import Expression, argument, constant, make_node
+from .operations import halves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -174,7 +175,7 @@ def read(function: Callable[..., Any]) -> Definition:
             raise TypeError(
                 f"{name} must return one expression of its arguments, not {type(result).__name__}"
             ) from None
-        if expression.operation in COMPARISONS:
+        if expression.record.condition:
             raise TypeError(f"{name} must return a number, not a condition; write where(condition, 1, 0)")
         return expression
 
@@ -212,33 +213,32 @@ def depends_on_element(expression: Expression) -> bool:
     found: dict[Expression, bool] = {}
     for node in expression.nodes():
         depends = node.operation == "argument" or any(found[operand] for operand in node.operands)
-        found[node] = depends and node.operation not in REDUCTIONS
+        found[node] = depends and not node.record.reduction
     return found[expression]
 
 
 def _kind(formula: Expression) -> tuple[bool, ...]:
     """Tell what kind of function a formula is of: whether it reduces over an axis, and keeps that, or halves one."""
-    operations = {node.operation for node in formula.nodes()}
-    over_axis = not operations.isdisjoint(REDUCTIONS)
-    return over_axis, over_axis and depends_on_element(formula), not operations.isdisjoint(HALVES)
+    records = [node.record for node in formula.nodes()]
+    over_axis = any(each.reduction for each in records)
+    return over_axis, over_axis and depends_on_element(formula), any(each.part for each in records)
 
 
 def _of_halves(name: str, expression: Expression) -> Expression:
     """Make the halves of `x` the arguments `x` and `gate`."""
     whole = argument("x")
-    symbols = dict(zip(HALVES, (whole, argument("gate")), strict=True))
+    symbols = dict(zip(halves(whole), (whole, argument("gate")), strict=True))
 
     def combine(node: Expression, operands: tuple[Any, ...]) -> Expression:
-        if node.operation in symbols:
-            return symbols[node.operation]
+        if node in symbols:
+            return symbols[node]
         if any(operand is whole for operand in node.operands):
             raise TypeError(
                 f"{name} takes the halves of x, so it cannot use x besides; write x, gate = halves(x) first"
             )
-        return apply(node.operation, *operands)
+        return node.of(*operands)
 
-    result: Expression = expression.fold(lambda node: node, combine)
-    return result
+    return expression.rewritten(combine)
 
 
 _being_stated: ContextVar[frozenset[Definition]] = ContextVar("_being_stated", default=frozenset())

@@ -18,6 +18,8 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from weakref import WeakValueDictionary
 
+from .registry import OPERATIONS, Operation
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -62,6 +64,11 @@ class Expression:
 
     def __init__(self, operation: str, operands: tuple[Expression, ...], value: object) -> None:
         self.operation, self.operands, self.value = operation, operands, value
+
+    @property
+    def record(self) -> Operation:
+        """What is known of the operation."""
+        return OPERATIONS[self.operation]
 
     def __reduce__(self) -> tuple[object, ...]:
         # Not node by node, for a long formula would be a deep recursion.
@@ -161,8 +168,9 @@ class Expression:
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
         # A NumPy scalar on the left, as in np.sqrt(2) * x, asks so for the product.
-        if method == "__call__" and ufunc.__name__ in _SCALAR_OPERATORS and not keywords:
-            return apply(ufunc.__name__, *(i.item() if hasattr(i, "item") else i for i in inputs))
+        known = OPERATIONS.get(ufunc.__name__)
+        if method == "__call__" and not keywords and known and known.infix and not known.condition:
+            return apply(known.name, *(i.item() if hasattr(i, "item") else i for i in inputs))
         return self.__array__()
 
     # Walks over the graph.
@@ -192,7 +200,19 @@ class Expression:
         def leaf(node: Expression) -> Expression:
             return constant(values[node.value]) if node.value in values else node
 
-        result: Expression = self.fold(leaf, lambda node, operands: apply(node.operation, *operands))
+        return self.rewritten(lambda node, operands: node.of(*operands), leaf)
+
+    def of(self, *operands: Operand) -> Expression:
+        """Apply the same operation to other operands."""
+        return apply(self.operation, *operands)
+
+    def rewritten(
+        self,
+        combine: Callable[[Expression, tuple[Any, ...]], Expression],
+        leaf: Callable[[Expression], Expression] = lambda node: node,
+    ) -> Expression:
+        """Make another expression from the leaves up; see `fold`."""
+        result: Expression = self.fold(leaf, combine)
         return result
 
     def fold(self, leaf: Callable[[Expression], Any], combine: Callable[[Expression, tuple[Any, ...]], Any]) -> Any:
@@ -266,12 +286,10 @@ def constant(value: object) -> Expression:
     """Return the node of a Python number."""
     if isinstance(value, Expression):
         return value
-    if isinstance(value, bool):
+    if isinstance(value, bool | Decimal):
         return make_node("constant", value=value)
     if isinstance(value, Integral):
         return make_node("constant", value=int(value))
-    if isinstance(value, Decimal):
-        return make_node("constant", value=value)
     if isinstance(value, Real):
         return make_node("constant", value=float(value))
     raise TypeError(
@@ -290,7 +308,7 @@ def apply(operation: str, *operands: object) -> Expression:
     nodes = tuple(constant(operand) for operand in operands)
     if operation == "stated":
         return make_node(operation, nodes)
-    if operation in HALVES and nodes[0].operation != "argument":
+    if OPERATIONS[operation].part and nodes[0].operation != "argument":
         raise TypeError("halves() takes the argument x itself; apply functions to the halves instead")
     numbers = nodes[1:] if operation == "where" else nodes
     if operation == "where" and not _is_truth(nodes[0]):
@@ -301,23 +319,12 @@ def apply(operation: str, *operands: object) -> Expression:
     return make_node(operation, nodes) if simpler is None else simpler
 
 
-_EXACT_ON_CONSTANTS: dict[str, Callable[..., Number]] = {
-    "add": operator.add,
-    "subtract": operator.sub,
-    "multiply": operator.mul,
-    "negative": operator.neg,
-    "less": operator.lt,
-    "less_equal": operator.le,
-    "equal": operator.eq,
-    "not_equal": operator.ne,
-}
-
-
 def _simplified(operation: str, nodes: tuple[Expression, ...]) -> Expression | None:
     """Return a simpler node with the same value for every input, NaN, infinity and signed zero included."""
-    if operation in _EXACT_ON_CONSTANTS and all(is_constant(node) for node in nodes):
+    on_numbers = OPERATIONS[operation].operator
+    if on_numbers is not None and operation != "divide" and all(is_constant(node) for node in nodes):
         with decimal.localcontext(DIGITS):
-            return constant(_EXACT_ON_CONSTANTS[operation](*_alike([node.value for node in nodes])))
+            return constant(on_numbers(*_alike([node.value for node in nodes])))
     match operation, nodes:
         case "multiply", (a, b) if is_constant(a, 1):
             return b
@@ -346,7 +353,7 @@ def _simplified(operation: str, nodes: tuple[Expression, ...]) -> Expression | N
 
 def _damps_nothing(a: Expression, b: Expression) -> bool:
     """Tell whether ``damped(a, b)`` is a plain product."""
-    return is_constant(a, 1) or _is_ordinary(b) or (_is_ordinary(a) and b.operation not in SCALED_LAST)
+    return is_constant(a, 1) or _is_ordinary(b) or (_is_ordinary(a) and not b.record.scaled_last)
 
 
 def _alike(values: list[Any]) -> list[Any]:
@@ -355,33 +362,12 @@ def _alike(values: list[Any]) -> list[Any]:
 
 
 def _is_truth(node: Expression) -> bool:
-    return node.operation in COMPARISONS or (is_constant(node) and isinstance(node.value, bool))
+    return node.record.condition or isinstance(node.value, bool)
 
 
 def _is_ordinary(node: Expression) -> bool:
     """Tell whether a node is a constant, and neither zero nor infinite nor NaN."""
     return is_constant(node) and math.isfinite(node.value) and node.value != 0
-
-
-_SCALAR_OPERATORS = frozenset({"add", "subtract", "multiply", "divide"})
-
-COMPARISONS = frozenset({"less", "less_equal", "equal", "not_equal"})
-SCALED_LAST = frozenset({"exp", "logistic", "normal_cdf", "normal_pdf"})
-"""Operations that multiply by a factor before they scale their result, which may be subnormal."""
-
-REDUCTIONS = frozenset({"axis_sum", "axis_max", "axis_threshold"})
-HALVES = ("first_half", "second_half")
-
-_INFIX = {
-    "add": (" + ", 10),
-    "subtract": (" - ", 10),
-    "multiply": ("*", 20),
-    "divide": ("/", 20),
-    "less": (" < ", 5),
-    "less_equal": (" <= ", 5),
-    "equal": (" == ", 5),
-    "not_equal": (" != ", 5),
-}
 
 
 _LONG = 400  # characters of an operand that are written out: shared subexpressions would make a text of any length
@@ -399,10 +385,11 @@ def to_text(expression: Expression) -> str:
     def combine(node: Expression, operands: tuple[Any, ...]) -> tuple[str, int]:
         texts = [(str(o.value), 100 if o.value >= 0 else 30) if isinstance(o, Expression) else o for o in operands]
         texts = [(text, strength) if len(text) < _LONG else ("...", 100) for text, strength in texts]
-        if node.operation in _INFIX:
-            sign, strength = _INFIX[node.operation]
+        operation = node.record
+        if operation.infix:
+            strength = operation.precedence
             left, right = parenthesised(texts[0], strength), parenthesised(texts[1], strength + 1)
-            return f"{left}{sign}{right}", strength
+            return f"{left}{operation.infix}{right}", strength
         if node.operation == "negative":
             return f"-{parenthesised(texts[0], 20)}", 15
         return f"{node.operation}({', '.join(text for text, _ in texts)})", 100

@@ -10,12 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .custom_derivative import evaluated
-from .expression import Expression, apply, constant, is_constant
+from .expression import Expression, constant, is_constant
 
 if TYPE_CHECKING:
     Fact = tuple[Expression, Expression]  # the first is not above the second
-
-_KINKED = frozenset({"absolute", "maximum", "minimum"})
 
 
 def on_their_sides(expression: Expression) -> Expression:
@@ -31,19 +29,18 @@ def on_their_sides(expression: Expression) -> Expression:
     Expression
         The same, computed by the same operations.
     """
-    operations = {node.operation for node in expression.nodes()}
-    if "where" not in operations or operations.isdisjoint(_KINKED):
+    nodes = list(expression.nodes())
+    if not (any(node.operation == "where" for node in nodes) and any(node.record.kinked for node in nodes)):
         return expression
 
     def combine(node: Expression, operands: tuple[Any, ...]) -> Expression:
         if node.operation != "where":
-            return apply(node.operation, *operands)
+            return node.of(*operands)
         condition, *branches = operands
         sides = [_resolved(branch, fact) for branch, fact in zip(branches, _facts(condition), strict=True)]
-        return apply("where", condition, *sides)
+        return node.of(condition, *sides)
 
-    result: Expression = expression.fold(lambda node: node, combine)
-    return result
+    return expression.rewritten(combine)
 
 
 def _facts(condition: Expression) -> tuple[Fact | None, Fact | None]:
@@ -70,7 +67,7 @@ def _resolved(branch: Expression, fact: Fact | None) -> Expression:
             made[node] = node
         else:
             # The value of a node that states its derivatives is not differentiated: it stays as it is.
-            made[node] = apply(node.operation, *(made.get(operand, operand) for operand in node.operands))
+            made[node] = node.of(*(made.get(operand, operand) for operand in node.operands))
     return made[branch]
 
 

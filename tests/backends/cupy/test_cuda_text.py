@@ -14,8 +14,7 @@ from host_gpu import compile_text
 
 from actufunc import activation, formula, gelu, relu
 from actufunc.backends.cupy.codegen.elementwise import source as cuda_source
-from actufunc.backends.source import TAKING_FACTOR
-from actufunc.formula.expression import COMPARISONS, Expression
+from actufunc.formula.expression import Expression
 
 if TYPE_CHECKING:
     import ctypes
@@ -142,7 +141,7 @@ def reference(expression: Expression, values: dict[str, Any], dtype: str) -> tup
         value = REFERENCE[node.operation](*(each for each, _ in operands))
         if node.operation == "damped" and mpmath.isinf(operands[0][0]) and 0 < operands[1][0] < tiny**2:
             value = mpmath.mpf(0)  # the exact factor has no limits; that of the dtype is zero, which prevails
-        if node.operation in COMPARISONS:
+        if node.record.condition:
             return value, None
         scales = [abs(value), tiny]
         match node.operation, operands:
@@ -150,7 +149,7 @@ def reference(expression: Expression, values: dict[str, Any], dtype: str) -> tup
                 scales += [scale, other]
             case (("multiply" | "damped"), [(a, scale), (b, other)]):
                 scales.append(scale * abs(b))
-                if node.operation == "multiply" or node.operands[1].operation not in TAKING_FACTOR:
+                if node.operation == "multiply" or not node.operands[1].record.scaled_last:
                     scales.append(abs(a) * other)
             case "divide", [(_, scale), (b, _)]:
                 scales.append(scale / abs(b) if b else tiny)

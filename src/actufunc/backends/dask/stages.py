@@ -31,8 +31,8 @@ import pickle
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from actufunc.formula.expression import REDUCTIONS, Expression, apply, argument, constant, is_constant
-from actufunc.formula.operations import absolute, axis_sum, exp, rounded_once, where
+from actufunc.formula.expression import Expression, apply, argument, constant, is_constant
+from actufunc.formula.operations import REDUCTIONS, absolute, axis_sum, exp, rounded_once, where
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from actufunc.backends.loop_schedule import Passes, threshold_step
 from actufunc.backends.source import identifier
 from actufunc.formula.expression import argument
+from actufunc.formula.lowering import lowered
 
-from .elementwise import VECTOR, CudaWriter, Formula, c_type, functions_of, no_integers, stored_type, symbol
+from .elementwise import VECTOR, CudaWriter, Formula, c_type, functions_of, no_integers, primitives, stored_type, symbol
 from .row_schedule import WARP, row_schedule
 
 if TYPE_CHECKING:
@@ -97,7 +98,11 @@ class _AxisWriter:
 
     def __init__(self, formula: Formula, plan: RowSchedule, *, masked: bool) -> None:
         self.arrays, self.scalars, self.dtype = formula.arrays, formula.scalars, formula.dtype
-        self.passes, self.plan, self.masked = Passes(formula.expression), plan, masked
+        self.passes, self.plan, self.masked = (
+            Passes(lowered(formula.expression, primitives(formula.dtype))),
+            plan,
+            masked,
+        )
         # What is kept is a float, for which there is no room beside a row that is packed: it is computed again.
         self.kept = self.passes.kept if self.fits and not plan.packed else None
         self.real = c_type(self.dtype)

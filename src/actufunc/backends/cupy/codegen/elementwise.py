@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actufunc.backends.promotion import is_half, keeps_integers, working_dtype
-from actufunc.backends.source import AMPLIFIERS, ARITHMETIC, Writer, identifier, inverse_of
-from actufunc.formula.expression import REDUCTIONS, argument
+from actufunc.backends.source import ARITHMETIC, WRITTEN, Writer, identifier, inverse_of
+from actufunc.formula.expression import argument
+from actufunc.formula.lowering import lowered
+from actufunc.formula.operations import COMPARISONS, REDUCTIONS
+from actufunc.formula.registry import OPERATIONS, named
 
-from .mathematics import fill, functions_called
+from .mathematics import fill, functions, functions_called
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 VECTOR = 16
 """Bytes of the widest access to memory."""
 
-_COMPARISONS = {"less": "{} < {}", "less_equal": "{} <= {}", "equal": "{} == {}", "not_equal": "{} != {}"}
+_COMPARISONS = {name: OPERATIONS[name].on_integers for name in COMPARISONS}
 _ON_FLOATS = {name: f"{name}$f({{}})" for name in ("log1p", "sqrt", "tanh")}
 _ON_FLOATS |= {"absolute": "fabs$f({})", "log": "logarithm({})"}
 _ON_INTEGERS = {
@@ -100,11 +103,19 @@ def source(
     if dtype.kind in "iu" and not keeps_integers(expression):
         raise no_integers(dtype)
     writer = CudaWriter(dtype, {argument(each): identifier(each) for each in arguments})
+    expression = lowered(expression, primitives(dtype))
     result = writer.value(expression)
     parameters = ", ".join(f"{real} {identifier(each)}" for each in arguments)
     text = "".join(f"    {line}\n" for line in [*writer.lines, f"return {result};"])
     function = f"__device__ inline {real} {symbol(name)}({parameters}) {{\n{text}}}\n"
     return functions_of(function + caller, dtype) + function
+
+
+def primitives(dtype: np.dtype[Any]) -> frozenset[str]:
+    """Return the operations that need no composition in kernels for a dtype."""
+    if dtype.kind in "iu":
+        return WRITTEN | named(lambda each: bool(each.on_integers))
+    return WRITTEN | functions(kind_of(dtype)) | _COMPARISONS.keys() | _ON_FLOATS.keys() | {"where", "exp", "expm1"}
 
 
 def no_integers(dtype: np.dtype[Any]) -> TypeError:
@@ -157,7 +168,7 @@ class CudaWriter(Writer):
     """
 
     wide_operations = ARITHMETIC
-    amplifiers = AMPLIFIERS - {"log", "log1p"}
+    amplifiers = named(lambda each: each.amplifies) - _ON_FLOATS.keys()
 
     def __init__(self, dtype: np.dtype[Any], known: Mapping[Expression, str]) -> None:
         super().__init__(working_dtype(dtype) or dtype, known)
@@ -195,7 +206,7 @@ class CudaWriter(Writer):
         texts = {"where": "{} ? {} : {}"} | _COMPARISONS | (_ON_FLOATS if self.dtype.kind == "f" else _ON_INTEGERS)
         if (node, False) in self._texts:
             return self._texts[node, False]
-        if node.operation in {"raised", "rounded_once"} and self._one_word:
+        if node.record.precision and self._one_word:
             return self.value(node.operands[0])
         if self.dtype.kind == "f" and (brought_back := self._brought_back(node)) is not None:
             text = brought_back

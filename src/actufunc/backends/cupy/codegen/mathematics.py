@@ -198,6 +198,11 @@ def functions_called(text: str, kind: str) -> str:
     return needed
 
 
+def functions(kind: str) -> frozenset[str]:
+    """Return the names of all functions."""
+    return frozenset(_functions(kind))
+
+
 @functools.cache
 def _functions(kind: str) -> dict[str, str]:
     """Return the text of each function by its name; each uses only those before it."""

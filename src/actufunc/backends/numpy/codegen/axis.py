@@ -19,8 +19,10 @@ import numpy as np
 from actufunc.backends.loop_schedule import Passes, threshold_step
 from actufunc.backends.numpy.simd import LANES
 from actufunc.backends.source import SingleWriter, identifier
+from actufunc.formula.lowering import lowered
 
 from .layout import COLUMNS, Layout
+from .primitives import PRIMITIVES
 from .rows import RowWriter
 
 if TYPE_CHECKING:
@@ -400,5 +402,6 @@ def axis_source(
     scratch : list of int or None
         Lengths of the arrays to work in; None stands for the length of a row, rounded up to a multiple of `LANES`.
     """
+    expression = lowered(expression, PRIMITIVES)
     writer = _AxisWriter(expression, arguments, dtype, layout, keep=keep and not layout.columns)
     return writer.write(name), list(writer.scratch.values())

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from actufunc.backends.promotion import is_half, working_dtype
 from actufunc.backends.source import SingleWriter, Writer, identifier, is_rounded_once
+from actufunc.formula.lowering import lowered
 
 from .axis import axis_source
 from .half import HALVES_IN
+from .primitives import PRIMITIVES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +48,7 @@ def elementwise_source(name: str, expression: Expression, arguments: Sequence[st
 
 def statements(expression: Expression, dtype: np.dtype[Any]) -> tuple[list[str], str]:
     """Write what computes an elementwise expression from numbers of a dtype, and the text of the result."""
+    expression = lowered(expression, PRIMITIVES)
     known = {node: identifier(node.value) for node in expression.nodes() if node.operation == "argument"}
     if dtype.name != "float32" or is_rounded_once(expression):
         writer = Writer(dtype, known)

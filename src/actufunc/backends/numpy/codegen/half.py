@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from actufunc.backends.source import PRIMITIVES, Writer, identifier
-from actufunc.formula.expression import COMPARISONS, apply, argument
+from actufunc.backends.source import Writer, identifier
+from actufunc.formula.expression import apply, argument
+from actufunc.formula.lowering import lowered
+from actufunc.formula.operations import COMPARISONS, COSTLY
+
+from .primitives import PRIMITIVES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 HALVES_IN = np.dtype(np.float64)
 """In which elementwise functions of half types are computed."""
 
-_COSTLY = PRIMITIVES | {"divide", "sqrt"}  # operations that take longer than to look up their result
+_SLOWER_THAN_LOOKUP = COSTLY | {"divide", "sqrt"}
 
 # Elements between two loops: what is looked up, one by one, stays in the first-level cache for the vectors after it.
 _BLOCK = 256
@@ -74,7 +78,7 @@ def tabulated(expression: Expression) -> tuple[Expression, dict[Expression, Tabl
             return node
         names = node.arguments()
         is_number = node.operation not in COMPARISONS
-        if is_number and len(names) == 1 and any(each.operation in _COSTLY for each in node.nodes()):
+        if is_number and len(names) == 1 and any(each.operation in _SLOWER_THAN_LOOKUP for each in node.nodes()):
             found = argument(f"table {len(tables)}")
             tables[found] = Table(node, *names)
             return found
@@ -106,7 +110,7 @@ def half_source(
     list of Table
         What it looks up.
     """
-    rest, parts = tabulated(expression)
+    rest, parts = tabulated(lowered(expression, PRIMITIVES))
     writer = Writer(HALVES_IN, {})
     lookups = []
     for number, (node, table) in enumerate(parts.items()):

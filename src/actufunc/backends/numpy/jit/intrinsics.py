@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,11 @@ from numba.core import types as numba_types
 from numba.extending import intrinsic
 
 from actufunc._formats import FLOAT32, FLOAT64
+from actufunc.backends.numpy.codegen.primitives import FUNCTIONS
 from actufunc.backends.numpy.simd import double_word, elementary, exponential, float32, half, logarithm, normal, sums
 from actufunc.backends.numpy.simd.lanes import DoubleWord, Lane
 from actufunc.backends.promotion import HALF_TYPES
-from actufunc.backends.source import PRIMITIVES
+from actufunc.formula.registry import OPERATIONS
 
 from . import flags
 from .vectors import prefer_wide
@@ -298,24 +300,29 @@ def _reacquired(_context: Any, thread: Any) -> Any:
     return types.voidptr(thread), generate
 
 
-_VANISHING = (exponential.exp, exponential.logistic, normal.normal_cdf, normal.normal_pdf)
+def _primitives() -> dict[str, Any]:
+    """Return what computes the operations that have functions of their own."""
+    made: dict[str, Any] = {}
+    for module, names in FUNCTIONS.items():
+        for name in names:
+            function = getattr(importlib.import_module(f"actufunc.backends.numpy.simd.{module}"), name)
+            operation = OPERATIONS[name]
+            made[name] = _intrinsic(function, "truth" if operation.condition else "float", arity=operation.arity)
+            if operation.scaled_last:
+                made[f"times_{name}"] = _intrinsic(_times(function))
+            if operation.costly:
+                made[f"single_{name}"] = _intrinsic(getattr(float32, name))
+    return made
+
 
 NAMES: dict[str, Any] = {
+    **_primitives(),
     **{
         function.__name__: _intrinsic(function)
         for function in (
-            *(exponential.expm1, exponential.scaled_expm1, exponential.tanh, logarithm.log, logarithm.log1p),
-            *(logarithm.softplus, logarithm.softplus_over),
-            *(elementary.where, elementary.maximum, elementary.minimum, elementary.absolute, elementary.sqrt),
-            *(elementary.damped, elementary.divided, elementary.from_order_key),
+            *(exponential.scaled_expm1, logarithm.softplus_over, elementary.divided, elementary.from_order_key),
+            *(half.from_float16, half.from_bfloat16, double_word.rounded, double_word.low_word),
         )
-    },
-    **{f"single_{name}": _intrinsic(getattr(float32, name)) for name in PRIMITIVES},
-    **{function.__name__: _intrinsic(function, arity=1) for function in _VANISHING},
-    **{f"times_{function.__name__}": _intrinsic(_times(function)) for function in _VANISHING},
-    **{
-        function.__name__: _intrinsic(function, "truth")
-        for function in (elementary.less, elementary.less_equal, elementary.equal, elementary.not_equal)
     },
     **{
         name: _intrinsic(function, "wide")
@@ -324,7 +331,6 @@ NAMES: dict[str, Any] = {
         if name.startswith(("wide_", "raised_"))
     },
     "exp_words": _intrinsic(exponential.exp_words, "wide"),
-    **{function.__name__: _intrinsic(function) for function in (half.from_float16, half.from_bfloat16)},
     **{function.__name__: _intrinsic(function, "half") for function in (half.to_float16, half.to_bfloat16)},
     "order_key": _intrinsic(elementary.order_key, "integer"),
     "add_up": _add_up(1),
@@ -342,8 +348,6 @@ NAMES: dict[str, Any] = {
     "store": _store,
     "raised_flags": _raised_flags,
     **{f"settle_{name}": _settle(name) for name in HALF_TYPES},
-    "rounded": _intrinsic(double_word.rounded),
-    "low_word": _intrinsic(double_word.low_word),
     "two_sum": _intrinsic(double_word.two_sum_words, "wide"),
 }
 """What generated code may call, by name."""

@@ -15,7 +15,7 @@ from actufunc.backends.numpy.codegen.elementwise import source
 from actufunc.backends.numpy.codegen.half import HALVES_IN, LOOK_UP, REPLACE, half_source
 from actufunc.backends.numpy.simd import LANES
 from actufunc.backends.promotion import is_half
-from actufunc.backends.source import PRIMITIVES
+from actufunc.formula.operations import COSTLY
 
 from . import machine_code
 from .compiler import kernel, once
@@ -64,7 +64,7 @@ class Elementwise:
     def __init__(self, name: str, expression: Expression, arguments: tuple[str, ...], dtype: np.dtype[Any]) -> None:
         self._name, self._dtype, self._arity = name, dtype, len(arguments)
         self._text = source(_FUNCTION, expression, arguments, dtype)
-        self.is_costly = any(node.operation in PRIMITIVES for node in expression.nodes())
+        self.is_costly = any(node.operation in COSTLY for node in expression.nodes())
         self.serial = self._compile("cpu")
         self.is_safe = self._looks_at_strides_of_output()
 
