@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from actufunc.formula.expression import Expression
 
 
-class Passes:
+class LoopSchedule:
     """The loops that an expression over an axis takes.
 
     Attributes

@@ -42,7 +42,7 @@ def identifier(name: str) -> str:
     return f"{name}_" if name.isascii() else f"u{name.encode().hex()}_u"
 
 
-class Writer:
+class Codegen:
     """Writes statements that compute expressions of one dtype, each node once.
 
     Parameters
@@ -57,7 +57,7 @@ class Writer:
     # double word as their argument.
     wide_operations = named(lambda each: each.wide)
     amplifiers = named(lambda each: each.amplifies)
-    brings_back = True  # whether what comes back from the subnormal range has calls of its own
+    fuses_calls = True  # whether what comes back from the subnormal range has calls of its own
 
     def __init__(self, dtype: np.dtype[Any], known: Mapping[Expression, str]) -> None:
         self.dtype = dtype
@@ -107,7 +107,7 @@ class Writer:
             return self._texts[node, False]
         if node.operation == "constant":
             return self.literal(node.value)
-        if self.brings_back and (text := self._brought_back(node)) is not None:
+        if self.fuses_calls and (text := self._fused_call(node)) is not None:
             return self._assign(node, text, wide=False)
         if node.operation == "divide" and (divisor := self._divisors.get(node.operands[1])) is not None:
             return self._assign(node, f"divided({self.wide(node.operands[0])}, {divisor})", wide=False)
@@ -134,7 +134,7 @@ class Writer:
             text = node.record.on_integers.format(*operands)
         return self._assign(node, text, wide=False)
 
-    def _brought_back(self, node: Expression) -> str | None:
+    def _fused_call(self, node: Expression) -> str | None:
         """Write what computes a node that is made of what may be subnormal although it is not itself."""
         match node.operation, node.operands:
             case "raised", (total,) if "damped" in self.wide_operations:
@@ -191,7 +191,7 @@ class Writer:
         return node.operation not in self.wide_operations
 
 
-class SingleWriter(Writer):
+class Float32Codegen(Codegen):
     """Writes statements in float64 for a formula of float32 numbers: nothing is subnormal there or needs a second word.
 
     Parameters
@@ -200,7 +200,7 @@ class SingleWriter(Writer):
         Text of the nodes that need no statement, in float64.
     """
 
-    brings_back = False
+    fuses_calls = False
 
     def __init__(self, known: Mapping[Expression, str]) -> None:
         super().__init__(np.dtype(np.float64), known)

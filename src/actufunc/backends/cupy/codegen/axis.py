@@ -12,12 +12,22 @@ import functools
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from actufunc.backends.loop_schedule import Passes, threshold_step
+from actufunc.backends.loop_schedule import LoopSchedule, threshold_step
 from actufunc.backends.source import identifier
 from actufunc.formula.expression import argument
 from actufunc.formula.lowering import lowered
 
-from .elementwise import VECTOR, CudaWriter, Formula, c_type, functions_of, no_integers, primitives, stored_type, symbol
+from .elementwise import (
+    VECTOR,
+    CudaCodegen,
+    Formula,
+    c_type,
+    functions_of,
+    no_integers,
+    primitives,
+    stored_type,
+    symbol,
+)
 from .row_schedule import WARP, row_schedule
 
 if TYPE_CHECKING:
@@ -75,7 +85,7 @@ def axis_source(formula: Formula, plan: RowSchedule, *, masked: bool) -> str:
         of rows, that of elements in a row, that of rows which lie side by side, and for masked rows the array, what
         stands for x that takes no part, and its result.
     """
-    return _AxisWriter(formula, plan, masked=masked).write(kernel_name(formula.name))
+    return _AxisCodegen(formula, plan, masked=masked).write(kernel_name(formula.name))
 
 
 def example(name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any]) -> str:
@@ -93,23 +103,23 @@ def kernel_name(name: str) -> str:
     return f"{symbol(name)}_over_axis"
 
 
-class _AxisWriter:
+class _AxisCodegen:
     """Writes the loops of one kernel."""
 
     def __init__(self, formula: Formula, plan: RowSchedule, *, masked: bool) -> None:
         self.arrays, self.scalars, self.dtype = formula.arrays, formula.scalars, formula.dtype
-        self.passes, self.plan, self.masked = (
-            Passes(lowered(formula.expression, primitives(formula.dtype))),
+        self.schedule, self.plan, self.masked = (
+            LoopSchedule(lowered(formula.expression, primitives(formula.dtype))),
             plan,
             masked,
         )
         # What is kept is a float, for which there is no room beside a row that is packed: it is computed again.
-        self.kept = self.passes.kept if self.fits and not plan.packed else None
+        self.kept = self.schedule.kept if self.fits and not plan.packed else None
         self.real = c_type(self.dtype)
-        self.names = {node: f"r{number}" for number, node in enumerate(self.passes.reductions)}
+        self.names = {node: f"r{number}" for number, node in enumerate(self.schedule.reductions)}
         self.of_row: dict[Expression, str] = {argument(key): identifier(key) for key in self.scalars}
         self.lines: list[str] = []
-        self.row_writer = CudaWriter(self.dtype, {})  # of what is computed once per row, outside of all loops
+        self.row_codegen = CudaCodegen(self.dtype, {})  # of what is computed once per row, outside of all loops
         self.depth = 0  # of the loops around
 
     @property
@@ -162,36 +172,36 @@ class _AxisWriter:
         value = f"static_cast<{self.real}>({value})"
         if not self.masked or key not in {"x", "g"}:
             return value
-        fill = "fill" if key == "x" else CudaWriter(self.dtype, {}).literal(0.0)
+        fill = "fill" if key == "x" else CudaCodegen(self.dtype, {}).literal(0.0)
         return f"mask[start + at * step] ? {value} : {fill}"
 
-    def element_writer(self, number: int) -> tuple[CudaWriter, list[str], list[str]]:
-        """Return a writer of the body of a loop, the lines that bring the elements it needs, and what to load."""
-        writer = CudaWriter(self.dtype, {})
+    def element_codegen(self, number: int) -> tuple[CudaCodegen, list[str], list[str]]:
+        """Return a code generator for a loop, the lines that bring the elements it needs, and what to load."""
+        codegen = CudaCodegen(self.dtype, {})
         for node, name in self.of_row.items():
-            writer.know(node, name)
+            codegen.know(node, name)
             if node.operation == "axis_sum":
-                writer.know_divisor(node, f"{name}, {name}_low, {name}_inverse")
-        nodes = self.passes.per_element(number)
-        if self.kept is not None and self.kept in nodes and number > self.passes.kept_by:
-            writer.know(self.kept, self.item("kept"))
-            nodes = self.passes.per_element(number, without=self.kept)
+                codegen.know_divisor(node, f"{name}, {name}_low, {name}_inverse")
+        nodes = self.schedule.per_element(number)
+        if self.kept is not None and self.kept in nodes and number > self.schedule.kept_by:
+            codegen.know(self.kept, self.item("kept"))
+            nodes = self.schedule.per_element(number, without=self.kept)
         needed = [key for key in self.arrays if argument(key) in nodes]
         lines = []
         for key in needed:
             name = identifier(key)
-            writer.know(argument(key), name)
+            codegen.know(argument(key), name)
             value = self.item(name) if self.fits else self.from_pack(key)
             lines.append(f"const {self.real} {name} = static_cast<{self.real}>({value});")
-        return writer, lines, [] if self.fits else needed
+        return codegen, lines, [] if self.fits else needed
 
     # Stages.
 
     def write_stage(self, number: int) -> None:
         """Write one loop, which takes all reductions of a depth."""
-        nodes = self.passes.stages[number]
+        nodes = self.schedule.stages[number]
         at_once = [node for node in nodes if node.operation != "axis_threshold"]
-        keep = number == self.passes.kept_by and self.kept is not None
+        keep = number == self.schedule.kept_by and self.kept is not None
         if at_once or keep:
             self.reduce(number, at_once, keep=keep)
         for node in nodes:
@@ -200,17 +210,17 @@ class _AxisWriter:
 
     def reduce(self, number: int, nodes: Sequence[Expression], *, keep: bool = False) -> None:
         """Write a loop that takes some reductions, and their exchange between threads."""
-        writer, lines, load = self.element_writer(number)
+        codegen, lines, load = self.element_codegen(number)
         for node in nodes:
             name = self.names[node]
             is_max = node.operation == "axis_max"
-            self.put(1, f"{self.real} {name} = {writer.literal(float('-inf') if is_max else 0.0)};")
+            self.put(1, f"{self.real} {name} = {codegen.literal(float('-inf') if is_max else 0.0)};")
             if not is_max:
-                self.put(1, f"{self.real} {name}_low = {writer.literal(0.0)};")
-            writer.lines.append(f"{self.merged(node, writer.value(node.operands[0]), writer.literal(0.0))};")
+                self.put(1, f"{self.real} {name}_low = {codegen.literal(0.0)};")
+            codegen.lines.append(f"{self.merged(node, codegen.value(node.operands[0]), codegen.literal(0.0))};")
         if keep and self.kept is not None:
-            writer.lines.append(f"{self.item('kept')} = {writer.value(self.kept)};")
-        self.loop([*lines, *writer.lines], load=load)
+            codegen.lines.append(f"{self.item('kept')} = {codegen.value(self.kept)};")
+        self.loop([*lines, *codegen.lines], load=load)
         for node in nodes:
             self.exchange_in_row(node) if self.plan.width == 1 else self.exchange_side_by_side(node)
             if node.operation == "axis_sum":
@@ -221,14 +231,14 @@ class _AxisWriter:
         name = self.of_row[node] = self.names[node]
         step = threshold_step(node)
         total, count = (self.names.setdefault(each, f"{name}_{i}") for i, each in enumerate(step))
-        one = CudaWriter(self.dtype, {}).literal(1.0)
+        one = CudaCodegen(self.dtype, {}).literal(1.0)
         self.put(1, f"{self.real} {name} = -{one};", "bool rises;", "do {")
         self.depth += 1
         self.reduce(number, step)
         self.put(1, f"const {self.real} higher = ({total} - {one} + {total}_low) / {count};")
         self.put(1, f"rises = higher > {name};", f"if (rises) {name} = higher;")
         # Nothing is above -1 where nothing is zero: in a row with infinity or NaN.
-        self.put(1, f"if ({count} == 0) {name} = {CudaWriter(self.dtype, {}).literal(float('nan'))};")
+        self.put(1, f"if ({count} == 0) {name} = {CudaCodegen(self.dtype, {}).literal(float('nan'))};")
         self.depth -= 1
         self.put(1, "} while (__syncthreads_or(rises));")
 
@@ -283,21 +293,21 @@ class _AxisWriter:
 
     def write_row_values(self, number: int) -> None:
         """Write what a loop needs that is computed once per row, from the reductions so far."""
-        writer = self.row_writer
+        codegen = self.row_codegen
         for node, name in (*self.of_row.items(), *self.names.items()):
-            writer.know(node, name)
-        for node in self.passes.per_row(number):
+            codegen.know(node, name)
+        for node in self.schedule.per_row(number):
             if node in self.of_row:
                 continue
             if node.operation == "axis_sum":
                 name = self.names[node]
-                self.put(1, f"const {self.real} {name}_inverse = {writer.literal(1.0)} / {name};")
+                self.put(1, f"const {self.real} {name}_inverse = {codegen.literal(1.0)} / {name};")
             elif node.operation == "axis_max":
                 name = self.names[node]
             else:
-                value = writer.value(node)
-                self.put(1, *writer.lines)
-                writer.lines.clear()
+                value = codegen.value(node)
+                self.put(1, *codegen.lines)
+                codegen.lines.clear()
                 name = f"s{len(self.of_row)}"
                 self.put(1, f"const {self.real} {name} = {value};")
             self.of_row[node] = name
@@ -313,21 +323,21 @@ class _AxisWriter:
             self.loop(
                 [f"{self.item(identifier(key))} = {self.from_pack(key)};" for key in self.arrays], load=self.arrays
             )
-        for number in range(len(self.passes.stages)):
+        for number in range(len(self.schedule.stages)):
             self.write_row_values(number)
             self.write_stage(number)
-        last = len(self.passes.stages)
+        last = len(self.schedule.stages)
         self.write_row_values(last)
-        if self.passes.reduces:
-            result = self.of_row[self.passes.loops[-1][0]]
+        if self.schedule.reduces:
+            result = self.of_row[self.schedule.loops[-1][0]]
             self.put(1, f"if (is_row && thread == 0) out[row] = static_cast<storage>({result});")
         else:
-            writer, lines, load = self.element_writer(last)
-            result = writer.value(self.passes.loops[-1][0])
+            codegen, lines, load = self.element_codegen(last)
+            result = codegen.value(self.schedule.loops[-1][0])
             if self.masked:
                 result = f"mask[start + at * step] ? {result} : left_out"
-            writer.lines.append(f"pack_of_out.lane[k] = static_cast<storage>({result});")
-            self.loop([*lines, *writer.lines], load=load, store=True)
+            codegen.lines.append(f"pack_of_out.lane[k] = static_cast<storage>({result});")
+            self.loop([*lines, *codegen.lines], load=load, store=True)
         parameters = [f"const storage *const_{key}" for key in arrays] + ["storage *out"]
         parameters += [f"{real} {identifier(key)}" for key in self.scalars]
         parameters += [f"long long {key}" for key in ("rows", "n", "inner")]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actufunc.backends.promotion import is_half, keeps_integers, working_dtype
-from actufunc.backends.source import ARITHMETIC, WRITTEN, Writer, identifier, inverse_of
+from actufunc.backends.source import ARITHMETIC, WRITTEN, Codegen, identifier, inverse_of
 from actufunc.formula.expression import argument
 from actufunc.formula.lowering import lowered
 from actufunc.formula.operations import COMPARISONS, REDUCTIONS
@@ -102,11 +102,11 @@ def source(
     real = c_type(dtype)
     if dtype.kind in "iu" and not keeps_integers(expression):
         raise no_integers(dtype)
-    writer = CudaWriter(dtype, {argument(each): identifier(each) for each in arguments})
+    codegen = CudaCodegen(dtype, {argument(each): identifier(each) for each in arguments})
     expression = lowered(expression, primitives(dtype))
-    result = writer.value(expression)
+    result = codegen.value(expression)
     parameters = ", ".join(f"{real} {identifier(each)}" for each in arguments)
-    text = "".join(f"    {line}\n" for line in [*writer.lines, f"return {result};"])
+    text = "".join(f"    {line}\n" for line in [*codegen.lines, f"return {result};"])
     function = f"__device__ inline {real} {symbol(name)}({parameters}) {{\n{text}}}\n"
     return functions_of(function + caller, dtype) + function
 
@@ -156,7 +156,7 @@ def stored_type(dtype: np.dtype[Any]) -> str:
     return "float" if real == "gradual" else real
 
 
-class CudaWriter(Writer):
+class CudaCodegen(Codegen):
     """Writes CUDA C where the base class writes Python.
 
     Parameters
@@ -208,8 +208,8 @@ class CudaWriter(Writer):
             return self._texts[node, False]
         if node.record.precision and self._one_word:
             return self.value(node.operands[0])
-        if self.dtype.kind == "f" and (brought_back := self._brought_back(node)) is not None:
-            text = brought_back
+        if self.dtype.kind == "f" and (fused := self._fused_call(node)) is not None:
+            text = fused
         elif node.operation in {"exp", "expm1"}:
             x = self.wide(node.operands[0])
             if self._one_word or ((node.operands[0], True) not in self._texts and not x.startswith("wide(")):

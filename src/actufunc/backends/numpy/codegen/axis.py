@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc.backends.loop_schedule import Passes, threshold_step
+from actufunc.backends.loop_schedule import LoopSchedule, threshold_step
 from actufunc.backends.numpy.simd import LANES
-from actufunc.backends.source import SingleWriter, identifier
+from actufunc.backends.source import Float32Codegen, identifier
 from actufunc.formula.lowering import lowered
 
 from .layout import COLUMNS, Layout
 from .primitives import PRIMITIVES
-from .rows import RowWriter
+from .rows import RowCodegen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actufunc.backends.source import Writer
+    from actufunc.backends.source import Codegen
     from actufunc.formula.expression import Expression
 
 
@@ -36,7 +36,7 @@ _ADD_UP = {(1, 1): "add_up", (2, 1): "add_up_in_words", (2, 2): "add_up_words"} 
 _BLOCK = 2048  # terms of a row that are computed before they are added up, a multiple of LANES
 
 
-class _AxisWriter:
+class _AxisCodegen:
     """Writes the loops of one kernel, in arrays that the caller provides.
 
     Along rows, the terms of a sum are written to an array, and added up from there; numbers per row are variables.
@@ -46,24 +46,24 @@ class _AxisWriter:
     def __init__(
         self, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any], layout: Layout, *, keep: bool
     ) -> None:
-        self.passes = Passes(expression, keep=keep)
-        self.names = {node: f"r{number}" for number, node in enumerate(self.passes.reductions)}
+        self.schedule = LoopSchedule(expression, keep=keep)
+        self.names = {node: f"r{number}" for number, node in enumerate(self.schedule.reductions)}
         self.arguments, self.dtype, self.layout = list(map(identifier, arguments)), dtype, layout
-        self.single = dtype.name == "float32"
+        self.is_float32 = dtype.name == "float32"
         self.of_row: dict[Expression, list[str]] = {}  # names of the words of what is constant along the row
         self.scratch: dict[str, int | None] = {}  # arrays that the caller provides, and their lengths
-        if self.passes.kept is not None:
+        if self.schedule.kept is not None:
             self.scratch |= dict.fromkeys(self.kept, None)
         self.lines: list[str] = []
         self.depth = 0  # of the loops around
 
-    def writer(self) -> Writer:
-        """Return a writer of formulas in float64, as exact as the dtype asks for."""
-        return SingleWriter({}) if self.single else RowWriter(np.dtype(np.float64), {})
+    def new_codegen(self) -> Codegen:
+        """Return a code generator for formulas in float64, as exact as the dtype asks for."""
+        return Float32Codegen({}) if self.is_float32 else RowCodegen(np.dtype(np.float64), {})
 
     def loaded(self, array: str) -> str:
         """Text of an element of an operand, in float64."""
-        return f"float64(load({array}, at + c))" if self.single else f"load({array}, at + c)"
+        return f"float64(load({array}, at + c))" if self.is_float32 else f"load({array}, at + c)"
 
     def stored(self, place: str, value: str) -> str:
         """Text that stores a result."""
@@ -76,7 +76,7 @@ class _AxisWriter:
     @property
     def like(self) -> str:
         """Name of an operand of the shape of x."""
-        return self.arguments[0] if self.passes.reduces else "out"
+        return self.arguments[0] if self.schedule.reduces else "out"
 
     # Cells of columns.
 
@@ -119,42 +119,42 @@ class _AxisWriter:
 
     # What the loops do.
 
-    def element_writer(self, number: int, *, kept_at: str = "c") -> Writer:
-        """Return a writer of the body of a loop, which has loaded what the loop needs.
+    def element_codegen(self, number: int, *, kept_at: str = "c") -> Codegen:
+        """Return a code generator for the body of a loop, which has loaded what the loop needs.
 
         `kept_at` is where it finds what is kept; "" in the loop that computes it.
         """
-        writer = self.writer()
+        codegen = self.new_codegen()
         for node, names in self.of_row.items():
             words = list(map(self.number, names))
-            writer.know(node, words[0])
+            codegen.know(node, words[0])
             if node.operation == "axis_sum":
-                writer.know_divisor(node, *words, self.number(f"{names[0]}_inverse"))
-            elif len(words) > 1 and isinstance(writer, RowWriter):
-                writer.know_words(node, f"({', '.join(words)})")
-        kept = self.passes.kept
-        nodes = self.passes.per_element(number)
+                codegen.know_divisor(node, *words, self.number(f"{names[0]}_inverse"))
+            elif len(words) > 1 and isinstance(codegen, RowCodegen):
+                codegen.know_words(node, f"({', '.join(words)})")
+        kept = self.schedule.kept
+        nodes = self.schedule.per_element(number)
         if kept is not None and kept in nodes and kept_at:
             loaded = [f"load({name}, {kept_at})" for name in self.kept]
-            if isinstance(writer, RowWriter) and len(loaded) > 1:
-                writer.declare_words(kept, f"({', '.join(loaded)})")
+            if isinstance(codegen, RowCodegen) and len(loaded) > 1:
+                codegen.declare_words(kept, f"({', '.join(loaded)})")
             else:
-                writer.declare(kept, *loaded)
-            nodes = self.passes.per_element(number, without=kept)
+                codegen.declare(kept, *loaded)
+            nodes = self.schedule.per_element(number, without=kept)
         for node in nodes:
             if node.operation == "argument":
                 name = identifier(node.value)
                 in_out = self.layout.in_place and name == self.arguments[0]
-                writer.declare(node, self.loaded("out" if in_out else name))
-        return writer
+                codegen.declare(node, self.loaded("out" if in_out else name))
+        return codegen
 
     def write_stage(self, number: int) -> None:
         """Write one loop, which takes all reductions of a depth."""
-        if self.passes.kept is not None and number == self.passes.kept_by:
-            writer = self.element_writer(number, kept_at="")
-            stores = self.store_words(writer, self.kept, self.passes.kept)
-            self.per_element([*writer.lines, *stores])
-        nodes = self.passes.stages[number]
+        if self.schedule.kept is not None and number == self.schedule.kept_by:
+            codegen = self.element_codegen(number, kept_at="")
+            stores = self.store_words(codegen, self.kept, self.schedule.kept)
+            self.per_element([*codegen.lines, *stores])
+        nodes = self.schedule.stages[number]
         at_once = [node for node in nodes if node.operation != "axis_threshold"]
         if at_once:
             self.reduce(number, at_once)
@@ -171,9 +171,9 @@ class _AxisWriter:
 
     def reduce_row(self, number: int, nodes: Sequence[Expression]) -> None:
         """Write a loop along a row: maxima and counts are taken in it, terms of sums written down and then added up."""
-        kept = self.passes.kept
+        kept = self.schedule.kept
         in_blocks = any(_is_sum(node) and node.operands[0] is not kept for node in nodes)
-        writer = self.element_writer(number, kept_at="first + c" if in_blocks else "c")
+        codegen = self.element_codegen(number, kept_at="first + c" if in_blocks else "c")
         body: list[str] = []
         adding: list[str] = []  # in each block
         folding: list[str] = []  # at the end
@@ -182,17 +182,17 @@ class _AxisWriter:
             if node.operation == "axis_max":
                 # A maximum of elements as they are needs no wider numbers.
                 kind = self.dtype.name if operand.operation == "argument" else "float64"
-                self.put(2, f"{name} = order_key({kind}({writer.literal(-math.inf)}))")
-                body.append(f"{name} = max({name}, order_key({kind}({writer.value(operand)})))")
+                self.put(2, f"{name} = order_key({kind}({codegen.literal(-math.inf)}))")
+                body.append(f"{name} = max({name}, order_key({kind}({codegen.value(operand)})))")
             elif _is_count(node):
                 self.put(2, f"{name} = 0")
-                body.append(f"{name} += {writer.value(operand.operands[0])}")
+                body.append(f"{name} += {codegen.value(operand.operands[0])}")
             else:
                 terms = self.kept
                 if operand is not kept:
                     terms = [f"terms_{word}" for word in self.words(node)[: 1 + _is_wide(operand)]]
                     self.scratch |= dict.fromkeys(terms, _BLOCK)
-                    body += self.store_words(writer, terms, operand)
+                    body += self.store_words(codegen, terms, operand)
                 words, lanes = self.words(node), f"lanes_{name}"
                 self.scratch[lanes] = LANES * len(words)
                 self.put(2, f"for c in range({LANES * len(words)}):", f"    store({lanes}, c, 0.0)")
@@ -203,45 +203,45 @@ class _AxisWriter:
         if in_blocks:
             self.put(2, f"for first in range(0, n, {_BLOCK}):")
             self.put(3, f"width = min({_BLOCK}, n - first)", "at = row * n + first", "for c in range(width):")
-            self.put(4, *writer.lines, *body)
+            self.put(4, *codegen.lines, *body)
             self.put(3, *adding)
         elif body:
-            self.per_element([*writer.lines, *body])
+            self.per_element([*codegen.lines, *body])
         self.put(2, *folding)
 
     def reduce_columns(self, number: int, nodes: Sequence[Expression]) -> None:
         """Write a loop across rows."""
-        writer = self.element_writer(number)
+        codegen = self.element_codegen(number)
         start: list[str] = []
         body: list[str] = []
-        in_lanes = [self.names[node] for node in nodes if self.single and _is_sum(node)]
+        in_lanes = [self.names[node] for node in nodes if self.is_float32 and _is_sum(node)]
         for node in nodes:
             name, operand = self.names[node], node.operands[0]
             start += [
-                self.set(each, writer.literal(-math.inf if node.operation == "axis_max" else 0.0))
+                self.set(each, codegen.literal(-math.inf if node.operation == "axis_max" else 0.0))
                 for each in self.words(node)
                 if each not in in_lanes
             ]
             if node.operation == "axis_max":
-                body.append(self.set(name, f"maximum({self.cell(name)}, {writer.value(operand)})"))
+                body.append(self.set(name, f"maximum({self.cell(name)}, {codegen.value(operand)})"))
             elif name in in_lanes:
                 place = self.place(name, f"i % {LANES} * {COLUMNS} + c", LANES)
-                body.append(f"store({place}, load({place}) + {writer.value(operand)})")
+                body.append(f"store({place}, load({place}) + {codegen.value(operand)})")
             elif _is_count(node):
-                body.append(self.set(name, f"{self.cell(name)} + {writer.value(operand)}"))
+                body.append(self.set(name, f"{self.cell(name)} + {codegen.value(operand)}"))
             else:
                 _, low = self.words(node)
                 if _is_wide(operand):
-                    body.append(f"term, low_term = {writer.wide(operand)}")
+                    body.append(f"term, low_term = {codegen.wide(operand)}")
                     term, error = "term", "(error + low_term)"
                 else:
-                    term, error = writer.value(operand), "error"
+                    term, error = codegen.value(operand), "error"
                 body.append(f"total, error = two_sum({self.cell(name)}, {term})")
                 body += [self.set(low, f"{self.cell(low)} + {error}"), self.set(name, "total")]
         self.per_row(start)
         if in_lanes:
             self.put(2, f"for c in range({LANES * COLUMNS}):", *[f"    store({name}, c, 0.0)" for name in in_lanes])
-        self.per_element([*writer.lines, *body])
+        self.per_element([*codegen.lines, *body])
         half = LANES // 2
         while half and in_lanes:
             self.put(2, f"for lane in range(min({half}, n - {half})):", "    for c in range(width):")
@@ -273,22 +273,22 @@ class _AxisWriter:
     @property
     def kept(self) -> list[str]:
         """Names of the arrays of what is kept, one for each word."""
-        one_word = self.single or self.passes.kept is None or not _is_wide(self.passes.kept)
+        one_word = self.is_float32 or self.schedule.kept is None or not _is_wide(self.schedule.kept)
         return ["kept"] if one_word else ["kept", "low_kept"]
 
-    def store_words(self, writer: Writer, arrays: Sequence[str], node: Expression) -> list[str]:
+    def store_words(self, codegen: Codegen, arrays: Sequence[str], node: Expression) -> list[str]:
         """Lines that store one word of a node or both, each in an array, for each element."""
         if len(arrays) == 1:
-            return [f"store({arrays[0]}, c, {writer.value(node)})"]
+            return [f"store({arrays[0]}, c, {codegen.value(node)})"]
         return [
-            f"term, low_term = {writer.wide(node)}",
+            f"term, low_term = {codegen.wide(node)}",
             *[f"store({a}, c, {t})" for a, t in zip(arrays, ("term", "low_term"), strict=True)],
         ]
 
     def words(self, node: Expression) -> list[str]:
         """Names of the words of a reduction."""
         name = self.names[node]
-        return [name, f"low_{name}"] if _is_sum(node) and not self.single else [name]
+        return [name, f"low_{name}"] if _is_sum(node) and not self.is_float32 else [name]
 
     def total(self, node: Expression) -> str:
         """Text of a sum, rounded."""
@@ -298,32 +298,32 @@ class _AxisWriter:
     def write_row_values(self, number: int) -> None:
         """Write what a loop needs that is computed once per row, in float64, from the reductions so far."""
         columns = self.layout.columns
-        writer = self.writer()
-        for node in (node for stage in self.passes.stages[:number] for node in stage):
+        codegen = self.new_codegen()
+        for node in (node for stage in self.schedule.stages[:number] for node in stage):
             name = self.names[node]
             if node.operation == "axis_sum":
-                writer.know(node, self.total(node))
-                if isinstance(writer, RowWriter):
+                codegen.know(node, self.total(node))
+                if isinstance(codegen, RowCodegen):
                     high, low = [*map(self.number, self.words(node)), "0.0"][:2]
-                    writer.know_words(node, f"two_sum(float64({high}), low_word(float64({high}), {low}))")
+                    codegen.know_words(node, f"two_sum(float64({high}), low_word(float64({high}), {low}))")
             elif columns:
-                writer.know(node, self.cell(name))
+                codegen.know(node, self.cell(name))
             else:
-                writer.know(node, f"float64(from_order_key({name}))" if node.operation == "axis_max" else name)
+                codegen.know(node, f"float64(from_order_key({name}))" if node.operation == "axis_max" else name)
         lines: list[str] = []
-        for node in self.passes.per_row(number):
+        for node in self.schedule.per_row(number):
             if node in self.of_row:
                 continue
             name = f"s{len(self.of_row)}"
-            if isinstance(writer, RowWriter) and (node.operation == "axis_sum" or writer.rounds(node)):
+            if isinstance(codegen, RowCodegen) and (node.operation == "axis_sum" or codegen.rounds(node)):
                 names, values = [name, f"{name}_low"], ["total", "error"]
-                text = writer.wide(node)
+                text = codegen.wide(node)
                 words = [f"high, low = {text}", "total, error = two_sum(high, low_word(high, low))"]
-                lines += [*writer.lines, *words]
+                lines += [*codegen.lines, *words]
             else:
-                names, values = [name], [writer.value(node)]
-                lines += writer.lines
-            writer.lines.clear()
+                names, values = [name], [codegen.value(node)]
+                lines += codegen.lines
+            codegen.lines.clear()
             self.of_row[node] = names
             lines += [self.set(each, value) for each, value in zip(names, values, strict=True)]
             if node.operation == "axis_sum":
@@ -341,18 +341,18 @@ class _AxisWriter:
             self.put(2, f"width = min({COLUMNS}, columns - first)")
         else:
             self.put(1, "for row in range(begin, end):")
-        for number in range(len(self.passes.stages)):
+        for number in range(len(self.schedule.stages)):
             self.write_row_values(number)
             self.write_stage(number)
-        self.write_row_values(len(self.passes.stages))
-        result = self.passes.loops[-1][0]
-        if self.passes.reduces:
+        self.write_row_values(len(self.schedule.stages))
+        result = self.schedule.loops[-1][0]
+        if self.schedule.reduces:
             place = "block * columns + first + c" if self.layout.columns else "row"
             self.per_row([self.stored(place, self.number(self.of_row[result][0]))])
         else:
-            writer = self.element_writer(len(self.passes.stages))
-            value = writer.value(result)
-            self.per_element([*writer.lines, self.stored("at + c", value)])
+            codegen = self.element_codegen(len(self.schedule.stages))
+            value = codegen.value(result)
+            self.per_element([*codegen.lines, self.stored("at + c", value)])
         parameters = ", ".join([*self.arguments[self.layout.in_place :], *self.scratch, "out", "begin", "end"])
         return "\n".join([f"def {name}({parameters}):", f"    n = {self.like}.shape[1]", *self.lines]) + "\n"
 
@@ -403,5 +403,5 @@ def axis_source(
         Lengths of the arrays to work in; None stands for the length of a row, rounded up to a multiple of `LANES`.
     """
     expression = lowered(expression, PRIMITIVES)
-    writer = _AxisWriter(expression, arguments, dtype, layout, keep=keep and not layout.columns)
-    return writer.write(name), list(writer.scratch.values())
+    codegen = _AxisCodegen(expression, arguments, dtype, layout, keep=keep and not layout.columns)
+    return codegen.write(name), list(codegen.scratch.values())

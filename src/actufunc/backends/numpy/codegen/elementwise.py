@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from actufunc.backends.promotion import is_half, working_dtype
-from actufunc.backends.source import SingleWriter, Writer, identifier, is_rounded_once
+from actufunc.backends.source import Codegen, Float32Codegen, identifier, is_rounded_once
 from actufunc.formula.lowering import lowered
 
 from .axis import axis_source
@@ -51,10 +51,10 @@ def statements(expression: Expression, dtype: np.dtype[Any]) -> tuple[list[str],
     expression = lowered(expression, PRIMITIVES)
     known = {node: identifier(node.value) for node in expression.nodes() if node.operation == "argument"}
     if dtype.name != "float32" or is_rounded_once(expression):
-        writer = Writer(dtype, known)
-        result = writer.value(expression)
-        return writer.lines, result
-    single = SingleWriter({node: f"{text}_in_float64" for node, text in known.items()})
+        codegen = Codegen(dtype, known)
+        result = codegen.value(expression)
+        return codegen.lines, result
+    single = Float32Codegen({node: f"{text}_in_float64" for node, text in known.items()})
     single.lines += [f"{text}_in_float64 = float64({text})" for text in known.values()]
     result = single.value(expression)
     return single.lines, f"float32({result})"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from actufunc.backends.source import Writer, identifier
+from actufunc.backends.source import Codegen, identifier
 from actufunc.formula.expression import apply, argument
 from actufunc.formula.lowering import lowered
 from actufunc.formula.operations import COMPARISONS, COSTLY
@@ -111,22 +111,22 @@ def half_source(
         What it looks up.
     """
     rest, parts = tabulated(lowered(expression, PRIMITIVES))
-    writer = Writer(HALVES_IN, {})
+    codegen = Codegen(HALVES_IN, {})
     lookups = []
     for number, (node, table) in enumerate(parts.items()):
         bits = f"load({identifier(table.argument)}, i)"
         lookups.append(f"store(found{number}, i - start, look_up(table{number}, {bits}))")
-        writer.declare(node, f"load(found{number}, i - start)")
+        codegen.declare(node, f"load(found{number}, i - start)")
     for node in rest.nodes():
         if node.operation == "argument" and node not in parts:
-            writer.declare(node, f"from_{dtype.name}(load({identifier(node.value)}, i))")
-    writer.lines.append(f"store(out, i, to_{dtype.name}({writer.value(rest)}))")
+            codegen.declare(node, f"from_{dtype.name}(load({identifier(node.value)}, i))")
+    codegen.lines.append(f"store(out, i, to_{dtype.name}({codegen.value(rest)}))")
     tables = [f"table{number}" for number in range(len(parts))]
     lines = [f"def {name}({', '.join([*tables, *map(identifier, arguments), 'out'])}):"]
     lines += ["    flags = raised_flags()"]
     lines += [f"    found{number} = on_stack({_BLOCK})" for number in range(len(parts))]
     lines += [f"    for start in range(0, out.size, {_BLOCK}):", f"        stop = min(start + {_BLOCK}, out.size)"]
-    for loop in (lookups, writer.lines):
+    for loop in (lookups, codegen.lines):
         lines += ["        for i in range(start, stop):", *(f"            {line}" for line in loop)] if loop else []
     lines += [f"    settle_{dtype.name}(flags, ({', '.join([*map(identifier, arguments), 'out'])}))"]
     return "\n".join([*lines, ""]), list(parts.values())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actufunc.backends.source import ARITHMETIC, Writer
+from actufunc.backends.source import ARITHMETIC, Codegen
 
 if TYPE_CHECKING:
     from actufunc.formula.expression import Expression
 
 
-class RowWriter(Writer):
+class RowCodegen(Codegen):
     """Computes to two words what is kept or is the same for a whole row, and terms of sums that are exponentials."""
 
     wide_operations = ARITHMETIC | {"where", "exp", "log1p"}
