@@ -15,9 +15,9 @@ from host_gpu import compile_text
 from actufunc import Activation, activation, formula
 from actufunc.accuracy import reference
 from actufunc.backends import array_api_ops
+from actufunc.backends.codegen import identifier
 from actufunc.backends.cupy.codegen.elementwise import primitives
 from actufunc.backends.numpy.codegen.primitives import FUNCTIONS, PRIMITIVES
-from actufunc.backends.source import identifier
 from actufunc.formula import operations
 from actufunc.formula.expression import Expression, apply
 from actufunc.formula.lowering import lowered

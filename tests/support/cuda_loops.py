@@ -13,7 +13,7 @@ import numpy as np
 from cases import ELEMENTWISE
 
 from actufunc._catalogue import choices
-from actufunc.backends.source import identifier
+from actufunc.backends.codegen import identifier
 
 if TYPE_CHECKING:
     from actufunc import Activation

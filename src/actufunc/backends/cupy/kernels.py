@@ -6,8 +6,8 @@ import functools
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from actufunc.backends.codegen import identifier
 from actufunc.backends.promotion import working_dtype
-from actufunc.backends.source import identifier
 
 from .codegen.elementwise import VECTOR, c_type, source, stored_type, symbol
 from .codegen.mathematics import functions_called

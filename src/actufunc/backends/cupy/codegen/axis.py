@@ -12,8 +12,8 @@ import functools
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from actufunc.backends.codegen import identifier
 from actufunc.backends.loop_schedule import LoopSchedule, threshold_step
-from actufunc.backends.source import identifier
 from actufunc.formula.expression import argument
 from actufunc.formula.lowering import lowered
 

@@ -1,6 +1,6 @@
 """From an elementwise expression to CUDA C.
 
-The statements are those of :mod:`actufunc.backends.source`; the functions that they call and CUDA lacks stand in
+The statements are those of :mod:`actufunc.backends.codegen`; the functions that they call and CUDA lacks stand in
 :mod:`actufunc.backends.cupy.codegen.mathematics`. With the exponentials of a C library the functions of the catalogue
 are within 2.5 ulp, also where factors are subnormal, and their derivatives within 4 ulp of the largest term. On a
 device CUDA's own errors take the place of the library's.
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actufunc.backends.codegen import ARITHMETIC, WRITTEN, Codegen, identifier, inverse_of
 from actufunc.backends.promotion import is_half, keeps_integers, working_dtype
-from actufunc.backends.source import ARITHMETIC, WRITTEN, Codegen, identifier, inverse_of
 from actufunc.formula.expression import argument
 from actufunc.formula.lowering import lowered
 from actufunc.formula.operations import COMPARISONS, REDUCTIONS

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actufunc.backends.codegen import Float32Codegen, identifier
 from actufunc.backends.loop_schedule import LoopSchedule, threshold_step
 from actufunc.backends.numpy.simd import LANES
-from actufunc.backends.source import Float32Codegen, identifier
 from actufunc.formula.lowering import lowered
 
 from .layout import COLUMNS, Layout
@@ -28,7 +28,7 @@ from .rows import RowCodegen
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actufunc.backends.source import Codegen
+    from actufunc.backends.codegen import Codegen
     from actufunc.formula.expression import Expression
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from actufunc.backends.codegen import Codegen, Float32Codegen, identifier, is_rounded_once
 from actufunc.backends.promotion import is_half, working_dtype
-from actufunc.backends.source import Codegen, Float32Codegen, identifier, is_rounded_once
 from actufunc.formula.lowering import lowered
 
 from .axis import axis_source

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from actufunc.backends.source import Codegen, identifier
+from actufunc.backends.codegen import Codegen, identifier
 from actufunc.formula.expression import apply, argument
 from actufunc.formula.lowering import lowered
 from actufunc.formula.operations import COMPARISONS, COSTLY

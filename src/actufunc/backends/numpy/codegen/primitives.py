@@ -5,7 +5,7 @@ All other operations are computed by their compositions.
 
 from __future__ import annotations
 
-from actufunc.backends.source import WRITTEN
+from actufunc.backends.codegen import WRITTEN
 from actufunc.formula.operations import COMPARISONS
 
 FUNCTIONS = {

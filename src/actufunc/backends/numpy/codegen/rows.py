@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actufunc.backends.source import ARITHMETIC, Codegen
+from actufunc.backends.codegen import ARITHMETIC, Codegen
 
 if TYPE_CHECKING:
     from actufunc.formula.expression import Expression

@@ -12,10 +12,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from actufunc.backends.codegen import identifier
 from actufunc.backends.numpy.codegen.elementwise import elementwise_source, statements
 from actufunc.backends.numpy.jit.compiler import function, once
 from actufunc.backends.numpy.jit.numba_cache import compiled
-from actufunc.backends.source import identifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
