@@ -20,7 +20,7 @@ from actufunc import relu, sparsemax
 from actufunc.backends.cupy import kernels
 from actufunc.backends.cupy.codegen.axis import axis_source, kernel_name
 from actufunc.backends.cupy.codegen.elementwise import Formula
-from actufunc.backends.cupy.codegen.row_schedule import RowSchedule, row_schedule
+from actufunc.backends.cupy.codegen.row_schedule import RowSchedule, schedule_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -231,7 +231,7 @@ def test_over_axis(case: Case, dtype: np.dtype[Any], nvrtc: Any) -> None:
         expression = definition.expression(dict(definition.options))
         for name, layout in LAYOUTS.items():
             lanes = 16 // dtype.itemsize if layout["aligned"] else 1
-            how = row_schedule(layout["n"], dtype, len(definition.arrays), inner=layout["inner"], lanes=lanes)
+            how = schedule_rows(layout["n"], dtype, len(definition.arrays), inner=layout["inner"], lanes=lanes)
             assert how.packed == (dtype.itemsize == 2 and layout["n"] == 65536 // len(definition.arrays))
             own = f"{definition.identifier}_{name.replace(' ', '_')}"
             formula = Formula(own, expression, definition.arrays, tuple(definition.hyperparameters), dtype)

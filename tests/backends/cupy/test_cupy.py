@@ -31,7 +31,7 @@ from actufunc import (
     sparsemax,
     tanh,
 )
-from actufunc.backends.cupy.codegen.row_schedule import row_schedule
+from actufunc.backends.cupy.codegen.row_schedule import schedule_rows
 from actufunc.formula import Expression, axis_sum, exp, maximum
 
 
@@ -165,8 +165,8 @@ def test_rows_that_do_not_fit(case: Case, n: int, cupy: Library) -> None:
 
 @pytest.mark.parametrize("case", OVER_AXIS, ids=repr)
 def test_rows_that_fit_as_halves(case: Case, cupy: Library) -> None:
-    assert row_schedule(1 << 16, np.dtype(np.float16), 1, inner=1, lanes=8).packed
-    assert row_schedule(1 << 15, np.dtype(np.float16), 2, inner=1, lanes=8).packed
+    assert schedule_rows(1 << 16, np.dtype(np.float16), 1, inner=1, lanes=8).packed
+    assert schedule_rows(1 << 15, np.dtype(np.float16), 2, inner=1, lanes=8).packed
     rng = np.random.default_rng(0)
     x = (rng.normal(size=(1, 1 << 16)) * 4).astype(np.float16)
     exact = case(x.astype(float))

@@ -34,7 +34,7 @@ from .arguments import (
 )
 from .codegen.axis import axis_source, kernel_name
 from .codegen.elementwise import VECTOR, Formula
-from .codegen.row_schedule import row_schedule
+from .codegen.row_schedule import schedule_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,7 +128,7 @@ class AxisPlan:
         operands = [*inputs, out]
         if inner > 1 or masked or n % lanes or any(o.data.ptr % VECTOR for o in operands):
             lanes = 1
-        how = row_schedule(n, dtype, len(inputs), inner=inner, lanes=lanes)
+        how = schedule_rows(n, dtype, len(inputs), inner=inner, lanes=lanes)
         kernel = _compiled(formula, how, masked=masked)
         number = (working_dtype(dtype) or dtype).type
         operands += [number(value) for value in self._numbers]

@@ -28,7 +28,7 @@ from .elementwise import (
     stored_type,
     symbol,
 )
-from .row_schedule import WARP, row_schedule
+from .row_schedule import WARP, schedule_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,14 +66,14 @@ const int thread = threadIdx.x / $width % $threads;
 
 
 @functools.cache
-def axis_source(formula: Formula, plan: RowSchedule, *, masked: bool) -> str:
+def axis_source(formula: Formula, rows: RowSchedule, *, masked: bool) -> str:
     """Write the kernel that applies a formula along an axis.
 
     Parameters
     ----------
     formula : Formula
         What to compute; all arrays have its dtype.
-    plan : RowSchedule
+    rows : RowSchedule
         How threads share the rows.
     masked : bool
         Whether an array tells which elements take part.
@@ -85,7 +85,7 @@ def axis_source(formula: Formula, plan: RowSchedule, *, masked: bool) -> str:
         of rows, that of elements in a row, that of rows which lie side by side, and for masked rows the array, what
         stands for x that takes no part, and its result.
     """
-    return _AxisCodegen(formula, plan, masked=masked).write(kernel_name(formula.name))
+    return _AxisCodegen(formula, rows, masked=masked).write(kernel_name(formula.name))
 
 
 def example(name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any]) -> str:
@@ -94,7 +94,7 @@ def example(name: str, expression: Expression, arguments: Sequence[str], dtype: 
         raise no_integers(dtype)
     arrays = tuple(key for key in arguments if key in {"x", "g"})
     scalars = tuple(key for key in arguments if key not in arrays)
-    how = row_schedule(1024, dtype, len(arrays), inner=1, lanes=VECTOR // dtype.itemsize)
+    how = schedule_rows(1024, dtype, len(arrays), inner=1, lanes=VECTOR // dtype.itemsize)
     return axis_source(Formula(name, expression, arrays, scalars, dtype), how, masked=False)
 
 
@@ -106,15 +106,12 @@ def kernel_name(name: str) -> str:
 class _AxisCodegen:
     """Writes the loops of one kernel."""
 
-    def __init__(self, formula: Formula, plan: RowSchedule, *, masked: bool) -> None:
+    def __init__(self, formula: Formula, rows: RowSchedule, *, masked: bool) -> None:
         self.arrays, self.scalars, self.dtype = formula.arrays, formula.scalars, formula.dtype
-        self.schedule, self.plan, self.masked = (
-            LoopSchedule(lowered(formula.expression, primitives(formula.dtype))),
-            plan,
-            masked,
-        )
+        self.schedule = LoopSchedule(lowered(formula.expression, primitives(formula.dtype)))
+        self.rows, self.masked = rows, masked
         # What is kept is a float, for which there is no room beside a row that is packed: it is computed again.
-        self.kept = self.schedule.kept if self.fits and not plan.packed else None
+        self.kept = self.schedule.kept if self.fits and not rows.packed else None
         self.real = c_type(self.dtype)
         self.names = {node: f"r{number}" for number, node in enumerate(self.schedule.reductions)}
         self.of_row: dict[Expression, str] = {argument(key): identifier(key) for key in self.scalars}
@@ -125,7 +122,7 @@ class _AxisCodegen:
     @property
     def fits(self) -> bool:
         """Whether the elements of a row stay in registers."""
-        return self.plan.accesses > 0
+        return self.rows.accesses > 0
 
     def put(self, depth: int, *lines: str) -> None:
         """Write lines, indented."""
@@ -135,12 +132,12 @@ class _AxisCodegen:
 
     def loop(self, lines: list[str], *, load: Sequence[str] = (), store: bool = False) -> None:
         """Do something for each element that a thread has of its row, with packs loaded before or stored after."""
-        lanes = self.plan.lanes
+        lanes = self.rows.lanes
         if self.fits:
-            self.put(1, "#pragma unroll", f"for (int p = 0; p < {self.plan.accesses}; p++) {{")
-            self.put(2, f"const long long at = (p * {self.plan.threads} + thread) * {lanes}LL;")
+            self.put(1, "#pragma unroll", f"for (int p = 0; p < {self.rows.accesses}; p++) {{")
+            self.put(2, f"const long long at = (p * {self.rows.threads} + thread) * {lanes}LL;")
         else:
-            stride = self.plan.threads * lanes
+            stride = self.rows.threads * lanes
             self.put(1, f"for (long long at = thread * {lanes}; at < n; at += {stride}) {{")
         self.put(2, "if (is_row && at < n) {")
         for name in map(identifier, load):
@@ -157,17 +154,17 @@ class _AxisCodegen:
 
     def pack(self, pointer: str, const: str) -> str:
         """Text of the pack at a thread's place in a row."""
-        return f"*reinterpret_cast<{const}pack_of<{self.plan.lanes}>*>({pointer} + start + at * step)"
+        return f"*reinterpret_cast<{const}pack_of<{self.rows.lanes}>*>({pointer} + start + at * step)"
 
     def item(self, name: str) -> str:
         """Text of an element that is held in a register."""
-        return f"{name}_items[p * {self.plan.lanes} + k]"
+        return f"{name}_items[p * {self.rows.lanes} + k]"
 
     def from_pack(self, key: str) -> str:
         """Text of an element of an array that has been loaded, or of what stands for one that takes no part."""
         name = identifier(key)
         value = f"pack_of_{name}.lane[k]"
-        if self.plan.packed:
+        if self.rows.packed:
             return value
         value = f"static_cast<{self.real}>({value})"
         if not self.masked or key not in {"x", "g"}:
@@ -222,7 +219,7 @@ class _AxisCodegen:
             codegen.lines.append(f"{self.item('kept')} = {codegen.value(self.kept)};")
         self.loop([*lines, *codegen.lines], load=load)
         for node in nodes:
-            self.exchange_in_row(node) if self.plan.width == 1 else self.exchange_side_by_side(node)
+            self.exchange_in_row(node) if self.rows.width == 1 else self.exchange_side_by_side(node)
             if node.operation == "axis_sum":
                 self.put(1, f"settle({self.names[node]}, {self.names[node]}_low);")
 
@@ -265,8 +262,8 @@ class _AxisCodegen:
                 self.put(2, f"{self.merged(node, 'other0', 'other1')};")
                 self.put(1, "}")
 
-        butterfly(min(WARP, self.plan.threads))
-        warps = self.plan.threads // WARP
+        butterfly(min(WARP, self.rows.threads))
+        warps = self.rows.threads // WARP
         if warps > 1:
             for word in self.words(node):
                 self.put(1, f"__shared__ {self.real} shared_{word}[{warps}];")
@@ -277,18 +274,18 @@ class _AxisCodegen:
 
     def exchange_side_by_side(self, node: Expression) -> None:
         """Reduce over the threads of rows that lie side by side, through shared memory."""
-        if self.plan.threads == 1:
+        if self.rows.threads == 1:
             return
         words = dict(zip(self.words(node), ("shared", "shared_low"), strict=False))
-        others = [f"{place}[threadIdx.x + d * {self.plan.width}]" for place in words.values()]
+        others = [f"{place}[threadIdx.x + d * {self.rows.width}]" for place in words.values()]
         store = [f"{place}[threadIdx.x] = {word};" for word, place in words.items()]
         self.put(1, "__syncthreads();", *store)
-        self.put(1, f"for (int d = {self.plan.threads // 2}; d > 0; d /= 2) {{")
+        self.put(1, f"for (int d = {self.rows.threads // 2}; d > 0; d /= 2) {{")
         self.put(2, "__syncthreads();", "if (thread < d) {")
         self.put(3, f"{self.merged(node, *(others * 2)[:2])};", *store)
         self.put(2, "}")
         self.put(1, "}", "__syncthreads();")
-        first = f"[threadIdx.x - thread * {self.plan.width}]"
+        first = f"[threadIdx.x - thread * {self.rows.width}]"
         self.put(1, *(f"{word} = {place}{first};" for word, place in words.items()))
 
     def write_row_values(self, number: int) -> None:
@@ -314,11 +311,11 @@ class _AxisCodegen:
 
     def write(self, name: str) -> str:
         """Write the whole kernel."""
-        plan, real, arrays = self.plan, self.real, list(map(identifier, self.arrays))
-        items = plan.accesses * plan.lanes
+        rows, real, arrays = self.rows, self.real, list(map(identifier, self.arrays))
+        items = rows.accesses * rows.lanes
         if self.fits:
             held = arrays + ["kept"] * (self.kept is not None)
-            kind = "storage" if plan.packed else real
+            kind = "storage" if rows.packed else real
             self.put(1, f"{kind} {', '.join(f'{each}_items[{items}]' for each in held)};")
             self.loop(
                 [f"{self.item(identifier(key))} = {self.from_pack(key)};" for key in self.arrays], load=self.arrays
@@ -342,14 +339,14 @@ class _AxisCodegen:
         parameters += [f"{real} {identifier(key)}" for key in self.scalars]
         parameters += [f"long long {key}" for key in ("rows", "n", "inner")]
         parameters += ["const bool *mask", f"{real} fill", f"{real} left_out"] if self.masked else []
-        position = _IN_ROWS if plan.width == 1 else _SIDE_BY_SIDE
-        place = {key: getattr(plan, key) for key in ("width", "threads", "groups", "block")}
+        position = _IN_ROWS if rows.width == 1 else _SIDE_BY_SIDE
+        place = {key: getattr(rows, key) for key in ("width", "threads", "groups", "block")}
         body = "".join(f"{line}\n" for line in self.lines)
         return _KERNEL.substitute(
             headers=_HEADERS.get(self.dtype.name, ""),
             storage=_HALF_TYPES.get(self.dtype.name, stored_type(self.dtype)),
             functions=functions_of(body, self.dtype),
-            launch_bounds=plan.block,
+            launch_bounds=rows.block,
             name=name,
             parameters=", ".join(parameters),
             position=position.substitute(place, real=real),

@@ -53,7 +53,7 @@ class RowSchedule:
 
 
 @functools.lru_cache(maxsize=1024)
-def row_schedule(n: int, dtype: np.dtype[Any], held: int, *, inner: int, lanes: int) -> RowSchedule:
+def schedule_rows(n: int, dtype: np.dtype[Any], held: int, *, inner: int, lanes: int) -> RowSchedule:
     """Choose how to share rows.
 
     Parameters
