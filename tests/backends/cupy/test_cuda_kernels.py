@@ -19,7 +19,7 @@ from host_gpu import elementwise_text, to_device
 from actufunc import relu, sparsemax
 from actufunc.backends.cupy import kernels
 from actufunc.backends.cupy.codegen.axis import axis_source, kernel_name
-from actufunc.backends.cupy.codegen.elementwise import Formula
+from actufunc.backends.cupy.codegen.elementwise import KernelSpec
 from actufunc.backends.cupy.codegen.row_schedule import RowSchedule, schedule_rows
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def elementwise_kernels(case: Case, dtype: np.dtype[Any]) -> Iterator[tuple[Any,
         for given in [{}, *([defaults] if defaults else [])]:
             scalars = tuple(key for key in hyperparameters if key not in given)
             name = f"{definition.identifier}_{'special' if given else 'general'}"
-            formula = Formula(name, definition.specialised(options, given), definition.arrays, scalars, dtype)
+            formula = KernelSpec(name, definition.specialised(options, given), definition.arrays, scalars, dtype)
             yield kernels.vectors(formula), len(definition.arrays)
         yield kernels.elementwise(formula), len(definition.arrays)
         yield kernels.elementwise(formula, masked=True), len(definition.arrays)
@@ -183,7 +183,7 @@ def test_dtypes_are_mixed_without_flushing(nvrtc: Any) -> None:
     definition = relu.definition
     arrays = {dtype: to_device(np.zeros(4, dtype)) for dtype in DTYPES}
     for computed in map(np.dtype, ("float32", "float64")):
-        formula = Formula("relu", definition.expression({}), definition.arrays, (), computed)
+        formula = KernelSpec("relu", definition.expression({}), definition.arrays, (), computed)
         for kernel, kept in ((kernels.elementwise(formula), computed), (kernels.copy(), None)):
             for given, wanted in itertools.product(DTYPES, repeat=2):
                 if (kept or given) == np.float64 and wanted.itemsize == 2:
@@ -234,7 +234,7 @@ def test_over_axis(case: Case, dtype: np.dtype[Any], nvrtc: Any) -> None:
             how = schedule_rows(layout["n"], dtype, len(definition.arrays), inner=layout["inner"], lanes=lanes)
             assert how.packed == (dtype.itemsize == 2 and layout["n"] == 65536 // len(definition.arrays))
             own = f"{definition.identifier}_{name.replace(' ', '_')}"
-            formula = Formula(own, expression, definition.arrays, tuple(definition.hyperparameters), dtype)
+            formula = KernelSpec(own, expression, definition.arrays, tuple(definition.hyperparameters), dtype)
             texts[kernel_name(own)] = axis_source(formula, how, masked=layout["masked"])
             plans[kernel_name(own)] = how, definition.reduces
     # The search for a threshold holds a row and the two sums of a step.

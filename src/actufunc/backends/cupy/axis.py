@@ -33,7 +33,7 @@ from .arguments import (
     put_scalars_in,
 )
 from .codegen.axis import axis_source, kernel_name
-from .codegen.elementwise import VECTOR, Formula
+from .codegen.elementwise import VECTOR, KernelSpec
 from .codegen.row_schedule import schedule_rows
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class AxisPlan:
         self._work = working_dtype(self.dtype) or self.dtype
         expression, scalars = put_scalars_in(call, self._work)
         self._numbers, of_scalars = tuple(scalars.values()), tuple(scalars)
-        self._formula = Formula(definition.identifier, expression, self._names, of_scalars, self.dtype)
+        self._spec = KernelSpec(definition.identifier, expression, self._names, of_scalars, self.dtype)
         self._left_out = Call(call.function, scalars_of(call), call.options, {})
 
     def execute(self, inputs: tuple[Array, ...], out: Any, where: Any) -> Array:
@@ -82,7 +82,7 @@ class AxisPlan:
         if result is NotImplemented:
             return self.compute(inputs, out, where)
         rows = (-1, result.shape[-1], 1)
-        self._run(self._formula, [each.reshape(rows) for each in inputs], result.reshape(rows))
+        self._run(self._spec, [each.reshape(rows) for each in inputs], result.reshape(rows))
         return result
 
     def compute(self, inputs: tuple[Array, ...], out: Any, where: Any) -> Array:
@@ -108,28 +108,28 @@ class AxisPlan:
         alike = all(each.dtype == dtype for each in (*arrays, target))
         operands = [*arrays, target] if mask is None else [*arrays, target, mask]
         views = as_blocks(operands, axes) if alike and is_apart([*arrays, mask], target) else None
-        formula = self._formula if alike else dataclasses.replace(self._formula, dtype=self._work)
+        spec = self._spec if alike else dataclasses.replace(self._spec, dtype=self._work)
         if views is not None:
-            self._run(formula, views[: len(arrays)], *views[len(arrays) :])
+            self._run(spec, views[: len(arrays)], *views[len(arrays) :])
             return result
-        rows = [_as_rows(each, axes, formula.dtype) for each in arrays]
+        rows = [_as_rows(each, axes, spec.dtype) for each in arrays]
         masks = [] if mask is None else [_as_rows(mask, axes, mask.dtype)]
-        scratch = cupy.empty((len(rows[0]), 1, 1) if reduces else rows[0].shape, formula.dtype)
-        self._run(formula, rows, scratch, *masks)
+        scratch = cupy.empty((len(rows[0]), 1, 1) if reduces else rows[0].shape, spec.dtype)
+        self._run(spec, rows, scratch, *masks)
         moved = cupy.moveaxis(target, axes, range(-len(axes), 0))
         copy(scratch.reshape(moved.shape), moved)
         return result
 
-    def _run(self, formula: Formula, inputs: Sequence[Array], out: Array, mask: Array = None) -> None:
+    def _run(self, spec: KernelSpec, inputs: Sequence[Array], out: Array, mask: Array = None) -> None:
         """Compute on arrays of shape (blocks, n, inner); the output of a function that reduces has n = 1."""
         blocks, n, inner = inputs[0].shape
-        masked, dtype = mask is not None, formula.dtype
+        masked, dtype = mask is not None, spec.dtype
         lanes = VECTOR // dtype.itemsize
         operands = [*inputs, out]
         if inner > 1 or masked or n % lanes or any(o.data.ptr % VECTOR for o in operands):
             lanes = 1
         how = schedule_rows(n, dtype, len(inputs), inner=inner, lanes=lanes)
-        kernel = _compiled(formula, how, masked=masked)
+        kernel = _compiled(spec, how, masked=masked)
         number = (working_dtype(dtype) or dtype).type
         operands += [number(value) for value in self._numbers]
         operands += [np.int64(count) for count in (blocks * inner, n, inner)]
@@ -156,8 +156,8 @@ class AxisPlan:
 
 
 @functools.cache
-def _compiled(formula: Formula, how: RowSchedule, *, masked: bool) -> Any:
-    return cupy.RawKernel(axis_source(formula, how, masked=masked), kernel_name(formula.name))
+def _compiled(spec: KernelSpec, how: RowSchedule, *, masked: bool) -> Any:
+    return cupy.RawKernel(axis_source(spec, how, masked=masked), kernel_name(spec.name))
 
 
 def _as_rows(array: Array, axes: tuple[int, ...], dtype: np.dtype[Any]) -> Array:

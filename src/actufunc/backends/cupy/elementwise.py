@@ -33,7 +33,7 @@ from .arguments import (
     operands_of,
     put_scalars_in,
 )
-from .codegen.elementwise import VECTOR, Formula
+from .codegen.elementwise import VECTOR, KernelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,7 @@ class ElementwisePlan:
         expression, scalars = put_scalars_in(call, work)
         self.names = tuple(key for key, value in operands.items() if isinstance(value, cupy.ndarray))
         numbers = {key: rounded(v.item(), work) for key, v in operands.items() if key not in self.names} | scalars
-        self._formula = Formula(call.definition.identifier, expression, self.names, tuple(numbers), dtype)
+        self._spec = KernelSpec(call.definition.identifier, expression, self.names, tuple(numbers), dtype)
         self._numbers = tuple(numbers.values())
 
     def execute(self, inputs: tuple[Array, ...], out: Any, where: Any) -> Array:
@@ -85,7 +85,7 @@ class ElementwisePlan:
         if result is NotImplemented:
             return self.compute(inputs, out, where)
         threads = kernels.vector_threads(self.dtype)(result.size)
-        kernels.vectors(self._formula)(*inputs, *self._numbers, result, size=threads, block_size=kernels.THREADS)
+        kernels.vectors(self._spec)(*inputs, *self._numbers, result, size=threads, block_size=kernels.THREADS)
         return result
 
     def compute(self, inputs: Sequence[Array], out: Any, where: Any) -> Array:
@@ -111,10 +111,10 @@ class ElementwisePlan:
             operands = [o if o.flags.c_contiguous else o.T for o in (*inputs, target)]
             threads = kernels.vector_threads(dtype)(target.size)
             *arrays, result = operands
-            kernels.vectors(self._formula)(*arrays, *self._numbers, result, size=threads, block_size=kernels.THREADS)
+            kernels.vectors(self._spec)(*arrays, *self._numbers, result, size=threads, block_size=kernels.THREADS)
         else:
             masks = [] if mask is None else [mask if isinstance(mask, cupy.ndarray) else bool(mask)]
-            kernels.elementwise(self._formula, masked=mask is not None)(*inputs, *self._numbers, *masks, target)
+            kernels.elementwise(self._spec, masked=mask is not None)(*inputs, *self._numbers, *masks, target)
         return out if target is out else copy(target, out)
 
 

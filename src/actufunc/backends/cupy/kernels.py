@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from .codegen.elementwise import Formula
+    from .codegen.elementwise import KernelSpec
 
 # What PyTorch settled on for its elementwise kernels: accesses of 16 bytes, blocks of 128 threads, 8 elements for each
 # (or as many as fit into one access). The accesses of a block lie side by side, so that they coalesce.
@@ -30,12 +30,12 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSUVWXYZabcdefhklmoqrstuvwz"
 
 
 @functools.cache
-def elementwise(formula: Formula, *, masked: bool = False) -> Any:
+def elementwise(spec: KernelSpec, *, masked: bool = False) -> Any:
     """Make the kernel for arrays of any dtypes, shapes that broadcast, and strides.
 
     Parameters
     ----------
-    formula : Formula
+    spec : KernelSpec
         What to compute; the output may have another dtype.
     masked : bool
         Whether a last argument tells which elements to write.
@@ -45,7 +45,7 @@ def elementwise(formula: Formula, *, masked: bool = False) -> Any:
     cupy.ElementwiseKernel
         Takes the arguments and the output.
     """
-    name, arrays, scalars, dtype = formula.name, formula.arrays, formula.scalars, formula.dtype
+    name, arrays, scalars, dtype = spec.name, spec.arrays, spec.scalars, spec.dtype
     stored, work = stored_type(dtype), working_dtype(dtype)
     if len(arrays) > len(_LETTERS):
         raise TypeError(f"{name} takes at most {len(_LETTERS)} arrays on a GPU, not {len(arrays)}")
@@ -59,7 +59,7 @@ def elementwise(formula: Formula, *, masked: bool = False) -> Any:
         "T y",
         f"if (where_) {operation}" if masked else operation,
         f"{symbol(name)}_elementwise",
-        source(name, formula.expression, (*arrays, *scalars), dtype, caller=operation),
+        source(name, spec.expression, (*arrays, *scalars), dtype, caller=operation),
     )
 
 
@@ -92,12 +92,12 @@ if (tile + $tile <= y.size()) {
 
 
 @functools.cache
-def vectors(formula: Formula) -> Any:
+def vectors(spec: KernelSpec) -> Any:
     """Make the kernel for arrays of one dtype that are contiguous, alike and aligned to `VECTOR` bytes.
 
     Parameters
     ----------
-    formula : Formula
+    spec : KernelSpec
         What to compute; all arrays have its dtype.
 
     Returns
@@ -105,7 +105,7 @@ def vectors(formula: Formula) -> Any:
     cupy.ElementwiseKernel
         Takes the arguments and the output, and the number of threads as `vector_threads` gives it.
     """
-    name, arrays, scalars, dtype = formula.name, formula.arrays, formula.scalars, formula.dtype
+    name, arrays, scalars, dtype = spec.name, spec.arrays, spec.scalars, spec.dtype
     real, work = c_type(dtype), working_dtype(dtype)
     names, numbers = list(map(identifier, arrays)), list(map(identifier, scalars))
     lanes, each = VECTOR // dtype.itemsize, _elements(dtype)
@@ -128,7 +128,7 @@ def vectors(formula: Formula) -> Any:
         "raw T y",
         operation,
         f"{symbol(name)}_vectors",
-        _PACK + source(name, formula.expression, (*arrays, *scalars), dtype),
+        _PACK + source(name, spec.expression, (*arrays, *scalars), dtype),
     )
 
 

@@ -20,7 +20,7 @@ from actufunc.formula.lowering import lowered
 from .elementwise import (
     VECTOR,
     CudaCodegen,
-    Formula,
+    KernelSpec,
     c_type,
     functions_of,
     no_integers,
@@ -66,12 +66,12 @@ const int thread = threadIdx.x / $width % $threads;
 
 
 @functools.cache
-def axis_source(formula: Formula, rows: RowSchedule, *, masked: bool) -> str:
+def axis_source(spec: KernelSpec, rows: RowSchedule, *, masked: bool) -> str:
     """Write the kernel that applies a formula along an axis.
 
     Parameters
     ----------
-    formula : Formula
+    spec : KernelSpec
         What to compute; all arrays have its dtype.
     rows : RowSchedule
         How threads share the rows.
@@ -85,7 +85,7 @@ def axis_source(formula: Formula, rows: RowSchedule, *, masked: bool) -> str:
         of rows, that of elements in a row, that of rows which lie side by side, and for masked rows the array, what
         stands for x that takes no part, and its result.
     """
-    return _AxisCodegen(formula, rows, masked=masked).write(kernel_name(formula.name))
+    return _AxisCodegen(spec, rows, masked=masked).write(kernel_name(spec.name))
 
 
 def example(name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any]) -> str:
@@ -95,7 +95,7 @@ def example(name: str, expression: Expression, arguments: Sequence[str], dtype: 
     arrays = tuple(key for key in arguments if key in {"x", "g"})
     scalars = tuple(key for key in arguments if key not in arrays)
     how = schedule_rows(1024, dtype, len(arrays), inner=1, lanes=VECTOR // dtype.itemsize)
-    return axis_source(Formula(name, expression, arrays, scalars, dtype), how, masked=False)
+    return axis_source(KernelSpec(name, expression, arrays, scalars, dtype), how, masked=False)
 
 
 def kernel_name(name: str) -> str:
@@ -106,9 +106,9 @@ def kernel_name(name: str) -> str:
 class _AxisCodegen:
     """Writes the loops of one kernel."""
 
-    def __init__(self, formula: Formula, rows: RowSchedule, *, masked: bool) -> None:
-        self.arrays, self.scalars, self.dtype = formula.arrays, formula.scalars, formula.dtype
-        self.schedule = LoopSchedule(lowered(formula.expression, primitives(formula.dtype)))
+    def __init__(self, spec: KernelSpec, rows: RowSchedule, *, masked: bool) -> None:
+        self.arrays, self.scalars, self.dtype = spec.arrays, spec.scalars, spec.dtype
+        self.schedule = LoopSchedule(lowered(spec.expression, primitives(spec.dtype)))
         self.rows, self.masked = rows, masked
         # What is kept is a float, for which there is no room beside a row that is packed: it is computed again.
         self.kept = self.schedule.kept if self.fits and not rows.packed else None

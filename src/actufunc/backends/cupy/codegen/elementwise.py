@@ -46,7 +46,7 @@ _SPECIAL = {"inf": "(1.0$f / 0.0$f)", "-inf": "(-1.0$f / 0.0$f)", "nan": 'nan$f(
 
 
 @dataclass(frozen=True)
-class Formula:
+class KernelSpec:
     """What a kernel computes.
 
     Attributes
