@@ -24,7 +24,7 @@ from actufunc.backends.broadcasting import check_fits, order_of, shape_of_all
 from actufunc.backends.promotion import is_half
 
 from .arguments import Arguments, are_alike, are_contiguous, check_out, overlaps
-from .codegen.half import HALVES_IN
+from .codegen.half import HALF_COMPUTE_DTYPE
 from .fast_path import LARGE, TINY
 from .jit.kernels import Halves, elementwise, to_bits
 from .threading import schedule
@@ -58,7 +58,7 @@ class ElementwisePlan:
         types = [*self.operands.given.values(), *(array.dtype for array in fixed)]
         dtype, work, written = arguments.dtype, arguments.work, arguments.out_dtype or arguments.dtype
         if is_half(dtype):
-            work = dtype if all(each == dtype for each in (*types, written)) else HALVES_IN
+            work = dtype if all(each == dtype for each in (*types, written)) else HALF_COMPUTE_DTYPE
         self._kernel = kernel = elementwise(self.name, arguments.expression, names, work)
         self._work = BITS if isinstance(kernel, Halves) else work
         self._on_bits = isinstance(kernel, Halves)

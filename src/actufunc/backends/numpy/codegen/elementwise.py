@@ -9,7 +9,7 @@ from actufunc.backends.promotion import is_half, working_dtype
 from actufunc.formula.lowering import lowered
 
 from .axis import axis_source
-from .half import HALVES_IN
+from .half import HALF_COMPUTE_DTYPE
 from .primitives import PRIMITIVES
 
 if TYPE_CHECKING:
@@ -88,5 +88,5 @@ def source(
         Python source of one function.
     """
     if layout is None:
-        return elementwise_source(name, expression, arguments, HALVES_IN if is_half(dtype) else dtype)
+        return elementwise_source(name, expression, arguments, HALF_COMPUTE_DTYPE if is_half(dtype) else dtype)
     return axis_source(name, expression, arguments, working_dtype(dtype) or dtype, layout, keep=True)[0]

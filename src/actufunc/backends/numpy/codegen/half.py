@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from actufunc.formula.expression import Expression
 
-HALVES_IN = np.dtype(np.float64)
+HALF_COMPUTE_DTYPE = np.dtype(np.float64)
 """In which elementwise functions of half types are computed."""
 
 _SLOWER_THAN_LOOKUP = COSTLY | {"divide", "sqrt"}
@@ -111,7 +111,7 @@ def half_source(
         What it looks up.
     """
     rest, parts = tabulated(lowered(expression, PRIMITIVES))
-    codegen = Codegen(HALVES_IN, {})
+    codegen = Codegen(HALF_COMPUTE_DTYPE, {})
     lookups = []
     for number, (node, table) in enumerate(parts.items()):
         bits = f"load({identifier(table.argument)}, i)"

@@ -12,7 +12,7 @@ import numpy as np
 from actufunc._formats import FORMATS
 from actufunc.backends.numpy.codegen.axis import axis_source
 from actufunc.backends.numpy.codegen.elementwise import source
-from actufunc.backends.numpy.codegen.half import HALVES_IN, LOOK_UP, REPLACE, half_source
+from actufunc.backends.numpy.codegen.half import HALF_COMPUTE_DTYPE, LOOK_UP, REPLACE, half_source
 from actufunc.backends.numpy.simd import LANES
 from actufunc.backends.promotion import is_half
 from actufunc.formula.operations import COSTLY
@@ -149,7 +149,7 @@ class Halves:
         numbers = _all_numbers(dtype)
 
         def compute(part: Expression, argument: str, scale: float = 1.0) -> Array:
-            in_wide = elementwise(name, part, (argument,), HALVES_IN)
+            in_wide = elementwise(name, part, (argument,), HALF_COMPUTE_DTYPE)
             result: Array = in_wide.serial(scale * numbers) / scale
             return result
 
@@ -229,7 +229,7 @@ def to_bits(dtype: np.dtype[Any]) -> np.ufunc:
     """Return what rounds float64 to the bits of a half type; ml_dtypes rounds to float32 first."""
 
     def make() -> np.ufunc:
-        return _vectorized("cast", f"def {_FUNCTION}(x):\n    return to_{dtype.name}(x)\n", [HALVES_IN, _BITS])
+        return _vectorized("cast", f"def {_FUNCTION}(x):\n    return to_{dtype.name}(x)\n", [HALF_COMPUTE_DTYPE, _BITS])
 
     return once(_of_bits, ("cast", dtype.name), make)
 
