@@ -14,7 +14,7 @@ from actufunc._calling.array_kinds import owner
 from actufunc._calling.call import Call, refuse_for_numpy_only
 from actufunc._calling.plans import Plan, once
 
-from .array_api_ops import as_array, compute, covers, dtype_name, working_dtype
+from .array_api_ops import as_array, compute, compute_dtype, covers, dtype_name
 from .axis import shapes_of
 from .delegation import find
 from .masking import fill_left_out, value_left_out
@@ -245,7 +245,7 @@ class _NamespaceCall:
         hyperparameters = [operands[key] for key in definition.hyperparameters]
 
         def apply(x: Any, *arrays: Any) -> Any:
-            work = working_dtype(xp, x.dtype)
+            work = compute_dtype(xp, x.dtype)
             others = (as_array(xp, value, x, work) if _is_number(value) else value for value in hyperparameters)
             return differentiable(xp)(formula, x, *arrays, *others)
 

@@ -39,7 +39,7 @@ def compute(xp: Any, expression: Expression, arrays: Mapping[str, Any], shapes: 
         For what reduces over an axis. All other results have the shape to which the arrays broadcast.
     """
     dtype = arrays["x"].dtype
-    work = working_dtype(xp, dtype)
+    work = compute_dtype(xp, dtype)
     arrays = {key: xp.astype(value, work, copy=False) for key, value in arrays.items()}
     operations = _Operations(xp, arrays["x"], shapes)
     if is_constant(expression):
@@ -171,7 +171,7 @@ def covers(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
     return len(other) <= len(shape) and all(length == 1 or None is not length == into for length, into in pairs)
 
 
-def working_dtype(xp: Any, dtype: Any) -> Any:
+def compute_dtype(xp: Any, dtype: Any) -> Any:
     """Return the dtype in which a dtype is computed."""
     return xp.float32 if dtype_name(dtype) in HALF_TYPES else dtype
 

@@ -17,7 +17,7 @@ from actufunc.formula.custom_derivative import plain
 from actufunc.formula.derivative import derivative, with_nan
 from actufunc.formula.expression import argument
 
-from .array_api_ops import compute, working_dtype
+from .array_api_ops import compute, compute_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,7 +132,7 @@ def _jax() -> Callable[..., Any]:
         # Not a formula of the tangent too: JAX forgets the rules by which to differentiate what it transposes. The
         # derivative depends on the arrays alone, and is rounded to a half type with the product only.
         x, *others = arrays
-        work = working_dtype(jax.numpy, x.dtype)
+        work = compute_dtype(jax.numpy, x.dtype)
         return (tangent.astype(work) * apply(formula.slope(index), x.astype(work), *others)).astype(x.dtype)
 
     @functools.partial(apply.defjvp, symbolic_zeros=True)  # type: ignore[attr-defined]
@@ -155,7 +155,7 @@ def _tensorflow() -> Callable[..., Any]:
 
     def apply(formula: Formula, *operands: Any) -> Any:
         """Apply a formula to tensors and Python numbers."""
-        work = working_dtype(xp, operands[0].dtype)
+        work = compute_dtype(xp, operands[0].dtype)
         arrays = [o if tf.is_tensor(o) else xp.full((), o, dtype=work) for o in operands]
         places = [i for i, operand in enumerate(operands) if tf.is_tensor(operand)]
 
