@@ -254,7 +254,7 @@ def calls(case: Case) -> dict[str, Callable[..., Any]]:
 def test_nothing_is_settled_twice(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the dtype, layout, keyword or hyperparameter, the second call finds the plan that the first one made."""
     served = 0
-    evaluate = ufunc.evaluate
+    evaluate = ufunc.plan
     for (name, call), dtype, layout, given in itertools.product(
         calls(case).items(), DTYPES, LAYOUTS.values(), KEYWORDS
     ):
@@ -267,7 +267,7 @@ def test_nothing_is_settled_twice(case: Case, monkeypatch: pytest.MonkeyPatch) -
             keywords["out"] = x
         elif given.get("out") == "float64":
             keywords["out"] = np.zeros(X.shape)
-        monkeypatch.setattr(ufunc, "evaluate", evaluate)
+        monkeypatch.setattr(ufunc, "plan", evaluate)
         with np.errstate(all="ignore"):
             try:
                 first = np.array(call(x, **keywords)).astype(np.float64)
@@ -275,7 +275,7 @@ def test_nothing_is_settled_twice(case: Case, monkeypatch: pytest.MonkeyPatch) -
                 continue
             if given.get("out") == "like":  # a kernel may have served without a plan, as for an `x` of this very dtype
                 call(layout(X.astype(dtype)), **keywords)
-            monkeypatch.setattr(ufunc, "evaluate", lambda call: pytest.fail(f"{call} is settled twice"))
+            monkeypatch.setattr(ufunc, "plan", lambda call: pytest.fail(f"{call} is settled twice"))
             x = layout(X.astype(dtype))
             if given.get("out") == "in place":
                 x = x.copy()
@@ -290,7 +290,7 @@ def test_many_hyperparameters_are_found_again(monkeypatch: pytest.MonkeyPatch) -
     for beta in np.linspace(0.1, 2, 30):
         first = silu(X, float(beta))
         with monkeypatch.context() as patched:
-            patched.setattr(ufunc, "evaluate", lambda call: pytest.fail(f"{call} is settled twice"))
+            patched.setattr(ufunc, "plan", lambda call: pytest.fail(f"{call} is settled twice"))
             np.testing.assert_array_equal(silu(X, float(beta)), first)
 
 

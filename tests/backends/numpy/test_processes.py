@@ -19,11 +19,11 @@ PRELUDE = """
 import concurrent.futures, multiprocessing, os, signal, sys, threading
 import numpy as np
 import actufunc
-from actufunc.backends.numpy import layer
+from actufunc.backends.numpy.threading import tbb
 
 def launch(name):
     import numba
-    layer._load_library()  # Numba by itself does not find it in a wheel
+    tbb._load_library()  # Numba by itself does not find it in a wheel
     numba.config.THREADING_LAYER = name
     try:
         total()
