@@ -377,7 +377,7 @@ class Activation:
     @property
     def _numba_type_(self) -> Any:
         """What Numba asks for where a function that it compiles mentions this one."""
-        from .backends.numpy.numba_extension.lowering import numba_type  # noqa: PLC0415
+        from .backends.numpy.numba_extension import numba_type  # noqa: PLC0415
 
         return numba_type(self)
 

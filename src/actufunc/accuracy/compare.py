@@ -71,14 +71,14 @@ def _inverse_units(form: Format) -> Array:
 def _loop() -> Any:
     import numba  # noqa: PLC0415
 
-    from actufunc.backends.numpy.jit.numba_cache import compiled  # noqa: PLC0415
+    from actufunc.backends.numpy.jit.numba_cache import compile_cached  # noqa: PLC0415
 
     signature = "(float32[::1],float64[::1],int64[::1],float64[::1],int64,int64,uint8[::1])"
 
     def build(*, cache: bool) -> Any:
         return numba.njit([signature], cache=cache, nogil=True, error_model="numpy")(_errors)
 
-    return compiled(build, _errors)
+    return compile_cached(build, _errors)
 
 
 def _errors(

@@ -61,7 +61,7 @@ def imported(name: str) -> set[str]:
 def test_the_closure_of_imports() -> None:
     found: set[str] = set()
     waiting = {
-        f"actufunc.backends.numpy.{name}" for name in ("jit.kernels", "jit.intrinsics", "numba_extension.lowering")
+        f"actufunc.backends.numpy.{name}" for name in ("jit.kernels", "jit.intrinsics", "numba_extension.functions")
     }
     while waiting:
         found |= waiting

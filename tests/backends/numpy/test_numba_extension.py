@@ -20,7 +20,7 @@ import actufunc
 from actufunc import activation, elu, gelu, hard_tanh, leaky_relu, prelu, relu, sigmoid, silu, tanh
 from actufunc._catalogue import ACTIVATIONS
 from actufunc.backends.numpy.jit import numba_cache
-from actufunc.backends.numpy.numba_extension import lowering as extension
+from actufunc.backends.numpy.numba_extension import functions
 from actufunc.backends.numpy.threading import tbb
 from actufunc.formula import exp
 
@@ -282,8 +282,8 @@ def test_types_are_told_apart_and_travel() -> None:
 
 def test_each_kernel_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     names = []
-    really = extension.compiled
-    monkeypatch.setattr(extension, "compiled", lambda build, source: (names.append(source), really(build, source))[1])
+    really = functions.compile_cached
+    monkeypatch.setattr(functions, "compile_cached", lambda build, of: (names.append(of), really(build, of))[1])
 
     @activation
     def new(x: Any) -> Any:
@@ -469,7 +469,7 @@ def test_what_is_no_fault_of_the_cache_is_raised(error: type[Exception]) -> None
         raise error("no fault of the cache")
 
     with pytest.raises(error, match="no fault"):
-        numba_cache.compiled(build, lambda: None)
+        numba_cache.compile_cached(build, lambda: None)
     assert tried == [True]
     assert numba_cache._cache_works
 
@@ -482,7 +482,7 @@ def test_one_file_that_cannot_be_written_stops_no_other() -> None:
             raise OSError(errno.ENAMETOOLONG, "File name too long")
         return "compiled"
 
-    assert numba_cache.compiled(build, lambda: None) == "compiled"
+    assert numba_cache.compile_cached(build, lambda: None) == "compiled"
     assert numba_cache._cache_works
 
 

@@ -30,20 +30,20 @@ _DTYPES = ("float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for 
 _LONGEST_NAME = 100  # characters of a name in a cache: file systems have limits
 
 
-def once(table: dict[_Key, _Made], key: _Key, make: Callable[[], _Made]) -> _Made:
-    """Return what a table has for a key; make it if it has nothing yet, one thread for all that ask at once.
+def get_or_create(table: dict[_Key, _Made], key: _Key, make: Callable[[], _Made]) -> _Made:
+    """Return the entry of a table for a key; create it if there is none yet, in one thread for all that ask at once.
 
     The lock is Numba's own, so that there is no second one to be taken in the wrong order; forks take it as well.
-    Interrupts wait, for they would leave Numba's registries half filled.
+    Signals wait, for an exception of their handlers would leave Numba's registries half filled.
 
     Parameters
     ----------
     table : dict
-        Where to look and where to put.
+        Entries so far.
     key : hashable
-        In the table.
+        Key of the entry.
     make : callable
-        Compiles.
+        Creates the entry, mostly by compiling.
 
     Returns
     -------

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # What writes, tunes and compiles kernels. What these modules import, and those import, is found in their sources.
 _NUMPY = __package__.rpartition(".")[0]
-_ROOTS = tuple(f"{_NUMPY}.{name}" for name in ("jit.kernels", "jit.intrinsics", "numba_extension.lowering"))
+_ROOTS = tuple(f"{_NUMPY}.{name}" for name in ("jit.kernels", "jit.intrinsics", "numba_extension.functions"))
 
 _PACKAGE = __name__.partition(".")[0]
 _FOR_TYPES = re.compile(rb"^if TYPE_CHECKING:\n(?:[ \t]+.*\n|\n)*", re.MULTILINE)

@@ -18,7 +18,7 @@ from actufunc.backends.promotion import is_half
 from actufunc.formula.operations import COSTLY
 
 from . import machine_code
-from .compiler import kernel, once
+from .compiler import get_or_create, kernel
 
 if TYPE_CHECKING:
     from actufunc.backends.numpy.codegen.layout import Layout
@@ -82,7 +82,7 @@ class Elementwise:
         To be called only where :func:`layer.is_usable <actufunc.backends.numpy.threading.tbb.is_usable>`, and only with
         one-dimensional operands: NumPy would walk others row by row, and each row would launch threads.
         """
-        return once(_parallel, self, lambda: self._compile("parallel"))
+        return get_or_create(_parallel, self, lambda: self._compile("parallel"))
 
     def _compile(self, target: str) -> np.ufunc:
         return _vectorized(self._name, self._text, [self._dtype] * (self._arity + 1), target)
@@ -180,7 +180,7 @@ class Halves:
             def make() -> Any:
                 return kernel(text, "in place", _callback, functools.partial(machine_code.builtin, name="replace"))
 
-            self._replace = once(_of_bits, ("in place", text), make)
+            self._replace = get_or_create(_of_bits, ("in place", text), make)
         self._replace(*self._tables, bits, 0, bits.size)
 
 
@@ -222,7 +222,7 @@ def _bits_kernel(name: str, text: str, tables: list[Array], arity: int) -> np.uf
         made: np.ufunc = kernel(text, f"{layout} {dtypes}", build, of_address)
         return made
 
-    return once(_of_bits, (name, text), make)
+    return get_or_create(_of_bits, (name, text), make)
 
 
 def to_bits(dtype: np.dtype[Any]) -> np.ufunc:
@@ -231,7 +231,7 @@ def to_bits(dtype: np.dtype[Any]) -> np.ufunc:
     def make() -> np.ufunc:
         return _vectorized("cast", f"def {_FUNCTION}(x):\n    return to_{dtype.name}(x)\n", [HALF_COMPUTE_DTYPE, _BITS])
 
-    return once(_of_bits, ("cast", dtype.name), make)
+    return get_or_create(_of_bits, ("cast", dtype.name), make)
 
 
 def elementwise(
@@ -240,7 +240,7 @@ def elementwise(
     """Return the kernels of an elementwise expression; see `Elementwise` and `Halves`."""
     make = Halves if is_half(dtype) else Elementwise
     key = (name, expression, arguments, dtype)
-    return once(_elementwise, key, lambda: make(name, expression, arguments, dtype))
+    return get_or_create(_elementwise, key, lambda: make(name, expression, arguments, dtype))
 
 
 def _with_arguments(text: str, dtype: np.dtype[Any], ndim: int, scratches: int) -> str:
@@ -339,4 +339,4 @@ def axis(
 ) -> OverAxis:
     """Return the kernel of an expression that reduces over an axis; see `OverAxis`."""
     key = (expression, arguments, dtype, layout, keep)
-    return once(_axis, key, lambda: OverAxis(name, expression, arguments, dtype, layout, keep=keep))
+    return get_or_create(_axis, key, lambda: OverAxis(name, expression, arguments, dtype, layout, keep=keep))

@@ -21,7 +21,7 @@ _OF_DIRECTORIES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.E
 _cache_works = True
 
 
-def compiled(build: Callable[..., Any], source: Any) -> Any:
+def compile_cached(build: Callable[..., Any], source: Any) -> Any:
     """Compile with Numba's cache on disk, or without where it cannot be written or what it holds is broken.
 
     Parameters

@@ -1,144 +1,124 @@
-"""Activations inside functions that users compile with Numba: what is compiled for a call there.
-
-Numba asks an object that such a function mentions for ``_numba_type_``, and only then is `extension_type` imported,
-which tells it about activations: neither ``import actufunc`` nor ``import numba`` pays for it.
-
-A call on scalars becomes one of the scalar function that our ufuncs have in their loops, and is always inlined. A call
-on arrays becomes one of a function with a loop around the same statements.
-"""
+"""The type of activations for Numba, and how code that it compiles calls them: importing this registers both."""
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
-from actufunc.backends.codegen import identifier
-from actufunc.backends.numpy.codegen.elementwise import elementwise_source, statements
-from actufunc.backends.numpy.jit.compiler import function, once
-from actufunc.backends.numpy.jit.numba_cache import compiled
+import numba
+from numba.core import types as numba_types
+from numba.core.errors import TypingError
+from numba.extending import (
+    NativeValue,
+    infer_getattr,
+    lower_builtin,
+    lower_getattr_generic,
+    models,
+    register_model,
+    unbox,
+)
+
+from actufunc.backends.numpy.jit.intrinsics import inline
+from actufunc.backends.numpy.jit.numba_patches import ATTRIBUTES, CPU_TARGET
+
+from .typing import CallSite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    import numpy as np
+    from collections.abc import Mapping, Sequence
 
     from actufunc._calling.function import Function
-    from actufunc.formula.expression import Expression
 
-_modules: dict[str, Any] = {}
-_results: dict[tuple[Expression, np.dtype[Any], tuple[Any, ...]], Any] = {}
+types: Any = numba_types
 
-
-def numba_type(activation: Function) -> Any:
-    """Return the type that an activation has for Numba."""
-    # Under Numba's lock, for the import registers with Numba while other threads may be compiling.
-    name = ".typing"
-    return once(_modules, name, lambda: importlib.import_module(name, __package__)).ActivationType(activation)
+_cpu_target = CPU_TARGET.get()
 
 
-def result_type(dtype: np.dtype[Any], kinds: Mapping[str, Any]) -> Any:
-    """Return what the function of `compile_result` returns: a scalar, or an array that is contiguous as all others."""
-    import numba  # noqa: PLC0415
-
-    number = getattr(numba.types, dtype.name)
-    arrays = _arrays_among(kinds).values()
-    if not arrays:
-        return number
-    ndim = max(kind.ndim for kind in arrays)
-    order = "F" if all(kind.layout == "F" and kind.ndim == ndim for kind in arrays) else "C"
-    return numba.types.Array(number, ndim, order)
-
-
-def compile_result(name: str, expression: Expression, dtype: np.dtype[Any], kinds: Mapping[str, Any]) -> Any:
-    """Compile an expression as a function that others can call.
+class ActivationType(types.Callable, types.Dummy):  # type: ignore[misc]
+    """Type of one activation: to Numba every function has its own.
 
     Parameters
     ----------
-    name : str
-        Of the activation.
-    expression : Expression
-        What to compute, with all hyperparameters put in whose values are known.
-    dtype : numpy.dtype
-        Of scalar arguments and of the result.
-    kinds : mapping
-        Types of the arguments, in order: arrays of any kind, or scalars.
-
-    Returns
-    -------
-    numba.core.compiler.CompileResult
-        Of a function over arrays if there is one among the arguments, else of a scalar function, which raises nothing
-        and is inlined whatever it costs.
+    activation : Function
+        The activation.
     """
-    key = (expression, dtype, tuple(kinds.items()))
-    return once(_results, key, lambda: _compile(f"{name}_{dtype.name}", expression, dtype, kinds))
+
+    def __init__(self, activation: Function) -> None:
+        self.activation = activation
+        super().__init__(f"activation({activation.__name__})")
+
+    @property
+    def key(self) -> Function:
+        """The activation, by which these types are equal or not."""
+        return self.activation
+
+    def get_call_type(self, context: Any, args: Sequence[Any], kws: Mapping[str, Any]) -> Any:
+        """Return the signature of a call."""
+        if _cpu_target is not None and type(context) is not type(_cpu_target.typing_context):
+            raise TypingError(f"{self.activation.__name__} can be called only in code that is compiled for the CPU")
+        return CallSite(self.activation, args, kws).signature(self)
+
+    def get_call_signatures(self) -> tuple[list[Any], bool]:
+        """Return no signatures, and that there are others: more than a list can hold."""
+        return [], True
+
+    def get_impl_key(self, _: Any) -> Any:
+        """Return the key under which calls are registered."""
+        return ActivationType
 
 
-def _compile(name: str, expression: Expression, dtype: np.dtype[Any], kinds: Mapping[str, Any]) -> Any:
-    import numba  # noqa: PLC0415
+class _Derivatives(ATTRIBUTES.get(object)):  # type: ignore[misc]
+    """``f.grad`` and ``f.vjp`` in compiled code."""
 
-    arrays = _arrays_among(kinds)
-    name += "_arrays" if arrays else "_inline"  # the cache must not take it for the function of a ufunc
-    write: Callable[..., str] = _array_source if arrays else elementwise_source
-    text = write(name, expression, kinds, dtype)
-    written = function(name, text)
-    signature = result_type(dtype, kinds)(*kinds.values())
+    key = ActivationType
 
-    def build(*, cache: bool) -> Any:
-        # What is not said here Numba takes over from the function around the call.
-        own = {"error_model": "numpy", "fastmath": False, "debug": False, "boundscheck": False}
-        lean = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": not arrays}
-        return numba.njit(signature, cache=cache, **own, **lean)(written)
-
-    return compiled(build, written).overloads[signature.args]
+    def generic_resolve(self, kind: ActivationType, attribute: str) -> Any:
+        if attribute not in {"grad", "vjp"}:
+            return None
+        try:
+            return ActivationType(getattr(kind.activation, attribute))
+        except AttributeError as error:
+            raise TypingError(str(error)) from None
 
 
-def _arrays_among(kinds: Mapping[str, Any]) -> dict[str, Any]:
-    import numba  # noqa: PLC0415
-
-    return {key: kind for key, kind in kinds.items() if isinstance(kind, numba.types.Array)}
+if ATTRIBUTES.get() is not None:
+    infer_getattr(_Derivatives)
 
 
-def _array_source(name: str, expression: Expression, kinds: Mapping[str, Any], dtype: np.dtype[Any]) -> str:
-    """Write a function over arrays: it lays them out alike where they are not, and goes through them in one loop."""
-    arrays = {key: f"{identifier(key)}_array" for key in _arrays_among(kinds)}
-    like = result_type(dtype, kinds)
-    turned = ".T" if like.layout == "F" else ""
-    lines = [f"{array} = {array}.T" for array in arrays.values() if turned]
-    lines += _shape({array: kinds[key].ndim for key, array in arrays.items()}, " and ".join(arrays))
-    out = f"np.empty(shape, {dtype.name})"
-    for key, array in arrays.items():
-        wide = f"np.broadcast_to({array}, shape)" if like.ndim else array  # which Numba cannot do to no dimension
-        copy = f"{wide}.astype({dtype.name})"
-        if kinds[key].copy(readonly=False) != like:
-            lines.append(f"{array} = {copy}")
-            out = array
-        elif len(arrays) > 1:
-            lines.append(f"{array} = {array} if {array}.size == size else {copy}")
-    lines.append(f"out = {out}")
-    body, result = statements(expression, dtype)
-    loads = [f"{identifier(key)} = load({array}, i)" for key, array in arrays.items()]
-    loop = [f"    {line}" for line in [*loads, *body, f"store(out, i, {result})"]]
-    lines += ["for i in range(out.size):", *loop, f"return out{turned}"]
-    parameters = ", ".join(arrays.get(key, identifier(key)) for key in kinds)
-    return f"def {name}({parameters}):\n" + "".join(f"    {line}\n" for line in lines)
+@lower_builtin(ActivationType, types.VarArg(types.Any))  # type: ignore[untyped-decorator]
+def _lower(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    """Emit a call of the compiled function."""
+    (recvr, *kinds), (_, *values) = signature.args, values
+    definition, places = recvr.activation.definition, len(recvr.activation.positions.names)
+    names = (*definition.arguments, *definition.options)
+    site = CallSite(recvr.activation, kinds[:places], dict(zip(names[places:], kinds[places:], strict=True)))
+    given = dict(zip(names, zip(values, kinds, strict=True), strict=True))
+    arguments = [context.cast(builder, *given[name], kind) for name, kind in site.kinds.items()]
+    compiled = site.compile_result()
+    context.add_linking_libs([compiled.library])
+    if isinstance(signature.return_type, types.Array):
+        return context.call_internal(builder, compiled.fndesc, compiled.signature, arguments)
+    # It raises nothing: without a look at the status the function around stays without branches, too.
+    _, result = context.call_internal_no_propagate(builder, compiled.fndesc, compiled.signature, arguments)
+    inline(builder)
+    return result
 
 
-def _shape(arrays: Mapping[str, int], names: str) -> list[str]:
-    """Write what finds the shape of a result, for `numpy.broadcast_shapes` takes Numba seconds to compile."""
-    if len(arrays) == 1:
-        return [f"shape = {array}.shape" for array in arrays]
-    ndim = max(arrays.values())
-    lines = []
-    for axis in range(ndim):
-        lines.append(f"n{axis} = 1")
-        for array, dimensions in arrays.items():
-            if (own := axis - ndim + dimensions) >= 0:
-                lines += [
-                    f"if n{axis} == 1:",
-                    f"    n{axis} = {array}.shape[{own}]",
-                    f"elif {array}.shape[{own}] != 1 and {array}.shape[{own}] != n{axis}:",
-                    f"    raise ValueError('the shapes of {names} cannot be broadcast together')",
-                ]
-    lengths = [f"n{axis}" for axis in range(ndim)]
-    shape = "".join(f"{length}, " for length in lengths)
-    return [*lines, f"shape = ({shape})", f"size = {' * '.join(['1', *lengths])}"]
+@lower_getattr_generic(ActivationType)  # type: ignore[untyped-decorator]
+def _lower_derivative(context: Any, *_: Any) -> Any:
+    """Emit a derivative: a placeholder, as for every activation, for the type says which one it is."""
+    return context.get_dummy_value()
+
+
+register_model(ActivationType)(models.OpaqueModel)
+
+
+@unbox(ActivationType)  # type: ignore[untyped-decorator]
+def _unbox(_kind: Any, _activation: Any, c: Any) -> Any:
+    """Emit an activation that is an argument of a compiled function."""
+    return NativeValue(c.context.get_dummy_value())
+
+
+# Numba does this before each compilation, but the first one that mentions an activation is under way.
+if _cpu_target is None:
+    numba.njit("void()")(lambda: None)
+else:
+    _cpu_target.target_context.refresh()
