@@ -13,7 +13,7 @@ from ._calling.array_kinds import SCALARS, overrides_torch, overrides_ufuncs, ow
 from ._calling.conversion import converted, described, has_unit
 from ._calling.plans import once
 from ._containers import evaluate as evaluate_containers
-from .backends.forks import starting
+from .backends.forks import startup_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +83,7 @@ def _backend_of(call: Call, library: str) -> Callable[[Call], Plan]:
 @functools.cache
 def _backend(library: str) -> Callable[[Call], Plan]:
     """Import the backend of a library at its first use."""
-    with starting:
+    with startup_lock:
         planning: Callable[[Call], Plan] = importlib.import_module(
             f".backends.{_BACKENDS.get(library, 'array_api')}", __package__
         ).plan

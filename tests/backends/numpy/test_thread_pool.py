@@ -41,7 +41,7 @@ def test_pool_works_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPat
     def start(*_: Any) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(pool, "_crew", pool._Crew())
+    monkeypatch.setattr(pool, "_workers", pool._Workers())
     monkeypatch.setattr("_thread.start_new_thread", start)
     done: list[int] = []
     pool.share(done.append, range(5), 3)
@@ -159,12 +159,12 @@ AROUND_FORKS = {
     "an interrupt while a fork waits": """
         with np.errstate(all="ignore"):
             reciprocal(x)
-            def wait(crew, before=pool._Crew.disband):
+            def wait(workers, before=pool._Workers.shutdown):
                 raise KeyboardInterrupt
-            disband, pool._Crew.disband = pool._Crew.disband, wait
+            shutdown, pool._Workers.shutdown = pool._Workers.shutdown, wait
             sys.unraisablehook = lambda _: None
             fork()
-            pool._Crew.disband = disband
+            pool._Workers.shutdown = shutdown
             reciprocal(x)
             fork()
     """,
@@ -173,7 +173,7 @@ AROUND_FORKS = {
             reciprocal(x)
             def die():
                 raise SystemExit
-            pool._crew._calls.put(die)
+            pool._workers._calls.put(die)
             fork()
             reciprocal(x)
             fork()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from actufunc.backends.forks import starting
+from actufunc.backends.forks import startup_lock
 
 from . import environment, store
 from .signals import uninterrupted
@@ -64,7 +64,7 @@ def get_or_create(table: dict[_Key, _Made], key: _Key, make: Callable[[], _Made]
 
 @functools.cache
 def _compiler_lock() -> Any:
-    with starting:
+    with startup_lock:
         from .numba_patches import lock  # noqa: PLC0415
 
         return lock()

@@ -1,1 +1,1 @@
-"""Which threads compute a call on large arrays."""
+"""Threads for calls on large arrays: `schedule` chooses between the calling thread, `tbb` and the `pool`."""

@@ -1,12 +1,12 @@
-"""Python threads that share the work of one call.
+"""A pool of Python threads that share the work of one call.
 
-They serve where :mod:`~actufunc.backends.numpy.threading.tbb` has nothing to offer, and kernels that are no ufuncs.
-Kernels release the GIL, so that plain threads are enough, and they are safe in every situation: any number of callers
-at once, after a fork, beside any threading layer of Numba.
+It serves calls for which :mod:`~actufunc.backends.numpy.threading.tbb` cannot be used, and kernels that are no ufuncs.
+Kernels release the GIL, so that Python threads are enough. They are safe in every situation: any number of callers at
+once, after a fork, beside any threading layer of Numba.
 
-Not `concurrent.futures`: there an interrupt of the main thread may leave a lock locked for good, since the `Event`,
-`Condition` and `Semaphore` of `threading` are written in Python. Here nobody ever waits for a lock. What is used,
-`SimpleQueue`, `deque` and lists, is atomic.
+It is not `concurrent.futures`: there an interrupt of the main thread may leave a lock locked for good, since the
+`Event`, `Condition` and `Semaphore` of `threading` are written in Python. Here no thread ever waits for a lock:
+`SimpleQueue`, `deque` and lists are atomic.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _PATIENCE = 0.5
 def share(compute: Callable[[Any], object], pieces: Iterable[Any], threads: int) -> None:
     """Call a function for every piece of some work, in several threads.
 
-    The calling thread is one of them. It returns when no other works on a piece any more, also where it is interrupted
-    or a piece fails: nothing writes to the caller's arrays behind its back.
+    The calling thread is one of them. It returns when no other thread works on a piece any more, also where it is
+    interrupted or a piece fails: nothing writes to the caller's arrays after that.
 
     Parameters
     ----------
@@ -41,14 +41,14 @@ def share(compute: Callable[[Any], object], pieces: Iterable[Any], threads: int)
     pieces : iterable
         Arguments for it. A thread that has finished one takes the next, so several per thread keep all busy.
     threads : int
-        How many, at most; fewer work where no more can be started.
+        Number of threads, at most; fewer work where no more can be started.
 
     Raises
     ------
     BaseException
-        What a piece or a signal handler raised; of several an interrupt, else any.
+        Exception of a piece or of a signal handler; of several an interrupt, else any.
     """
-    if threads < 2:  # noqa: PLR2004 -- nobody to share with
+    if threads < 2:  # noqa: PLR2004 -- no other thread
         for piece in pieces:
             compute(piece)
         return
@@ -59,7 +59,7 @@ def share(compute: Callable[[Any], object], pieces: Iterable[Any], threads: int)
         try:
             if not is_begun:
                 is_begun = True
-                _crew.help_with(work, min(threads, len(work.pieces)) - 1)
+                _workers.submit(work, min(threads, len(work.pieces)) - 1)
                 work.take_pieces()
             work.wait_for_helpers()
             break
@@ -95,8 +95,8 @@ class _Work:
             self.compute(piece)
 
     def help(self) -> None:
-        """Do the same in another thread."""
-        # Before the look at is_over: who waits for helpers sets that first and counts them then.
+        """Work on pieces in a thread of the pool."""
+        # Before is_over is asked: wait_for_helpers sets that first, and counts helpers then.
         self._begun.append(None)
         try:
             self.take_pieces()
@@ -108,27 +108,27 @@ class _Work:
             self._woken.put(None)
 
     def wait_for_helpers(self) -> None:
-        """Return when no thread helps any more, nor will."""
+        """Return when no thread helps any more, and none will begin to."""
         self.is_over = True
         while len(self._ended) < len(self._begun):
             self._woken.get()
-        self.compute = _nothing  # a helper that has yet to let go of this keeps no array alive
+        self.compute = _nothing  # a helper that still refers to this keeps no array alive
 
 
 def _nothing(_: object) -> None:
     pass
 
 
-class _Crew:
-    """Threads that wait for something to call."""
+class _Workers:
+    """Threads that wait for work."""
 
     def __init__(self) -> None:
         self._size = 0
         self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._ended: SimpleQueue[None] = SimpleQueue()
 
-    def help_with(self, work: _Work, threads: int) -> None:
-        """Let so many threads help, as soon as they have time."""
+    def submit(self, work: _Work, threads: int) -> None:
+        """Let so many threads help, as soon as they are idle."""
         while self._size < threads:  # two callers at once may start one too many, which does no harm
             try:
                 _thread.start_new_thread(self._serve, ())
@@ -147,8 +147,8 @@ class _Crew:
         finally:
             self._ended.put(None)
 
-    def disband(self) -> None:
-        """Let all threads finish what they do, and end."""
+    def shutdown(self) -> None:
+        """End all threads, each after the piece that it works on."""
         deadline = time.monotonic() + _PATIENCE
         for _ in range(self._size):
             self._calls.put(None)
@@ -159,21 +159,21 @@ class _Crew:
                 return
 
 
-_crew = _Crew()
+_workers = _Workers()
 
 
-def _change_crew() -> None:
-    """Leave no thread to a fork: a child would miss it, and Python 3.12 warns of it."""
-    global _crew
-    before, _crew = _crew, _Crew()
-    before.disband()
+def _shut_down_before_fork() -> None:
+    """End all threads: a child would not have them, and Python 3.12 warns of a fork beside threads."""
+    global _workers
+    before, _workers = _workers, _Workers()
+    before.shutdown()
 
 
-def _forget_crew() -> None:
-    """Begin anew in a child, whatever happened before the fork."""
-    global _crew  # noqa: PLW0603
-    _crew = _Crew()
+def _start_anew_in_child() -> None:
+    """Start without threads in a child, whatever happened before the fork."""
+    global _workers  # noqa: PLW0603
+    _workers = _Workers()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_change_crew, after_in_child=_forget_crew)
+    os.register_at_fork(before=_shut_down_before_fork, after_in_child=_start_anew_in_child)

@@ -1,10 +1,10 @@
-"""Who computes a call on large arrays: the calling thread, a parallel kernel on TBB, or threads that share pieces.
+"""Distribution of a call on large arrays: to the calling thread, to a parallel kernel on TBB, or to the pool.
 
-A thread costs time to wake, so each must have enough to do. How many bytes of output that is was measured by
+A thread costs time to wake, so each must have enough to do. The least number of bytes of output was measured by
 ``benchmarks/threads.py --thresholds``, which times one thread against two at all sizes: `GRAINS` has, rounded up, half
-the size from which two threads are never slower. It depends on whether a kernel computes or only moves data, and on who
-wakes the threads. In bytes it is about the same for float32 and float64, whose vectors take as long for half the
-elements. To look up half numbers takes 0.1 ns per byte, as a sigmoid does in float32, and is for the pool alone.
+the size from which two threads are never slower. It depends on whether a kernel computes or only moves data, and on
+what wakes the threads. In bytes it is about the same for float32 and float64, whose vectors take as long for half the
+elements. Looking up half numbers takes 0.1 ns per byte, as a sigmoid does in float32, and is done by the pool alone.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ GRAINS = {
     ("pool", "cheap"): 1 << 22,
     ("pool", "costly"): 1 << 19,
 }
-"""Bytes of output for each thread, at least, by who runs the threads and kind of kernel."""
+"""Least number of bytes of output for each thread, by what runs the threads and kind of kernel."""
 
 CHUNK = 16384  # elements: small enough for the second-level cache, large enough to make a loop in Python cheap
 
-_PIECES = 4  # per thread, so that a thread that the system delays leaves its share to the others
-_LINE = 64  # elements that pieces are multiples of, so that few cache lines are written to by two threads
+_PIECES = 4  # per thread, so that others take over the pieces of a thread that the system delays
+_LINE = 64  # pieces begin at multiples of so many elements, so that two threads write to few common cache lines
 
 
 def _threads(runner: str, kind: str, size: int) -> int:
-    """Return how many threads an output of so many bytes is worth."""
+    """Return the number of threads for an output of so many bytes."""
     worth = size // GRAINS[runner, kind]
     return min(worth, get_num_threads()) if worth > 1 else 1
 
 
 def thresholds() -> dict[str, int]:
-    """Return the bytes of output from which on two threads work, by kind of function, in the main thread."""
+    """Return the least bytes of output for two threads, by kind of function, in the main thread."""
     runner = "TBB" if tbb.is_usable() else "pool"
     kinds = {"costly": (runner, "costly"), "cheap": (runner, "cheap"), "over an axis": ("pool", "costly")}
     return {kind: 2 * GRAINS[key] for kind, key in kinds.items()}
@@ -60,9 +60,9 @@ def elementwise(kernel: Elementwise | Halves, operands: Sequence[Array]) -> None
     Parameters
     ----------
     kernel : Elementwise or Halves
-        What to compute.
+        Kernel to apply.
     operands : sequence of array
-        Inputs and, last, the output: contiguous, alike, and each input either the output or apart from it in memory.
+        Inputs and, last, the output: contiguous, of one layout, and each input the output or apart from it in memory.
     """
     kind, size = "costly" if kernel.is_costly else "cheap", operands[-1].nbytes
     flat = list(map(_flat, operands))
@@ -74,7 +74,7 @@ def elementwise(kernel: Elementwise | Halves, operands: Sequence[Array]) -> None
     compute: Callable[..., object] = kernel.serial
     if isinstance(kernel, Halves) and len(flat) == 2 and np.may_share_memory(flat[0], flat[1]):  # noqa: PLR2004
         compute, flat = kernel.replace, flat[1:]
-    if threads < 2:  # noqa: PLR2004 -- one does it itself
+    if threads < 2:  # noqa: PLR2004 -- the calling one
         compute(*flat)
         return
     share(lambda piece: compute(*(o[piece] for o in flat)), _pieces(flat[-1].size, threads), threads)
@@ -86,7 +86,7 @@ def elementwise_rows(kernel: Elementwise | Halves, operands: Sequence[Array]) ->
     Parameters
     ----------
     kernel : Elementwise or Halves
-        What to compute.
+        Kernel to apply.
     operands : sequence of array
         Inputs and, last, the output: of shape (rows, n), each row contiguous, and the output apart from the inputs.
     """
@@ -102,7 +102,7 @@ def over_axis(kernel: OverAxis, operands: Sequence[Array]) -> None:
     Parameters
     ----------
     kernel : OverAxis
-        What to compute.
+        Kernel to apply.
     operands : sequence of array
         Inputs and, last, the output, as the kernel's layout demands.
     """
@@ -121,14 +121,14 @@ def blocks(compute: Callable[[Any], object], places: Iterator[Any], size: int) -
 
 
 def _flat(array: Array) -> Array:
-    """See a contiguous array as one dimension, in the order of its memory."""
+    """Return a contiguous array as one of one dimension, in the order of its memory."""
     if array.ndim == 1:
         return array
     return (array if array.flags.c_contiguous else array.T).reshape(-1)
 
 
 def _pieces(size: int, threads: int) -> Iterator[slice]:
-    """Cut some elements into pieces that fill cache lines."""
+    """Return slices of some elements that begin at multiples of `_LINE`."""
     return _cut(size, math.ceil(size / (threads * _PIECES * _LINE)) * _LINE)
 
 
