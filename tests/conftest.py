@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import host_gpu
 import pytest
 import two_runs
-from array_libraries import LIBRARIES, Library, load
+from array_libraries import LIBRARIES, OPTIONAL, Library, load
 from cases import SORTING, cases, representatives
 from hypothesis import HealthCheck, settings
 
@@ -54,12 +54,33 @@ def pytest_configure() -> None:
     host_gpu.shared_folder()  # before there are workers
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests of which a mark says that they need what is not here."""
+    for mark in item.iter_markers("needs_library"):
+        for name in mark.args:
+            pytest.importorskip(name)
+    if item.get_closest_marker("needs_gpu") and not host_gpu.has_gpu():
+        pytest.skip("no GPU")
+
+
+def _mark_libraries(items: list[pytest.Item]) -> None:
+    """Mark the tests that are parametrized with an optional library."""
+    for item in items:
+        given = getattr(getattr(item, "callspec", None), "params", {})
+        for value in given.values():
+            if isinstance(value, str) and value in OPTIONAL:
+                item.add_marker(pytest.mark.needs_library(OPTIONAL[value]))
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let one function of every kind do for the tests over all libraries where each function takes long to compile.
 
     That is CuPy without a GPU, and JAX. The text of all CUDA kernels has tests of its own, and so have the values and
     derivatives of all functions on JAX's arrays.
     """
+    _mark_libraries(items)
     chosen = representatives(cases())
     slow = {"jax"} if host_gpu.has_gpu() else {"cupy", "jax"}
 

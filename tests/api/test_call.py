@@ -9,6 +9,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import pandas as pd
 import pytest
 from cases import ELEMENTWISE, OVER_AXIS, Case
 
@@ -135,12 +136,11 @@ def test_masked_arrays(case: Case) -> None:
 
 @pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)
 def test_pandas(case: Case) -> None:
-    pandas = pytest.importorskip("pandas")
-    series = pandas.Series(X, index=list("abcd"), name="logit")
+    series = pd.Series(X, index=list("abcd"), name="logit")
     result = case(series)
-    pandas.testing.assert_series_equal(result, pandas.Series(case(X), index=list("abcd"), name="logit"))
-    frame = pandas.DataFrame({"p": X, "q": -X})
-    pandas.testing.assert_frame_equal(case(frame), pandas.DataFrame({"p": case(X), "q": case(-X)}))
+    pd.testing.assert_series_equal(result, pd.Series(case(X), index=list("abcd"), name="logit"))
+    frame = pd.DataFrame({"p": X, "q": -X})
+    pd.testing.assert_frame_equal(case(frame), pd.DataFrame({"p": case(X), "q": case(-X)}))
 
 
 def test_array_ufunc_gets_the_activation() -> None:

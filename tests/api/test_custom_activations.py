@@ -221,8 +221,10 @@ def test_a_mistake_in_a_derivative_changes_nothing() -> None:
             getattr(function, statement)(lambda x, g: x)
 
 
+@pytest.mark.needs_library("torch")
 def test_a_derivative_stated_late_is_not_forgotten() -> None:
-    torch = pytest.importorskip("torch")
+    import torch
+
     own = activation(lambda x: x * x)
 
     def slope() -> float:

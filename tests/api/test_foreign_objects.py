@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cases import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, Case, cases
+from scipy import sparse
 
 from actufunc import elu, prelu, sigmoid, softmax
 
@@ -76,12 +77,11 @@ def test_over_an_axis_an_unknown_container_is_refused(case: Case) -> None:
 
 
 def test_a_subclass_that_takes_calls_over_is_another_kind() -> None:
-    pandas = pytest.importorskip("pandas")
 
-    class Mine(pandas.Series):
+    class Mine(pd.Series):
         pass
 
-    class Chunked(pandas.Series):
+    class Chunked(pd.Series):
         def __array_ufunc__(self, *arguments: Any, **keywords: Any) -> Any:
             return super().__array_ufunc__(*arguments, **keywords)
 
@@ -107,8 +107,7 @@ def test_signature(case: Case) -> None:
 
 
 def test_a_column_is_called_dtype() -> None:
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame({"dtype": X[0], "b": X[1]})
+    frame = pd.DataFrame({"dtype": X[0], "b": X[1]})
     np.testing.assert_array_equal(sigmoid(frame), sigmoid(frame.to_numpy()))
     np.testing.assert_array_equal(softmax(frame), softmax(frame.to_numpy()))
 
@@ -201,7 +200,6 @@ def test_what_is_no_array_is_named(kind: str) -> None:
 
 
 def test_sparse_matrices_are_named() -> None:
-    sparse = pytest.importorskip("scipy.sparse")
     for call in everywhere(sparse.csr_array(X)):
         with pytest.raises(TypeError, match=r"does not support csr_array of scipy for \w+; pass \w+.toarray\(\)"):
             call()
@@ -242,8 +240,7 @@ def test_masks_of_what_is_converted_stay() -> None:
 
 
 def test_where_is_no_container_that_would_ask_again() -> None:
-    pandas = pytest.importorskip("pandas")
-    mask = pandas.Series([True, False, True, True])
+    mask = pd.Series([True, False, True, True])
     for function in (sigmoid, softmax):
         with pytest.raises(TypeError, match=r"where= as an array, not as Series of pandas; pass where.to_numpy\(\)"):
             function(X[0], out=None, where=mask)

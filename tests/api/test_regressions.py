@@ -9,7 +9,10 @@ import pickle
 import weakref
 from typing import Any
 
+import array_api_strict as strict
+import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 
 from actufunc import activation, array_namespace, gelu, leaky_relu, log_softmax, prelu, relu, sigmoid, softmax, tanh
@@ -65,8 +68,7 @@ def test_where_over_axis_leaves_cotangents_out() -> None:
 
 
 def test_softmax_of_a_data_frame_and_of_masked_arrays() -> None:
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
     np.testing.assert_allclose(softmax(frame).to_numpy(), softmax(frame.to_numpy()))
     np.testing.assert_allclose(softmax(frame, axis=0).to_numpy(), softmax(frame.to_numpy(), axis=0))
     for x in (np.ma.MaskedArray(X, [0, 0, 1]), np.ma.MaskedArray([X, X], [[0, 0, 1]] * 2)):
@@ -99,7 +101,6 @@ def test_results_do_not_depend_on_earlier_calls() -> None:
 
 
 def test_redefined_activations_have_other_names_in_dask() -> None:
-    da = pytest.importorskip("dask.array")
     d = da.ones(4, chunks=2)
     results = []
     for factor in (2, 3):
@@ -223,7 +224,6 @@ def test_errors_name_the_argument() -> None:
 
 
 def test_asked_dtype_outside_numpy() -> None:
-    strict = pytest.importorskip("array_api_strict")
     with pytest.raises(TypeError, match="real floating dtype only"):
         relu(strict.asarray([1.5, -2.0]), dtype=strict.int64)
     np.testing.assert_array_equal(np.from_dlpack(prelu(-1.0, strict.asarray([2.0, 3.0]))), [-2, -3])

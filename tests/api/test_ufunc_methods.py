@@ -155,7 +155,7 @@ def test_types_hold_of_calls(case: Case) -> None:
 def test_types_of_what_one_defines() -> None:
     @activation
     def above(x: Any, least: float = 300) -> Any:
-        from actufunc.formula import maximum  # noqa: PLC0415
+        from actufunc.formula import maximum
 
         return maximum(x, least)
 

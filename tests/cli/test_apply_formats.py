@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import shutil
 import signal
@@ -42,7 +43,7 @@ def write(kind: str, x: Array) -> str:
     elif kind == ".npz":
         np.savez(name, some=x)
     elif kind == ".zarr":
-        pytest.importorskip("zarr").save(name, x)
+        importlib.import_module("zarr").save(name, x)
     else:
         np.savetxt(name, x, fmt="%s", delimiter={".csv": ",", ".tsv": "\t", ".txt": " "}[kind])
     return name
@@ -55,15 +56,10 @@ def read(name: str, dtype: Any) -> Array:
         (array,) = np.load(name).values()
         return np.asarray(array)
     if kind == ".zarr":
-        return np.asarray(pytest.importorskip("zarr").load(name))
+        return np.asarray(importlib.import_module("zarr").load(name))
     if kind == ".npy":
         return np.asarray(np.load(name))
     return np.loadtxt(name, dtype, delimiter={".csv": ",", ".tsv": "\t", ".txt": None}[kind])
-
-
-def need(*kinds: str) -> None:
-    if ".zarr" in kinds:
-        pytest.importorskip("zarr")
 
 
 # All pairs.
@@ -74,7 +70,6 @@ def need(*kinds: str) -> None:
 @pytest.mark.parametrize(("one", "other"), PAIRS)
 def test_every_pair_of_formats(one: str, other: str, dtype: str, chunk: str) -> None:
     """No bit is lost on the way: a number is written with the digits that its dtype needs."""
-    need(one, other)
     x = np.random.default_rng(0).standard_normal((37, 10)).astype(dtype)
     source = write(one, x)
     assert main(["apply", "silu", source, "-o", f"out{other}", "--chunk-mb", chunk]) == 0
@@ -87,7 +82,6 @@ def test_every_pair_of_formats(one: str, other: str, dtype: str, chunk: str) -> 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("case", NOT_ELEMENTWISE, ids=repr)
 def test_axis_in_every_format(case: Case, kind: str, axis: str) -> None:
-    need(kind)
     x = np.random.default_rng(0).standard_normal((36, 10))
     arguments = ["apply", case.function.__name__, write(kind, x), "-o", f"out{kind}", "--axis", axis]
     assert main([*arguments, "--chunk-mb", "0.002"]) == 0
@@ -99,7 +93,6 @@ def test_axis_in_every_format(case: Case, kind: str, axis: str) -> None:
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_hostile_numbers(kind: str) -> None:
-    need(kind)
     tiny, huge = np.finfo("f4").smallest_subnormal, np.finfo("f4").max
     x = np.array([[0.0, -0.0, tiny, -tiny], [huge, -huge, np.inf, -np.inf], [np.nan, 0.1, 1 / 3, 1e-10]], "float32")
     np.save("x.npy", x)
@@ -263,8 +256,10 @@ def test_bad_archives(capsys: pytest.CaptureFixture[str], arguments: list[str], 
 # Zarr.
 
 
+@pytest.mark.needs_library("zarr")
 def test_zarr_keeps_chunks_and_takes_members(capsys: pytest.CaptureFixture[str]) -> None:
-    zarr = pytest.importorskip("zarr")
+    import zarr
+
     x = np.random.default_rng(0).standard_normal((40, 30))
     group = zarr.open_group("x.zarr", mode="w")
     group.create_array("a", data=x, chunks=(16, 7))
@@ -282,8 +277,10 @@ def test_zarr_keeps_chunks_and_takes_members(capsys: pytest.CaptureFixture[str])
         assert is_same(y[:], actufunc.silu(x))
 
 
+@pytest.mark.needs_library("zarr")
 def test_zarr_replaces_nothing_but_zarr(capsys: pytest.CaptureFixture[str]) -> None:
-    zarr = pytest.importorskip("zarr")
+    import zarr
+
     x = np.arange(-3.0, 3)
     zarr.save("x.zarr", x)
     zarr.save("y.zarr", x)
@@ -317,7 +314,6 @@ def test_interrupted_everywhere(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, one: str, other: str
 ) -> None:
     """Ctrl-C at each system call that takes or writes bytes, one after the other."""
-    need(one, other)
     source = write(one, np.ones((30, 10)))
     real = {name: getattr(files, name) for name in ("write_all", "reserve")}
     for stop in itertools.count(1):
@@ -390,6 +386,5 @@ def test_memory_is_bounded_by_the_chunk(kind: str, name: str) -> None:
         out = subprocess.run([sys.executable, "-c", PEAK, *command], check=True, capture_output=True, text=True)  # noqa: S603
         return int(out.stdout.split()[-1]) * 1024 / 1e6
 
-    need(kind)
     peak(10_000)  # fills the cache of compiled kernels
     assert peak(35_000) - peak(10_000) < 8  # of 28 and 8 MB, each of input and result

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from actufunc import Activation
     from actufunc.cli.panels import Chosen
 
-pytest.importorskip("matplotlib")
-
 from matplotlib import style
 from matplotlib.text import Text
 from PIL import Image

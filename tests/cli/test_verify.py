@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from cases import ELEMENTWISE, Case
@@ -33,7 +34,7 @@ QUICK = ["--stride", str(COARSE), "--points", "100", "--jobs", "1"]
 
 
 def type_of(dtype: str) -> np.dtype[Any]:
-    return np.dtype(getattr(pytest.importorskip("ml_dtypes"), dtype) if dtype == "bfloat16" else dtype)
+    return np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
 
 
 def awkward(dtype: str) -> tuple[Array, Array]:

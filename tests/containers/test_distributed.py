@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import dask.array as da
 import numpy as np
 import pytest
 
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-da = pytest.importorskip("dask.array")
 distributed = pytest.importorskip("distributed")
 zarr = pytest.importorskip("zarr")
+pytestmark = pytest.mark.needs_library("distributed", "zarr")
 
 ROWS, COLUMNS, BLOCK = 320, 2000, 20
 FUNCTIONS: dict[str, Any] = {

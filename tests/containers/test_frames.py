@@ -7,11 +7,10 @@ import functools
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from actufunc import leaky_relu, logsumexp, prelu, sigmoid, softmax, sparsemax
-
-pd = pytest.importorskip("pandas")
 
 X = np.array([-1.0, 0.0, 2.0])
 
@@ -76,8 +75,10 @@ def test_labels_that_differ_leave_nothing_to_sum() -> None:
     assert softmax.vjp(x, pd.Series(X, index=list("abd"))).isna().all()
 
 
+@pytest.mark.needs_library("dask.dataframe")
 def test_partitions_of_dask() -> None:
-    dd = pytest.importorskip("dask.dataframe")
+    import dask.dataframe as dd
+
     frame = dd.from_pandas(pd.DataFrame({"a": np.arange(6.0), "b": np.arange(6.0)}), npartitions=2)
     for x in (frame, frame.a):
         np.testing.assert_allclose(sigmoid(x).compute(scheduler="sync"), sigmoid(x.compute(scheduler="sync")))
@@ -89,8 +90,10 @@ def test_partitions_of_dask() -> None:
         sigmoid(__import__("dask").delayed(1.0))
 
 
+@pytest.mark.needs_library("awkward")
 def test_lists_of_awkward() -> None:
-    ak = pytest.importorskip("awkward")
+    import awkward as ak
+
     ragged = ak.Array([[1.0, 2.0], [3.0]])
     assert ak.to_list(leaky_relu(ragged, 0.1)) == [[1.0, 2.0], [3.0]]
     assert ak.to_list(sigmoid(ak.Array([0.0, None]))) == [0.5, None]
@@ -100,8 +103,10 @@ def test_lists_of_awkward() -> None:
                 function(x)
 
 
+@pytest.mark.needs_library("pyarrow")
 def test_arrays_of_arrow() -> None:
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
+
     for x in (pa.array(X), pa.array([1, 2, 3]), pa.chunked_array([[1.0], [2.0, 3.0]]), pa.table({"a": X, "b": -X})):
         for function in (sigmoid, softmax, logsumexp):
             np.testing.assert_array_equal(function(x), function(np.asarray(x)))
@@ -115,9 +120,11 @@ def test_arrays_of_arrow() -> None:
         sigmoid(pa.scalar(1.0))
 
 
+@pytest.mark.needs_library("h5py", "zarr")
 def test_files(tmp_path: Any) -> None:
-    h5py = pytest.importorskip("h5py")
-    zarr = pytest.importorskip("zarr")
+    import h5py
+    import zarr
+
     values = np.random.default_rng(0).normal(size=(4, 6))
     with h5py.File(tmp_path / "x.h5", "w") as file:
         for x in (file.create_dataset("x", data=values), zarr.array(values)):
@@ -128,20 +135,24 @@ def test_files(tmp_path: Any) -> None:
                 sigmoid(values, out=x)
 
 
+@pytest.mark.needs_library("narwhals", "polars")
 def test_frames_of_narwhals() -> None:
-    narwhals = pytest.importorskip("narwhals")
+    import narwhals
+    import polars as pl
+
     frame = narwhals.from_native(pd.DataFrame({"a": X, "b": -X}), eager_only=True)
     np.testing.assert_array_equal(softmax(frame), softmax(frame.to_numpy()))
-    polars = pytest.importorskip("polars")
-    holes = narwhals.from_native(polars.DataFrame({"a": [1.0, None]}), eager_only=True)
+    holes = narwhals.from_native(pl.DataFrame({"a": [1.0, None]}), eager_only=True)
     for x in (holes, holes["a"]):
         with pytest.raises(TypeError, match=r"does not support the nulls in \w+ of narwhals for x; fill or drop"):
             sigmoid(x)
 
 
+@pytest.mark.needs_library("netCDF4")
 def test_masks_of_files_stay() -> None:
-    netcdf = pytest.importorskip("netCDF4")
-    with netcdf.Dataset("x.nc", "w", diskless=True) as file:
+    import netCDF4
+
+    with netCDF4.Dataset("x.nc", "w", diskless=True) as file:
         file.createDimension("x", 3)
         variable = file.createVariable("v", "f8", ("x",))
         variable[:] = np.ma.masked_array(X, [False, True, False])

@@ -28,8 +28,9 @@ def refused(value: Any, kind: str) -> None:
             call()
 
 
+@pytest.mark.needs_library("autograd")
 def test_autograd_is_refused_and_takes_an_operation() -> None:
-    autograd = pytest.importorskip("autograd")
+    import autograd
 
     def look(x: Any) -> Any:
         refused(x, "ArrayBox of autograd")
@@ -41,25 +42,33 @@ def test_autograd_is_refused_and_takes_an_operation() -> None:
     np.testing.assert_allclose(autograd.grad(lambda x: operation(x)[0])(X), softmax.vjp(X, [1.0, 0.0]))
 
 
+@pytest.mark.needs_library("pytensor.tensor")
 def test_pytensor() -> None:
-    pt = pytest.importorskip("pytensor.tensor")
+    import pytensor.tensor as pt
+
     refused(pt.vector("x"), "TensorVariable of pytensor")
     refused(pt.constant(X), "TensorConstant of pytensor")
 
 
+@pytest.mark.needs_library("sympy")
 def test_sympy() -> None:
-    sympy = pytest.importorskip("sympy")
+    import sympy
+
     refused(sympy.Symbol("x"), "Symbol of sympy")
     refused(sympy.Matrix([1.0, 2.0]), r"\w*Matrix of sympy")
 
 
+@pytest.mark.needs_library("mlx.core")
 def test_mlx() -> None:
-    mlx = pytest.importorskip("mlx.core")
+    import mlx.core as mlx
+
     refused(mlx.array(X), "array of mlx")
 
 
+@pytest.mark.needs_library("sparse")
 def test_what_a_namespace_lacks_is_named() -> None:
-    sparse = pytest.importorskip("sparse")
+    import sparse
+
     x = sparse.COO(np.array([[0.0, 1.0], [2.0, 0.0]]))
     with pytest.raises(TypeError, match="sparsemax needs cumulative_sum of the array API standard, which sparse lacks"):
         sparsemax(x)

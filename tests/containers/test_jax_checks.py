@@ -11,10 +11,12 @@ POINTS = np.array([[-2.3, -0.7, 0.4, 1.9], [0.9, 2.6, -1.2, 0.3]])
 
 
 @pytest.mark.parametrize("case", mostly_slow(cases()), ids=repr)
+@pytest.mark.needs_library("jax")
 def test_check_grads(case: Case) -> None:
     jnp = load("jax").module
-    jax = pytest.importorskip("jax")
-    checks = pytest.importorskip("jax.test_util")
+    import jax
+    from jax import test_util as checks
+
     x = POINTS / 10 + 0.4 if case.function.__name__ == "logit" else POINTS
     with jax.disable_jit():  # of functions; operations are compiled once for all
         checks.check_grads(lambda x: jnp.sum(case(x) ** 2), (jnp.asarray(x),), order=3, rtol=1e-3, atol=1e-3)

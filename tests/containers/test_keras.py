@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 from programs import outcome
 
-pytest.importorskip("keras")
+pytestmark = pytest.mark.needs_library("keras")
 
 BACKENDS = ("tensorflow", "torch", "jax")
 
 
 def run(backend: str, *code: str) -> None:
     """Run a program in a process of its own, for the backend is chosen when Keras is imported."""
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"no {backend}")
     environment = {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
     status, _, err = outcome(*code, **environment)
     assert status == 0, err

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from cases import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, Case
 
@@ -20,13 +21,11 @@ CASES = {containers.KEPT: OVER_AXIS, containers.REDUCED: REDUCING, containers.GA
 
 
 def _pandas_series() -> tuple[Any, Any]:
-    pandas = pytest.importorskip("pandas")
-    return pandas.Series, X[0]
+    return pd.Series, X[0]
 
 
 def _pandas_frame() -> tuple[Any, Any]:
-    pandas = pytest.importorskip("pandas")
-    return pandas.DataFrame, X
+    return pd.DataFrame, X
 
 
 def _polars_series() -> tuple[Any, Any]:
@@ -123,9 +122,12 @@ def test_over_an_axis(kind: tuple[str, str], case: Case) -> None:
 
 
 @each_kind
+@pytest.mark.needs_library("jax", "torch")
 def test_beside_arrays_that_carry_gradients(kind: tuple[str, str]) -> None:
     """A container would convert them."""
-    jax, torch = (pytest.importorskip(name) for name in ("jax", "torch"))
+    import jax
+    import torch
+
     make, x = MAKERS[kind]()
     for g in (jax.numpy.ones(x.shape), torch.ones(x.shape)):
         for operands in ((make(x), g), (g, make(x))):

@@ -11,6 +11,7 @@ import pytest
 from actufunc import glu, leaky_relu, log_softmax, logsumexp, prelu, sigmoid, softmax
 
 pl = pytest.importorskip("polars")
+pytestmark = pytest.mark.needs_library("polars")
 
 V = np.array([0.0, 0.5, 1.0, 1.0, -2.0, 3.0])
 FRAME = pl.DataFrame({"g": [1, 1, 2, 2, 2, 1], "v": V, "w": -V, "n": [1.0, None, *V[2:]], "i": [1, 2, None, 4, 5, 6]})

@@ -8,10 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-pytest.importorskip("scipy")
-
 
 def test_logit_and_logsumexp(tmp_path: Path) -> None:
     plugin = ["-p", "scipy_plugin", "-p", "no:cacheprovider", "-p", "no:xdist", "-q"]

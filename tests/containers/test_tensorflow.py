@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 tf = pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.needs_library("tensorflow")
 
 from actufunc.backends import delegation as native  # noqa: E402
 

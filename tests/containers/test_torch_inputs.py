@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("expecttest")  # which torch.testing needs
+pytestmark = pytest.mark.needs_library("torch", "expecttest")
 OPERATORS = importlib.import_module("torch.testing._internal.common_methods_invocations").op_db
 
 # What torch calls otherwise: functions and arguments.

@@ -8,6 +8,7 @@ import pytest
 from cases import Case, cases, representatives
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.needs_library("torch")
 
 
 def masked() -> Any:

@@ -69,24 +69,30 @@ def test_units_in_lists_are_not_stripped(units: Any) -> None:
         sigmoid([make(1.0, "m"), make(1.0, "km")])
 
 
+@pytest.mark.needs_library("astropy")
 def test_masks_of_astropy() -> None:
-    masked = pytest.importorskip("astropy.utils.masked").Masked
-    quantity = pytest.importorskip("astropy.units").Quantity
-    for x in (masked(X, ~MASK), masked(quantity(X, ""), ~MASK)):
+    from astropy.units import Quantity
+    from astropy.utils.masked import Masked
+
+    for x in (Masked(X, ~MASK), Masked(Quantity(X, ""), ~MASK)):
         assert sigmoid(x).mask.tolist() == (~MASK).tolist()
         with pytest.raises(TypeError, match="is not known to give"):
             softmax(x)
 
 
+@pytest.mark.needs_library("unyt")
 def test_unyt_is_refused() -> None:
-    unyt = pytest.importorskip("unyt")
+    import unyt
+
     for function in (sigmoid, softmax, glu):
         with pytest.raises(TypeError, match="unyt_array"):
             function(unyt.unyt_array(X, "m"))
 
 
+@pytest.mark.needs_library("quantities")
 def test_units_that_only_wrap_results_are_not_lost() -> None:
-    quantities = pytest.importorskip("quantities")
+    import quantities
+
     x = quantities.Quantity(X, "m")
     for function in (sigmoid, softmax, logsumexp, glu):
         with pytest.raises(TypeError, match="does not know the unit of Quantity of quantities"):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
 
 from actufunc import activation, glu, logsumexp, sigmoid, softmax
 
 xr = pytest.importorskip("xarray")
+pytestmark = pytest.mark.needs_library("xarray")
 
 A = np.random.default_rng(0).normal(size=(2, 3, 4))
 X = xr.DataArray(
@@ -133,15 +135,17 @@ def test_what_is_refused() -> None:
 
 
 def test_arrays_within() -> None:
-    da = pytest.importorskip("dask.array")
     lazy = softmax(X.copy(data=da.from_array(A, chunks=1)), "y")
     assert isinstance(lazy.data, da.Array)
     same(lazy, softmax(A, 1))
     assert softmax(X.astype("float32"), "y").dtype == softmax(X, "y", dtype="float32").dtype == np.float32
 
 
+@pytest.mark.needs_library("pint")
 def test_units_within() -> None:
-    quantity = pytest.importorskip("pint").UnitRegistry().Quantity
+    import pint
+
+    quantity = pint.UnitRegistry().Quantity
     for function in (sigmoid, softmax):
         result = function(X.copy(data=quantity(A, "")))
         np.testing.assert_allclose(result.data.magnitude, function(A))

@@ -6,11 +6,14 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
+import dask
+import dask.array as da
 import ml_dtypes
 import numpy as np
 import pytest
 from array_libraries import load
 from cases import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, SORTING, Case, representatives
+from dask import callbacks
 
 from actufunc import activation, glu, prelu, softmax
 from actufunc.accuracy import beside, reference, ulp_error
@@ -22,9 +25,6 @@ if TYPE_CHECKING:
 
     Numbers = np.ndarray[Any, Any]
 
-dask = pytest.importorskip("dask")
-da = pytest.importorskip("dask.array")
-callbacks = pytest.importorskip("dask.callbacks")
 
 BLOCKWISE = [case for case in [*ELEMENTWISE, *OVER_AXIS, *REDUCING] if case not in SORTING]
 JOINED = [case for case in BLOCKWISE if case not in ELEMENTWISE]

@@ -86,9 +86,9 @@ def test_names_of_features() -> None:
     assert ((result > 0) & (result < 1)).all(axis=None)
 
 
+@pytest.mark.needs_library("torch")
 def test_array_api_dispatch() -> None:
     """A whole pipeline on tensors gives tensors, and the numbers that it gives on arrays."""
-    pytest.importorskip("torch")
     code = """
         import numpy as np, sklearn, torch
         from sklearn.datasets import load_digits

@@ -22,6 +22,7 @@ from actufunc import activation, gelu, logsumexp, prelu, relu, sigmoid, silu, so
 from actufunc.formula import exp
 
 pytestmark = [  # what torch says of itself
+    pytest.mark.needs_library("torch"),
     pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.:FutureWarning"),
 ]
@@ -291,9 +292,10 @@ def test_export(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", mostly_slow(ALL, FIRST), ids=repr)
+@pytest.mark.needs_library("onnxscript", "onnxruntime")
 def test_onnx(case: Case) -> None:
-    pytest.importorskip("onnxscript")
-    runtime = pytest.importorskip("onnxruntime")
+    import onnxruntime as runtime
+
     x = torch.tensor(points(case), dtype=torch.float32)
     longer, module = torch.cat([x, x + 0.125]), learning(case)
     program = torch.onnx.export(module, (x,), dynamo=True, verbose=False, dynamic_shapes=({0: "batch"},))

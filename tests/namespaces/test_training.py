@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Numbers = np.ndarray[Any, Any]
 
-LIBRARIES = ("numpy", "torch", "jax", "cupy")
+WITH_GPU = ["numpy", "torch", "jax", pytest.param("cupy", marks=pytest.mark.needs_gpu)]
 CLASSES = 10
 SIDE = 8  # images are 8 x 8
 TRAINING = 1408  # images, the other 389 are held out
@@ -235,7 +235,7 @@ def digits() -> tuple[Numbers, Numbers]:
 @functools.cache
 def trained(model: Model, name: str) -> tuple[list[Numbers], Numbers]:
     """Train with a library; return the weights and the probabilities of the held-out images."""
-    library = load(name, whole=True)
+    library = load(name)
     images, numbers = digits()
     x, truth = library.asarray(images), library.asarray(np.eye(CLASSES)[numbers])
     xp = actufunc.array_namespace(x)
@@ -247,7 +247,7 @@ def trained(model: Model, name: str) -> tuple[list[Numbers], Numbers]:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
-@pytest.mark.parametrize("name", LIBRARIES)
+@pytest.mark.parametrize("name", WITH_GPU)
 def test_learns_to_read_digits(model: Model, name: str) -> None:
     _, probabilities = trained(model, name)
     np.testing.assert_allclose(np.sum(probabilities, axis=1), 1, rtol=1e-14)
@@ -255,7 +255,7 @@ def test_learns_to_read_digits(model: Model, name: str) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
-@pytest.mark.parametrize("name", LIBRARIES[1:])
+@pytest.mark.parametrize("name", WITH_GPU[1:])
 def test_same_weights_as_with_numpy(model: Model, name: str) -> None:
     weights, probabilities = trained(model, name)
     expected, expected_probabilities = trained(model, "numpy")
@@ -267,7 +267,7 @@ def test_same_weights_as_with_numpy(model: Model, name: str) -> None:
 @pytest.mark.parametrize("model", MODELS, ids=str)
 @pytest.mark.parametrize("name", ["torch", "jax"])
 def test_gradient_by_hand_is_that_of_autograd(model: Model, name: str) -> None:
-    library = load(name, whole=True)
+    library = load(name)
     images, numbers = digits()
     x, truth = library.asarray(images[:BATCH]), library.asarray(np.eye(CLASSES)[numbers[:BATCH]])
     weights = [library.asarray(w) for w in model.weights(np.random.default_rng(1))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import ml_dtypes
 import mpmath
 import numpy as np
 import pytest
@@ -64,7 +65,6 @@ def test_nan_is_right_only_where_it_is_exact() -> None:
 
 
 def test_bfloat16() -> None:
-    ml_dtypes = pytest.importorskip("ml_dtypes")
     values = np.array([1.0, 1.0078125, 3e38, np.inf]).astype(ml_dtypes.bfloat16)
     assert ulp_error(values, numbers(1, 1, float(values[2]), 1e39)).tolist() == [0, 1, 0, 0]
     assert largest_error(sigmoid, sample(ml_dtypes.bfloat16, 300)).ulp < 0.51

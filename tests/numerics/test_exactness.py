@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from cases import ELEMENTWISE, OVER_AXIS, REDUCING, Case, as_float64
 from digests import bits
+from scipy import special
 
 from actufunc import log_softmax, logit, logsumexp, softmax, softmin
 from actufunc._catalogue import ACTIVATIONS
@@ -250,7 +251,6 @@ def test_ranges_and_monotonicity(dtype: str) -> None:
 
 def test_against_scipy_and_mpmath() -> None:
     """The meaning of each name, by other people's code."""
-    special = pytest.importorskip("scipy.special")
     x = np.linspace(-12, 12, 97)
     others: dict[str, Any] = {
         "sigmoid": special.expit,

@@ -45,7 +45,7 @@ def test_same_bits_on_every_instruction_set(name: str) -> None:
 
     With ``--hypothesis-profile=long`` of all functions, their derivatives too, and one more name for AVX-512.
     """
-    from llvmlite import binding  # noqa: PLC0415
+    from llvmlite import binding
 
     present = binding.get_host_cpu_features()
     if missing := [feature for feature in INSTRUCTION_SETS[name] if not present.get(feature)]:

@@ -37,7 +37,7 @@ def gpu() -> Iterator[Any]:
             stack.enter_context(mock.patch.object(cupy.ndarray, name, method, create=True))
         stack.enter_context(mock.patch.object(cupy, "exp", cupy.empty_like))
         stack.enter_context(mock.patch.object(sys, "path", [folder, *sys.path]))
-        import gpu  # noqa: PLC0415
+        import gpu
 
         for module, faster in (
             (gpu.gpu_ulp, {"CHUNK": 1 << 12, "SAMPLE": 100}),
@@ -93,7 +93,7 @@ def test_measures_and_writes(gpu: Any, tmp_path: Path, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_measures_over_an_axis(gpu: Any, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    import gpu_report  # noqa: PLC0415
+    import gpu_report
 
     # One dtype fewer than usual must not break the tables.
     only = [mock.patch.object(module, "DTYPES", ("float32",)) for module in (gpu, gpu_report)]
@@ -121,7 +121,7 @@ def test_products_of_infinite_derivatives_may_be_infinite(gpu: Any, name: str) -
 
 
 def test_wrong_values_fail(gpu: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    from actufunc.backends.cupy import kernels  # noqa: PLC0415
+    from actufunc.backends.cupy import kernels
 
     def source(*arguments: Any) -> str:
         text: str = right(*arguments)
@@ -171,7 +171,7 @@ def test_bad_arguments_are_told_first(gpu: Any, bad: str, capsys: pytest.Capture
 
 
 def test_without_a_gpu(gpu: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    import cupy  # noqa: PLC0415
+    import cupy
 
     with mock.patch.object(cupy.cuda.runtime, "getDeviceCount", return_value=0):
         assert gpu.main([]) == 2
@@ -189,7 +189,7 @@ def test_too_little_time_is_said(gpu: Any, capsys: pytest.CaptureFixture[str]) -
 def test_peers_compute_the_same(gpu: Any) -> None:
     """torch's functions and the formulas in CuPy's operations, on arrays of torch and NumPy in the place of a GPU's."""
     torch = load("torch").module
-    import gpu_cells  # noqa: PLC0415
+    import gpu_cells
 
     rng = np.random.default_rng(0)
     x, g = (to_device(rng.normal(size=(3, 8))) for _ in range(2))

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LIBRARIES = ("numpy", "array_api_strict", "torch", "jax", "dask", "cupy")
+OPTIONAL = {"torch": "torch", "jax": "jax", "cupy": "cupy", "tensorflow": "tensorflow", ".zarr": "zarr"}
+"""What the extra `test` does not bring, by the parameters of tests that need it."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ class Library:
         return isinstance(value, type(example)) or (self.name == "numpy" and isinstance(value, np.generic))
 
 
-def load(name: str, *, whole: bool = False) -> Library:
-    """Import a library, or skip the test if it is missing; without a GPU only part of CuPy is there."""
+def load(name: str) -> Library:
+    """Import a library, or skip the test if it is missing; without a GPU CuPy computes on the host."""
     module = pytest.importorskip({"dask": "dask.array", "jax": "jax.numpy"}.get(name, name))
     if name == "numpy":
         return Library(name, module, np.asarray)
@@ -60,8 +62,6 @@ def load(name: str, *, whole: bool = False) -> Library:
     if name == "dask":
         return Library(name, module, lambda values: module.from_array(values, chunks=3))
     if name == "cupy":
-        if whole and not host_gpu.has_gpu():
-            pytest.skip("no GPU")
         _without_gpu_on_host()
     return Library(name, module, module.asarray)
 

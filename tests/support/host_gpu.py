@@ -89,7 +89,7 @@ def _folder_with_header() -> Path:
 
 def allocate(size: int) -> Any:
     """Give an array of CuPy memory of the host, aligned like a GPU's; it is full of NaN."""
-    import cupy  # noqa: PLC0415
+    import cupy
 
     memory = np.full(size + 512, 255, np.uint8)
     start = memory.ctypes.data + -memory.ctypes.data % 512
@@ -105,7 +105,7 @@ def host_view(array: Any) -> np.ndarray[Any, Any]:
 
 def to_device(values: Any, dtype: Any = None, **_: Any) -> Any:
     """Make an array of CuPy of anything, in its layout if it is an array."""
-    import cupy  # noqa: PLC0415
+    import cupy
 
     if isinstance(values, cupy.ndarray):
         return values
@@ -117,7 +117,7 @@ def to_device(values: Any, dtype: Any = None, **_: Any) -> Any:
 
 def _filled(value: Any) -> Any:
     def make(shape: Any, dtype: Any = float, order: str = "C") -> Any:
-        import cupy  # noqa: PLC0415
+        import cupy
 
         array = cupy.ndarray(shape, dtype, order=order)
         host_view(array)[...] = value
@@ -127,7 +127,7 @@ def _filled(value: Any) -> Any:
 
 
 def _zeros_like(array: Any, **keywords: Any) -> Any:
-    import cupy  # noqa: PLC0415
+    import cupy
 
     made = cupy.empty_like(array, **keywords)
     host_view(made)[...] = 0
@@ -139,7 +139,7 @@ def _zeros_like(array: Any, **keywords: Any) -> Any:
 
 def elementwise_text(kernel: Any, arguments: list[Any]) -> str:
     """Return what CuPy would compile for such arguments: arrays, or the dtypes of scalars."""
-    import cupy  # noqa: PLC0415
+    import cupy
 
     module = importlib.import_module("cupy._core._kernel")
     scalar = importlib.import_module("cupy._core._scalar").CScalar
@@ -165,7 +165,7 @@ def elementwise_text(kernel: Any, arguments: list[Any]) -> str:
 
 
 def _is_looped(value: Any, parameter: Any) -> bool:
-    import cupy  # noqa: PLC0415
+    import cupy
 
     return isinstance(value, cupy.ndarray) and not parameter.raw
 
@@ -189,7 +189,7 @@ def _scalar_block(value: Any, dtype: np.dtype[Any]) -> Any:
 
 @functools.cache
 def _double() -> tuple[type, type]:
-    import cupy  # noqa: PLC0415
+    import cupy
 
     class ElementwiseKernel(cupy.ElementwiseKernel):
         """As CuPy's, but run here."""
@@ -257,7 +257,7 @@ def has_gpu() -> bool:
     """Tell whether CuPy is there and finds a GPU."""
     if importlib.util.find_spec("cupy") is None:
         return False
-    import cupy  # noqa: PLC0415
+    import cupy
 
     try:
         return bool(cupy.cuda.runtime.getDeviceCount() > 0)
@@ -268,7 +268,7 @@ def has_gpu() -> bool:
 @contextlib.contextmanager
 def gpu_on_host() -> Iterator[None]:
     """Let CuPy compute on the host."""
-    import cupy  # noqa: PLC0415
+    import cupy
 
     elementwise, raw = _double()
     replaced = {
