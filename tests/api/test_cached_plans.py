@@ -74,7 +74,7 @@ def test_positions_and_keywords_are_told_apart() -> None:
 
 
 def test_equal_hyperparameters_are_told_apart() -> None:
-    values = (0.0, -0.0, 1, True, 1.0, np.float32(1), np.float64(1), np.nan, False, 0)
+    values = (0.0, -0.0, 1, True, 1.0, np.int8(1), np.float32(1), np.float64(1), np.nan, False, 0, np.float32(-0.0))
     for x in (X, X.astype(np.float32), X.astype(int)):
         for value in values:
             fresh = activation(lambda x, slope: where(x < 0, slope * x, x))

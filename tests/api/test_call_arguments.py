@@ -190,6 +190,9 @@ def test_results_are_wrapped(case: Case) -> None:
     out = np.empty_like(X).view(Tagged)
     result = case(X, out=out)
     assert type(result) is Tagged
+    np.testing.assert_array_equal(np.asarray(result), expected)
+    if not case.function.definition.over_axis:
+        assert type(case(X.view(Tagged), subok=False)) is np.ndarray
     np.testing.assert_array_equal(out, expected)
     assert Tagged.seen[1][0][1][-1] is out
     plain = np.empty_like(X)
@@ -304,3 +307,5 @@ def test_a_derivative_stated_later_is_seen() -> None:
     twice.derivative(lambda x: 0 * x + 3)
     for x in (X[0], 1.0, np.float16(1)):
         assert np.all(twice.grad(x) == 3)
+    with pytest.raises(TypeError, match="condition"):
+        twice.derivative(lambda x: x > 0)
