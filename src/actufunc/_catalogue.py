@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import re
 from typing import Any
 
 from . import activations
 from ._activation import Activation
+from ._docstrings import choices
+
+__all__ = ["ACTIVATIONS", "NAMES", "aliases", "choices", "examples", "find", "variants"]
 
 NAMES: dict[str, Activation] = {
     name: value for name, value in sorted(vars(activations).items()) if isinstance(value, Activation)
@@ -28,13 +30,6 @@ def examples(function: Activation) -> dict[str, float]:
     """Return values to try for the hyperparameters without a default."""
     required = inspect.Parameter.empty
     return {name: 0.25 for name, default in function.definition.hyperparameters.items() if default is required}
-
-
-def choices(function: Activation) -> dict[str, list[str]]:
-    """Return the values of the options, which stand in the docstring as ``name : {...}``."""
-    text = inspect.cleandoc(function.__doc__ or "")
-    found = {name: re.search(rf"^{name} : \{{(.*?)\}}", text, re.MULTILINE) for name in function.definition.options}
-    return {name: match[1].replace('"', "").split(", ") for name, match in found.items() if match}
 
 
 def variants(function: Activation) -> list[dict[str, Any]]:

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from cases import ELEMENTWISE, Case
 
-from actufunc import activation, hard_shrink, logit, relu, sigmoid, silu, tanh
+from actufunc import activation, elu, hard_shrink, logit, relu, sigmoid, silu, tanh
+from actufunc._docstrings import Properties, fields, properties
 from actufunc._formats import FORMATS
 from actufunc.accuracy import measure, ulp_error
 from actufunc.accuracy._breakpoints import moved, neighbourhood, stratified
 from actufunc.accuracy.compare import RIGHT, UNDECIDED, WRONG, compare
 from actufunc.accuracy.findings import Findings
-from actufunc.accuracy.properties import Laws, laws
 from actufunc.accuracy.target import Target
 from actufunc.cli import main
 from actufunc.cli.verify_tasks import Task
@@ -73,18 +73,20 @@ def test_the_loop_finds_the_largest_error() -> None:
     assert verdicts.tolist() == [RIGHT, UNDECIDED, WRONG, WRONG]
 
 
-def test_laws() -> None:
-    assert laws(tanh) == Laws(-1, 1, -1, increasing=True)
-    assert laws(tanh).of_derivative() == Laws(0, math.inf, 1)
-    assert laws(relu.grad) == Laws()
+def test_properties() -> None:
+    assert properties(tanh)._replace(values=()) == Properties(-1, 1, -1, increasing=True, smooth="smooth")
+    assert properties(tanh).of_derivative() == Properties(0, math.inf, 1)
+    assert properties(relu.grad) == Properties()
+    assert properties(elu, alpha=2).values[0] == (-math.inf, -2)
+    assert properties(elu, alpha=-2) == Properties()  # of which nothing is documented
 
 
 @pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)
-def test_every_docstring_states_a_range(case: Case) -> None:
-    assert "Range " in (case.function.__doc__ or "")
-    stated = laws(case.function, **dict(case.keywords))
-    unbounded = "Range (-inf, inf)" in (case.function.__doc__ or "")
-    assert (stated.low, stated.high) != (-math.inf, math.inf) or unbounded
+def test_every_docstring_has_range_and_values(case: Case) -> None:
+    documented = properties(case.function, **dict(case.keywords))
+    unbounded = fields(case.function)["Range"][1].startswith("(-inf, inf)")
+    assert ((documented.low, documented.high) != (-math.inf, math.inf)) != unbounded
+    assert documented.values
 
 
 def test_samples() -> None:
@@ -144,20 +146,33 @@ def test_a_block_is_compared_with_its_neighbour() -> None:
 def states_too_much(x: Expression) -> Expression:
     """Ripples.
 
-    Range [0, 1/2], odd, increasing. Values: 1 at -inf, 0 at -0 and +0, 0 at +inf, NaN at NaN.
+    Notes
+    -----
+    :Range: [0, 1/2], odd, increasing
+    :Values: 1 at -inf, 0 at -0 and +0, 0 at +inf, NaN at NaN
     """
     return x * exp(-x * x)
 
 
 @activation
 def drops(x: Expression) -> Expression:
-    """Zero where it should be one. Range [-1, 2], even."""
+    """Zero where it should be one.
+
+    Notes
+    -----
+    :Range: [-1, 2], even
+    """
     return where(x > 1, 0, where(x < -1, 0, 1)) + where(x < -1, 0.5, 0)
 
 
 @activation
 def cancelling(x: Expression) -> Expression:
-    """Softplus as it stands in textbooks. Range [0, inf), increasing."""
+    """Softplus as it stands in textbooks.
+
+    Notes
+    -----
+    :Range: [0, inf), increasing
+    """
     return log(1 + exp(x))
 
 

@@ -14,6 +14,7 @@ from peers_table import TWINS, Twin
 from test_peers import peer
 
 from actufunc._catalogue import ACTIVATIONS, NAMES
+from actufunc._docstrings import fields
 
 if TYPE_CHECKING:
     from actufunc import Activation
@@ -24,9 +25,9 @@ FORMS = {True: "tanh", False: "none"}  # of gelu
 
 def stated(function: Activation, name: str) -> set[tuple[str, str]]:
     """Return what the docstring says of a peer: where, and which default."""
-    said = re.search(r"^ *Defaults elsewhere: (.*?)\.$", function.__doc__ or "", re.MULTILINE | re.DOTALL)
+    _, said = fields(function).get("Defaults elsewhere", ("", ""))
     found = set()
-    for default, places in re.findall(r"``(\w+=[^`]+)``.*? in (.*?)(?:;|$)", " ".join(said[1].split()) if said else ""):
+    for default, places in re.findall(r"``(\w+=[^`]+)``.*? in (.*?)(?:;|$)", said):
         found |= {(place, default) for place in re.findall(rf"\b{name}(?:\.\w+)*", places)}
     return found
 
@@ -94,13 +95,3 @@ def test_defaults_elsewhere(function: Activation, name: str) -> None:
         assert by_signature <= said
     else:
         assert said == by_signature
-
-
-def test_they_stand_in_the_notes() -> None:
-    """A line of their own, below what is said of values and derivative."""
-    having = [function for function in ACTIVATIONS.values() if "Defaults elsewhere" in (function.__doc__ or "")]
-    assert having
-    for function in having:
-        notes = re.search(r"Notes\n *-----\n(.*?)\n\n *References", function.__doc__ or "", re.DOTALL)
-        assert notes
-        assert notes[1].rpartition("\n\n")[2].strip().startswith("Defaults elsewhere: ``")

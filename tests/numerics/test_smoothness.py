@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from array_libraries import jax_module, load
 from cases import ELEMENTWISE, Case
 
 from actufunc._activation import Activation
+from actufunc._docstrings import properties
 from actufunc.accuracy import sample
 from actufunc.accuracy._breakpoints import breakpoints
 from actufunc.backends.array_api_ops import compute
@@ -30,9 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWar
 
 def claim(case: Case) -> str:
     """Return what the docstring says: "smooth", "smooth but at 0" or nothing."""
-    text = " ".join(case.function.__doc__.split())
-    found = re.search(r"Range [\[(][^\])]*[\])](?:.*?, | )(smooth(?: but at 0)?)[.,]", text.partition("Parameters")[0])
-    return found[1] if found else ""
+    return properties(case.function, **dict(case.keywords)).smooth
 
 
 SMOOTH = [case for case in ELEMENTWISE if claim(case)]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from actufunc._docstrings import properties
 from actufunc._threads import num_threads
 
 from . import beside, ulp_error
-from . import properties as stated
 from ._breakpoints import moved, neighbourhood, stratified
 from ._exact import reference
 from ._sample import sample, sample_rows
@@ -122,7 +122,7 @@ class _Tally:
         bits = magnitudes.astype(word)
         bits[:1] = np.where(magnitudes[:1] < 0, sign, bits[:1])  # a zero is preceded by that of the other sign
         up, down = (self._compare((bits ^ flipped).view(self.dtype)) for flipped in (word(0), sign))
-        self.target.check_laws(up, down, self.found)
+        self.target.check_properties(up, down, self.found)
 
     def _compare(self, x: Array) -> tuple[Array, Array]:
         target, found = self.target, self.found
@@ -194,7 +194,7 @@ def float64(target: Target, points: int) -> Findings:
     magnitudes = np.concatenate([[-0.0], np.unique(np.abs(x[~np.isnan(x)]))])
     with num_threads(1), np.errstate(all="ignore"):
         up, down = ((each, target(each)) for each in (magnitudes, -magnitudes))
-        target.check_laws(up, down, found)
+        target.check_properties(up, down, found)
         target.check_special_values(x.dtype, found)
     return found
 
@@ -238,8 +238,8 @@ def _of_rows(function: Activation, x: Array, keywords: dict[str, Any]) -> Findin
     exact = reference(function, x, **keywords)
     judged, plain = (ulp_error(values, exact, beside=terms).ravel() for terms in (beside(function), 0.0))
     found = _found(inputs, judged, plain)
-    laws = stated.laws(function)
-    outside = ((values < laws.low) | (values > laws.high)).ravel()
+    documented = properties(function, **keywords)
+    outside = ((values < documented.low) | (values > documented.high)).ravel()
     found.violate_at("range", inputs[outside])
     return found
 

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import properties as stated
+from actufunc._docstrings import properties
+
 from . import ulp_error
 from ._breakpoints import breakpoints
 from ._exact import reference
 
 if TYPE_CHECKING:
     from actufunc import Activation
+    from actufunc._docstrings import Properties
 
     from .findings import Findings
-    from .properties import Laws
 
     Array = np.ndarray[Any, Any]
 
@@ -54,10 +55,10 @@ class Target:
         return self.function.grad if self.gradient else self.function
 
     @functools.cached_property
-    def laws(self) -> Laws:
-        """What the docstring states."""
-        laws = stated.laws(self.function, **self.keywords)
-        return laws.of_derivative() if self.gradient else laws
+    def properties(self) -> Properties:
+        """Documented properties of the function, or what follows for its derivative."""
+        documented = properties(self.function, **self.keywords)
+        return documented.of_derivative() if self.gradient else documented
 
     @functools.cached_property
     def has_root(self) -> bool:
@@ -104,8 +105,8 @@ class Target:
         judged[near] = ulp_error(values[near], exact[near], beside=OF_TERMS)
         return judged, plain
 
-    def check_laws(self, up: tuple[Array, Array], down: tuple[Array, Array], found: Findings) -> None:
-        """Note where range, monotonicity or symmetry as stated do not hold.
+    def check_properties(self, up: tuple[Array, Array], down: tuple[Array, Array], found: Findings) -> None:
+        """Note where range, monotonicity or symmetry are not those of the docstring.
 
         Parameters
         ----------
@@ -115,24 +116,21 @@ class Target:
         found : Findings
             Findings to add violations to.
         """
-        laws = self.laws
-
+        documented = self.properties
         for (x, y), falls in ((up, np.less), (down, np.greater)):
             # Results rounded to nearest stay within bounds that are rounded to nearest.
-            low, high = (y.dtype.type(x.dtype.type(bound)) for bound in (laws.low, laws.high))
+            low, high = (y.dtype.type(x.dtype.type(bound)) for bound in (documented.low, documented.high))
             found.violate_at("range", x[1:][(y[1:] < low) | (y[1:] > high)])
-            if laws.increasing:
+            if documented.increasing:
                 found.violate_at("monotonicity", x[1:][falls(y[1:], y[:-1])])
-        if laws.parity:
+        if documented.parity:
             a, b = up[1][1:], down[1][1:]
-            differ = a != laws.parity * b
+            differ = a != documented.parity * b
             found.violate_at("symmetry", up[0][1:][differ & ~(np.isnan(a) & np.isnan(b))])
 
     def check_special_values(self, dtype: np.dtype[Any], found: Findings) -> None:
-        """Note where special values, alone and in a loop, are not those that are stated; signs of zeros count."""
-        if self.gradient:
-            return
-        for point, value in stated.special_values(self.function, **self.keywords):
+        """Note where special values, alone and in a loop, are not those of the docstring; signs of zeros count."""
+        for point, value in self.properties.values:
             expected = np.array(value, dtype)
             for n in (1, _LOOP):
                 got = self(np.full(n, point, dtype))

@@ -1,11 +1,13 @@
-"""The catalogue: what each function is.
+"""The catalogue: the definition of each activation.
 
-A module here defines some activations and lists them, and their aliases, in its ``__all__``.
+A module defines some activations and lists them, and their aliases, in its ``__all__``. Their docstrings lack what all
+have in common, which `actufunc._docstrings` adds, and document properties in a grammar that is described there.
 """
 
 from typing import TYPE_CHECKING
 
 from actufunc._activation import Activation
+from actufunc._docstrings import complete
 
 from .algebraic import *
 from .exponential import *
@@ -19,3 +21,7 @@ from .smooth import *
 
 if not TYPE_CHECKING:  # type checkers follow the star imports, and could not follow this
     __all__ = [name for name, value in globals().items() if isinstance(value, Activation)]
+
+for _function in {value for value in globals().values() if isinstance(value, Activation)}:
+    _function.__doc__ = complete(_function)
+del _function

@@ -35,28 +35,26 @@ def squareplus(x: Expression, b: float | Expression = 4) -> Expression:
 
     .. math:: \operatorname{squareplus}(x) = \frac{x + \sqrt{x^2 + b}}{2}
 
-    Range (0, inf) for positive `b`, increasing, smooth. The left tail keeps its relative accuracy.
+    The left tail keeps its relative accuracy.
 
     Parameters
     ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
     b : scalar or array that broadcasts, default 4
         Width of the bend, from 1e-30 to 1e18, so that its square root counts and neither vanishes beside `x`.
 
-    Returns
-    -------
-    array
-        Of the kind and dtype of `x`.
+    See Also
+    --------
+    softplus, relu
 
     Notes
     -----
-    Values for ``b=4``: 0 at -inf, 1 at -0 and +0, inf at +inf, NaN at NaN. Derivative: :math:`\left(1 + x/\sqrt{x^2 +
-    b}\right)/2`.
+    :Range if b > 0: (0, inf), increasing, smooth
+    :Values if b == 4: 0 at -inf, 1 at -0 and +0, inf at +inf, NaN at NaN
+    :Derivative: :math:`\left(1 + x/\sqrt{x^2 + b}\right)/2`
 
     References
     ----------
-    J. T. Barron, "Squareplus: a softplus-like algebraic rectifier", 2021.
+    J. T. Barron, "Squareplus: a softplus-like algebraic rectifier", 2021. arXiv:2112.11687.
 
     Examples
     --------

@@ -20,29 +20,25 @@ def elu(x: Expression, alpha: float | Expression = 1) -> Expression:
 
     .. math:: \operatorname{elu}(x) = \begin{cases} x & x > 0 \\ \alpha\,(e^x - 1) & x \le 0 \end{cases}
 
-    Range (-alpha, inf), increasing, smooth but at 0.
-
     Parameters
     ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
     alpha : scalar or array that broadcasts, default 1
         Depth of the left branch.
 
-    Returns
-    -------
-    array
-        Of the kind and dtype of `x`.
+    See Also
+    --------
+    celu, selu
 
     Notes
     -----
-    Values: -alpha at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative: :math:`\alpha e^x` up to and at
-    zero, 1 beyond.
+    :Range if alpha > 0: (-alpha, inf), increasing, smooth but at 0
+    :Values if alpha > 0: -alpha at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN
+    :Derivative: :math:`\alpha e^x` up to and at zero, 1 beyond
 
     References
     ----------
     D.-A. Clevert, T. Unterthiner, S. Hochreiter, "Fast and accurate deep network learning by exponential linear units
-    (ELUs)", ICLR 2016.
+    (ELUs)", ICLR 2016. arXiv:1511.07289.
 
     Examples
     --------
@@ -65,28 +61,24 @@ def celu(x: Expression, alpha: float | Expression = 1) -> Expression:
 
     .. math:: \operatorname{celu}(x) = \begin{cases} x & x > 0 \\ \alpha\,(e^{x/\alpha} - 1) & x \le 0 \end{cases}
 
-    Range (-alpha, inf) for positive `alpha`, increasing, smooth but at 0.
-
     Parameters
     ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
     alpha : scalar or array that broadcasts, default 1
         Depth of the left branch, and the scale over which it falls.
 
-    Returns
-    -------
-    array
-        Of the kind and dtype of `x`.
+    See Also
+    --------
+    elu, softplus
 
     Notes
     -----
-    Values: -alpha at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative: :math:`e^{x/\alpha}` up to and at
-    zero, 1 beyond.
+    :Range if alpha > 0: (-alpha, inf), increasing, smooth but at 0
+    :Values if alpha > 0: -alpha at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN
+    :Derivative: :math:`e^{x/\alpha}` up to and at zero, 1 beyond
 
     References
     ----------
-    J. T. Barron, "Continuously differentiable exponential linear units", 2017.
+    J. T. Barron, "Continuously differentiable exponential linear units", 2017. arXiv:1704.07483.
 
     Examples
     --------
@@ -137,26 +129,20 @@ def selu(x: Expression) -> Expression:
 
     with :math:`\alpha = 1.6732632423543772` and :math:`\lambda = 1.0507009873554805`.
 
-    Range (-1.7581, inf), increasing, smooth but at 0.
-
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    elu
 
     Notes
     -----
-    Values: -1.7580993408473768 at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative:
-    :math:`\lambda\alpha\,e^x` up to and at zero, :math:`\lambda` beyond.
+    :Range: (-1.7581, inf), increasing, smooth but at 0
+    :Values: -1.7580993408473768 at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN
+    :Derivative: :math:`\lambda\alpha\,e^x` up to and at zero, :math:`\lambda` beyond
 
     References
     ----------
     G. Klambauer, T. Unterthiner, A. Mayr, S. Hochreiter, "Self-normalizing neural networks", NIPS 2017.
+    arXiv:1706.02515.
 
     Examples
     --------

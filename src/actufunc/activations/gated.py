@@ -17,29 +17,18 @@ def glu(x: Expression) -> Expression:
 
     .. math:: \operatorname{glu}(x) = a\,\sigma(b)
 
-    The first half along the axis is the value, the second the gate; the result is half as long.
-
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-    axis : int, default -1
-        Which to split in halves; its length must be even.
-
-    Returns
-    -------
-    array
-        Of the kind and dtype of `x`, half as long along the axis.
+    See Also
+    --------
+    sigmoid, swiglu
 
     Notes
     -----
-    Values: a gate of -inf closes whatever the value, so that infinity gives a zero.
-
-    ``glu.vjp(x, g)`` takes a cotangent of the shape of the result, and returns one of the shape of `x`.
+    :Special values: a gate of -inf closes whatever the value, so that infinity gives a zero
 
     References
     ----------
     Y. N. Dauphin, A. Fan, M. Auli, D. Grangier, "Language modeling with gated convolutional networks", ICML 2017.
+    arXiv:1612.08083.
 
     Examples
     --------
@@ -58,29 +47,17 @@ def reglu(x: Expression) -> Expression:
 
     .. math:: \operatorname{reglu}(x) = a\,\max(b, 0)
 
-    The first half along the axis is the value, the second the gate; the result is half as long.
-
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-    axis : int, default -1
-        Which to split in halves; its length must be even.
-
-    Returns
-    -------
-    array
-        Of the kind and dtype of `x`, half as long along the axis.
+    See Also
+    --------
+    glu, relu
 
     Notes
     -----
-    Values: those of the product; an infinite value is NaN behind a closed gate.
-
-    ``reglu.vjp(x, g)`` takes a cotangent of the shape of the result, and returns one of the shape of `x`.
+    :Special values: those of the product; an infinite value is NaN behind a closed gate
 
     References
     ----------
-    N. Shazeer, "GLU variants improve Transformer", 2020.
+    N. Shazeer, "GLU variants improve Transformer", 2020. arXiv:2002.05202.
 
     Examples
     --------
@@ -100,29 +77,17 @@ def geglu(x: Expression) -> Expression:
 
     .. math:: \operatorname{geglu}(x) = a\,b\,\Phi(b)
 
-    The first half along the axis is the value, the second the gate; the result is half as long.
-
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-    axis : int, default -1
-        Which to split in halves; its length must be even.
-
-    Returns
-    -------
-    array
-        Of the kind and dtype of `x`, half as long along the axis.
+    See Also
+    --------
+    gelu, glu
 
     Notes
     -----
-    Values: those of the product; an infinite value is NaN behind a gate of -inf.
-
-    ``geglu.vjp(x, g)`` takes a cotangent of the shape of the result, and returns one of the shape of `x`.
+    :Special values: those of the product; an infinite value is NaN behind a gate of -inf
 
     References
     ----------
-    N. Shazeer, "GLU variants improve Transformer", 2020.
+    N. Shazeer, "GLU variants improve Transformer", 2020. arXiv:2002.05202.
 
     Examples
     --------
@@ -142,29 +107,17 @@ def swiglu(x: Expression) -> Expression:
 
     .. math:: \operatorname{swiglu}(x) = a\,b\,\sigma(b)
 
-    The first half along the axis is the value, the second the gate; the result is half as long.
-
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-    axis : int, default -1
-        Which to split in halves; its length must be even.
-
-    Returns
-    -------
-    array
-        Of the kind and dtype of `x`, half as long along the axis.
+    See Also
+    --------
+    glu, silu
 
     Notes
     -----
-    Values: those of the product; an infinite value is NaN behind a gate of -inf.
-
-    ``swiglu.vjp(x, g)`` takes a cotangent of the shape of the result, and returns one of the shape of `x`.
+    :Special values: those of the product; an infinite value is NaN behind a gate of -inf
 
     References
     ----------
-    N. Shazeer, "GLU variants improve Transformer", 2020.
+    N. Shazeer, "GLU variants improve Transformer", 2020. arXiv:2002.05202.
 
     Examples
     --------

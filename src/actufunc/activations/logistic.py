@@ -35,22 +35,18 @@ def sigmoid(x: Expression) -> Expression:
 
     .. math:: \sigma(x) = \frac{1}{1 + e^{-x}}
 
-    Range (0, 1), increasing, smooth, :math:`\sigma(-x) = 1 - \sigma(x)`. The left tail keeps its relative accuracy down
-    to the smallest subnormal number. ``expit`` is an alias.
+    Point symmetric, :math:`\sigma(-x) = 1 - \sigma(x)`. The left tail keeps its relative accuracy down to the smallest
+    subnormal number. ``expit`` is an alias.
 
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    log_sigmoid, logit, tanh
 
     Notes
     -----
-    Values: 0 at -inf, 1/2 at -0 and +0, 1 at +inf, NaN at NaN. Derivative: :math:`\sigma(x)\,\sigma(-x)`.
+    :Range: (0, 1), increasing, smooth
+    :Values: 0 at -inf, 1/2 at -0 and +0, 1 at +inf, NaN at NaN
+    :Derivative: :math:`\sigma(x)\,\sigma(-x)`
 
     References
     ----------
@@ -75,27 +71,22 @@ def log_sigmoid(x: Expression) -> Expression:
 
     .. math:: \log \sigma(x) = -\log(1 + e^{-x})
 
-    Range (-inf, 0), increasing, smooth. Accurate in both tails: it is `x` far left and :math:`-e^{-x}` far right.
-    ``log_expit`` is an alias.
+    Accurate in both tails: it is `x` far left and :math:`-e^{-x}` far right. ``log_expit`` is an alias.
 
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    sigmoid, softplus
 
     Notes
     -----
-    Values: -inf at -inf, -log(2) at -0 and +0, -0 at +inf, NaN at NaN. Derivative: :math:`\sigma(-x)`.
+    :Range: (-inf, 0), increasing, smooth
+    :Values: -inf at -inf, -log(2) at -0 and +0, -0 at +inf, NaN at NaN
+    :Derivative: :math:`\sigma(-x)`
 
     References
     ----------
     The log-likelihood of logistic regression: D. R. Cox, "The regression analysis of binary sequences", Journal of the
-    Royal Statistical Society B 20, 1958.
+    Royal Statistical Society B 20, 1958. doi:10.1111/j.2517-6161.1958.tb00292.x.
 
     Examples
     --------
@@ -113,26 +104,22 @@ def logit(x: Expression) -> Expression:
 
     .. math:: \operatorname{logit}(x) = \log \frac{x}{1 - x}
 
-    Range (-inf, inf) on [0, 1], increasing, smooth, and NaN outside. Accurate at 1/2 too, where it vanishes.
+    NaN outside of [0, 1]. Accurate at 1/2 too, where it vanishes.
 
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    sigmoid
 
     Notes
     -----
-    Values: NaN at -inf, -inf at -0 and +0, NaN at +inf, NaN at NaN. It is inf at 1. Derivative: :math:`1/(x\,(1 - x))`.
+    :Range: (-inf, inf), increasing, smooth
+    :Values: NaN at -inf, -inf at -0 and +0, NaN at +inf, NaN at NaN, inf at 1
+    :Derivative: :math:`1/(x\,(1 - x))`
 
     References
     ----------
     J. Berkson, "Application of the logistic function to bio-assay", Journal of the American Statistical Association 39,
-    1944.
+    1944. doi:10.1080/01621459.1944.10500699.
 
     Examples
     --------
@@ -175,26 +162,20 @@ def tanh(x: Expression) -> Expression:
 
     .. math:: \tanh x = \frac{e^x - e^{-x}}{e^x + e^{-x}}
 
-    Range (-1, 1), odd, increasing, smooth.
-
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    hard_tanh, softsign, tanh_offset
 
     Notes
     -----
-    Values: -1 at -inf, -0 at -0, +0 at +0, 1 at +inf, NaN at NaN. Derivative: :math:`1/\cosh^2 x`, computed without the
-    cancellation of :math:`1 - \tanh^2 x`.
+    :Range: (-1, 1), odd, increasing, smooth
+    :Values: -1 at -inf, -0 at -0, +0 at +0, 1 at +inf, NaN at NaN
+    :Derivative: :math:`1/\cosh^2 x`, computed without the cancellation of :math:`1 - \tanh^2 x`
 
     References
     ----------
     Y. LeCun, L. Bottou, G. Orr, K.-R. Müller, "Efficient BackProp", in Neural Networks: Tricks of the Trade, 1998.
+    doi:10.1007/3-540-49430-8_2.
 
     Examples
     --------
@@ -212,25 +193,22 @@ def tanh_offset(x: Expression) -> Expression:
 
     .. math:: \operatorname{tanh\_offset}(x) = \frac{1 + \tanh x}{2} = \sigma(2 x)
 
-    Range (0, 1), increasing, smooth. The left tail keeps its relative accuracy.
+    The left tail keeps its relative accuracy.
 
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    sigmoid, tanh
 
     Notes
     -----
-    Values: 0 at -inf, 1/2 at -0 and +0, 1 at +inf, NaN at NaN. Derivative: :math:`2\,\sigma(2 x)\,\sigma(-2 x)`.
+    :Range: (0, 1), increasing, smooth
+    :Values: 0 at -inf, 1/2 at -0 and +0, 1 at +inf, NaN at NaN
+    :Derivative: :math:`2\,\sigma(2 x)\,\sigma(-2 x)`
 
     References
     ----------
     Y. LeCun, L. Bottou, G. Orr, K.-R. Müller, "Efficient BackProp", in Neural Networks: Tricks of the Trade, 1998.
+    doi:10.1007/3-540-49430-8_2.
 
     Examples
     --------
@@ -256,22 +234,15 @@ def softsign(x: Expression) -> Expression:
 
     .. math:: \operatorname{softsign}(x) = \frac{x}{1 + |x|}
 
-    Range [-1, 1], odd, increasing, smooth but at 0.
-
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    tanh
 
     Notes
     -----
-    Values: -1 at -inf, -0 at -0, +0 at +0, 1 at +inf, NaN at NaN: the limits at infinity. Derivative: :math:`1/(1 +
-    |x|)^2`.
+    :Range: [-1, 1], odd, increasing, smooth but at 0
+    :Values: -1 at -inf, -0 at -0, +0 at +0, 1 at +inf, NaN at NaN
+    :Derivative: :math:`1/(1 + |x|)^2`
 
     References
     ----------
@@ -302,27 +273,23 @@ def softplus(x: Expression, beta: float | Expression = 1) -> Expression:
 
     .. math:: \operatorname{softplus}(x) = \frac{1}{\beta} \log(1 + e^{\beta x})
 
-    Range (0, inf) for positive `beta`, increasing, smooth. Exact as far as :math:`\beta x` is finite: there is no
-    threshold beyond which it becomes `x`.
+    Exact as far as :math:`\beta x` is finite: there is no threshold beyond which it becomes `x`.
 
     Parameters
     ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
     beta : scalar or array that broadcasts, default 1
         Sharpness: towards infinity this becomes `relu`.
 
-    Returns
-    -------
-    array
-        Of the kind and dtype of `x`.
+    See Also
+    --------
+    log_sigmoid, relu, squareplus
 
     Notes
     -----
-    Values for ``beta=1``: 0 at -inf, log(2) at -0 and +0, inf at +inf, NaN at NaN. Derivative:
-    :math:`\sigma(\beta x)`.
-
-    Defaults elsewhere: ``threshold=20`` in torch.nn.functional, beyond which it is `x`.
+    :Range if beta > 0: (0, inf), increasing, smooth
+    :Values if beta == 1: 0 at -inf, log(2) at -0 and +0, inf at +inf, NaN at NaN
+    :Derivative: :math:`\sigma(\beta x)`
+    :Defaults elsewhere: ``threshold=20`` in torch.nn.functional, beyond which it is `x`
 
     References
     ----------

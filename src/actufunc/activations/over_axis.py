@@ -27,32 +27,28 @@ def softmax(x: Expression) -> Expression:
 
     .. math:: \operatorname{softmax}(x)_i = \frac{e^{x_i}}{\sum_j e^{x_j}}
 
-    Range [0, 1]. Large inputs do not overflow: the largest is subtracted first, and what that rounds off is kept.
+    Large inputs do not overflow: the largest is subtracted first, and what that rounds off is kept.
 
     Parameters
     ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-    axis : int, tuple of int or None, default -1
-        What to normalise over; None is the whole array.
     where : array of bool, optional
         Elements that take part; the others get 0.
 
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    log_softmax, logsumexp, softmin, sparsemax
 
     Notes
     -----
-    Values: an element of -inf gets 0; a slice with NaN or +inf in it, or with nothing but -inf, is NaN.
-    ``softmax.vjp(x, g)`` is :math:`y\,(g - \sum_j g_j y_j)`, without a Jacobian matrix.
-
-    Defaults elsewhere: ``axis=None`` in scipy.special and jax.scipy.special.
+    :Range: [0, 1]
+    :Special values: an element of -inf gets 0; a slice with NaN or +inf in it, or with nothing but -inf, is NaN
+    :vjp: :math:`y\,(g - \sum_j g_j y_j)`, without a Jacobian matrix
+    :Defaults elsewhere: ``axis=None`` in scipy.special and jax.scipy.special
 
     References
     ----------
     J. S. Bridle, "Probabilistic interpretation of feedforward classification network outputs", in Neurocomputing, 1990.
+    doi:10.1007/978-3-642-76153-9_28.
 
     Examples
     --------
@@ -80,32 +76,28 @@ def log_softmax(x: Expression) -> Expression:
 
     .. math:: \operatorname{log\_softmax}(x)_i = x_i - \log \sum_j e^{x_j}
 
-    Range (-inf, 0]. The largest element, whose probability may be next to one, keeps its relative accuracy.
+    The largest element, whose probability may be next to one, keeps its relative accuracy.
 
     Parameters
     ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-    axis : int, tuple of int or None, default -1
-        What to normalise over; None is the whole array.
     where : array of bool, optional
         Elements that take part; the others get -inf.
 
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    logsumexp, softmax
 
     Notes
     -----
-    Values: an element of -inf gets -inf; a slice with NaN or +inf in it, or with nothing but -inf, is NaN.
-    ``log_softmax.vjp(x, g)`` is :math:`g - \operatorname{softmax}(x) \sum_j g_j`.
-
-    Defaults elsewhere: ``axis=None`` in scipy.special and jax.scipy.special.
+    :Range: (-inf, 0]
+    :Special values: an element of -inf gets -inf; a slice with NaN or +inf in it, or with nothing but -inf, is NaN
+    :vjp: :math:`g - \operatorname{softmax}(x) \sum_j g_j`
+    :Defaults elsewhere: ``axis=None`` in scipy.special and jax.scipy.special
 
     References
     ----------
     J. S. Bridle, "Probabilistic interpretation of feedforward classification network outputs", in Neurocomputing, 1990.
+    doi:10.1007/978-3-642-76153-9_28.
 
     Examples
     --------
@@ -133,30 +125,25 @@ def softmin(x: Expression) -> Expression:
 
     .. math:: \operatorname{softmin}(x)_i = \frac{e^{-x_i}}{\sum_j e^{-x_j}}
 
-    Range [0, 1].
-
     Parameters
     ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-    axis : int, tuple of int or None, default -1
-        What to normalise over; None is the whole array.
     where : array of bool, optional
         Elements that take part; the others get 0.
 
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    softmax
 
     Notes
     -----
-    Values: an element of inf gets 0; a slice with NaN or -inf in it, or with nothing but inf, is NaN. ``softmin.vjp(x,
-    g)`` is :math:`y\,(\sum_j g_j y_j - g)`.
+    :Range: [0, 1]
+    :Special values: an element of inf gets 0; a slice with NaN or -inf in it, or with nothing but inf, is NaN
+    :vjp: :math:`y\,(\sum_j g_j y_j - g)`
 
     References
     ----------
     J. S. Bridle, "Probabilistic interpretation of feedforward classification network outputs", in Neurocomputing, 1990.
+    doi:10.1007/978-3-642-76153-9_28.
 
     Examples
     --------
@@ -182,36 +169,24 @@ def logsumexp(x: Expression) -> Expression:
 
     .. math:: \operatorname{logsumexp}(x) = \log \sum_j e^{x_j}
 
-    Range [-inf, inf]. Nothing overflows: the largest element is subtracted first.
+    Nothing overflows: the largest element is subtracted first.
 
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-    axis : int, tuple of int or None, default -1
-        What to reduce over; None is the whole array.
-    keepdims : bool, default False
-        Whether the result keeps the axis, with length one.
-    where : array of bool, optional
-        Elements that take part.
-
-    Returns
-    -------
-    array
-        Of the kind and dtype of `x`, without the axis.
+    See Also
+    --------
+    log_softmax, softmax
 
     Notes
     -----
-    Values: -inf for nothing but -inf (or nothing at all), inf for a slice with inf in it, NaN with NaN.
-    ``logsumexp.vjp(x, g)`` takes a cotangent of the shape of the result, and is :math:`g\,\operatorname{softmax}(x)`.
-
-    Defaults elsewhere: ``axis=None`` in scipy.special, jax.nn, jax.scipy.special and keras.ops; all axes and
-    ``keepdims=1`` in onnx.
+    :Range: [-inf, inf]
+    :Special values: -inf for nothing but -inf (or nothing at all), inf for a slice with inf in it, NaN with NaN
+    :vjp: takes a cotangent of the shape of the result, and is :math:`g\,\operatorname{softmax}(x)`
+    :Defaults elsewhere: ``axis=None`` in scipy.special, jax.nn, jax.scipy.special and keras.ops; all axes and
+        ``keepdims=1`` in onnx
 
     References
     ----------
     P. Blanchard, D. J. Higham, N. J. Higham, "Accurately computing the log-sum-exp and softmax functions", IMA Journal
-    of Numerical Analysis 41, 2021.
+    of Numerical Analysis 41, 2021. doi:10.1093/imanum/draa038.
 
     Examples
     --------
@@ -241,31 +216,27 @@ def sparsemax(x: Expression) -> Expression:
 
     .. math:: \operatorname{sparsemax}(x)_i = \max(x_i - \tau, 0), \quad \sum_i \operatorname{sparsemax}(x)_i = 1
 
-    Range [0, 1]. The error is small beside the differences within a slice, not beside each share.
+    The error is small beside the differences within a slice, not beside each share.
 
     Parameters
     ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-    axis : int, tuple of int or None, default -1
-        What to normalise over; None is the whole array.
     where : array of bool, optional
         Elements that take part; the others get 0.
 
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    softmax, sparse_sigmoid
 
     Notes
     -----
-    Values: an element of -inf gets 0; a slice with NaN or +inf in it, or with nothing but -inf, is NaN.
-    ``sparsemax.vjp(x, g)`` is :math:`g` less its mean, among the elements with a share, and 0 elsewhere.
+    :Range: [0, 1]
+    :Special values: an element of -inf gets 0; a slice with NaN or +inf in it, or with nothing but -inf, is NaN
+    :vjp: :math:`g` less its mean, among the elements with a share, and 0 elsewhere
 
     References
     ----------
     A. F. T. Martins, R. F. Astudillo, "From softmax to sparsemax: a sparse model of attention and multi-label
-    classification", ICML 2016.
+    classification", ICML 2016. arXiv:1602.02068.
 
     Examples
     --------

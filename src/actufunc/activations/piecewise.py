@@ -17,22 +17,14 @@ def identity(x: Expression) -> Expression:
 
     .. math:: \operatorname{identity}(x) = x
 
-    Range (-inf, inf), odd, increasing, smooth. Exact, also on integers, which keep their dtype. The result is a new
-    array.
-
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32, float64 or integers; booleans become the default float.
-
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    Exact. The result is a new array.
 
     Notes
     -----
-    Values: -inf at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative: 1.
+    :Range: (-inf, inf), odd, increasing, smooth
+    :Values: -inf at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN
+    :Derivative: 1
+    :Integers: keep their dtype
 
     References
     ----------
@@ -54,26 +46,25 @@ def hard_tanh(x: Expression, min_val: float | Expression = -1, max_val: float | 
 
     .. math:: \operatorname{hard\_tanh}(x) = \min(\max(x, \text{min\_val}), \text{max\_val})
 
-    Range [min_val, max_val], increasing. Exact, also on integers, which keep their dtype if both bounds are integers.
+    Exact.
 
     Parameters
     ----------
-    x : array, any shape
-        float16, bfloat16, float32, float64 or integers; booleans become the default float.
     min_val : scalar or array that broadcasts, default -1
         Lower bound.
     max_val : scalar or array that broadcasts, default 1
         Upper bound.
 
-    Returns
-    -------
-    array
-        Of the kind and dtype of `x`.
+    See Also
+    --------
+    relu6, tanh
 
     Notes
     -----
-    Values: min_val at -inf, -0 at -0, +0 at +0, max_val at +inf, NaN at NaN. Derivative: 1 between the bounds, 0
-    elsewhere, also at the bounds.
+    :Range: [min_val, max_val], increasing
+    :Values if min_val < 0 < max_val: min_val at -inf, -0 at -0, +0 at +0, max_val at +inf, NaN at NaN
+    :Derivative: 1 between the bounds, 0 elsewhere, also at the bounds
+    :Integers: keep their dtype if both bounds are integers
 
     References
     ----------
@@ -95,30 +86,22 @@ def hard_sigmoid(x: Expression) -> Expression:
 
     .. math:: \operatorname{hard\_sigmoid}(x) = \frac{\min(\max(x + 3, 0), 6)}{6}
 
-    Range [0, 1], increasing.
-
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    hard_silu, sigmoid
 
     Notes
     -----
-    Values: 0 at -inf, 1/2 at -0 and +0, 1 at +inf, NaN at NaN. Derivative: 1/6 between -3 and 3, 0 elsewhere, also at
-    -3 and 3.
-
-    Defaults elsewhere: ``alpha=0.2``, the slope, in onnx.
+    :Range: [0, 1], increasing
+    :Values: 0 at -inf, 1/2 at -0 and +0, 1 at +inf, NaN at NaN
+    :Derivative: 1/6 between -3 and 3, 0 elsewhere, also at -3 and 3
+    :Defaults elsewhere: ``alpha=0.2``, the slope, in onnx
 
     References
     ----------
     M. Courbariaux, Y. Bengio, J.-P. David, "BinaryConnect: training deep neural networks with binary weights during
-    propagations", NIPS 2015, with another slope; with this one A. Howard et al., "Searching for MobileNetV3", ICCV
-    2019.
+    propagations", NIPS 2015, with another slope, arXiv:1511.00363; with this one A. Howard et al., "Searching for
+    MobileNetV3", ICCV 2019, arXiv:1905.02244.
 
     Examples
     --------
@@ -136,26 +119,21 @@ def hard_silu(x: Expression) -> Expression:
 
     .. math:: \operatorname{hard\_silu}(x) = x\,\frac{\min(\max(x + 3, 0), 6)}{6}
 
-    Range [-3/8, inf). ``hard_swish`` is an alias.
+    ``hard_swish`` is an alias.
 
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    hard_sigmoid, silu
 
     Notes
     -----
-    Values: -0 at -inf, which is the limit, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative: 0 up to and at -3,
-    (2 x + 3)/6 up to 3, 1 from there on.
+    :Range: [-3/8, inf)
+    :Values: -0 at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN
+    :Derivative: 0 up to and at -3, (2 x + 3)/6 up to 3, 1 from there on
 
     References
     ----------
-    A. Howard et al., "Searching for MobileNetV3", ICCV 2019.
+    A. Howard et al., "Searching for MobileNetV3", ICCV 2019. arXiv:1905.02244.
 
     Examples
     --------
@@ -182,26 +160,21 @@ def sparse_plus(x: Expression) -> Expression:
     .. math:: \operatorname{sparse\_plus}(x) = \begin{cases} 0 & x \le -1 \\ (x + 1)^2/4 & -1 < x < 1 \\ x & x \ge 1
         \end{cases}
 
-    Range [0, inf), increasing. Its derivative is `sparse_sigmoid`.
+    Its derivative is `sparse_sigmoid`.
 
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    softplus, sparse_sigmoid
 
     Notes
     -----
-    Values: 0 at -inf, 1/4 at -0 and +0, inf at +inf, NaN at NaN.
+    :Range: [0, inf), increasing
+    :Values: 0 at -inf, 1/4 at -0 and +0, inf at +inf, NaN at NaN
 
     References
     ----------
     The two-class case of sparsemax: A. F. T. Martins, R. F. Astudillo, "From softmax to sparsemax: a sparse model of
-    attention and multi-label classification", ICML 2016.
+    attention and multi-label classification", ICML 2016. arXiv:1602.02068.
 
     Examples
     --------
@@ -225,27 +198,22 @@ def sparse_sigmoid(x: Expression) -> Expression:
 
     .. math:: \operatorname{sparse\_sigmoid}(x) = \frac{\min(\max(x + 1, 0), 2)}{2}
 
-    Range [0, 1], increasing. It is the derivative of `sparse_plus`.
+    It is the derivative of `sparse_plus`.
 
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    sigmoid, sparse_plus
 
     Notes
     -----
-    Values: 0 at -inf, 1/2 at -0 and +0, 1 at +inf, NaN at NaN. Derivative: 1/2 between -1 and 1, 0 elsewhere, also at
-    -1 and 1.
+    :Range: [0, 1], increasing
+    :Values: 0 at -inf, 1/2 at -0 and +0, 1 at +inf, NaN at NaN
+    :Derivative: 1/2 between -1 and 1, 0 elsewhere, also at -1 and 1
 
     References
     ----------
     A. F. T. Martins, R. F. Astudillo, "From softmax to sparsemax: a sparse model of attention and multi-label
-    classification", ICML 2016.
+    classification", ICML 2016. arXiv:1602.02068.
 
     Examples
     --------

@@ -14,21 +14,18 @@ def relu(x: Expression) -> Expression:
 
     .. math:: \operatorname{relu}(x) = \max(x, 0)
 
-    Range [0, inf), increasing. Exact, also on integers, which keep their dtype.
+    Exact.
 
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32, float64 or integers; booleans become the default float.
-
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    leaky_relu, relu6, softplus
 
     Notes
     -----
-    Values: 0 at -inf, 0 at -0 and +0, inf at +inf, NaN at NaN. Derivative: 0 up to and at zero, 1 beyond.
+    :Range: [0, inf), increasing
+    :Values: 0 at -inf, 0 at -0 and +0, inf at +inf, NaN at NaN
+    :Derivative: 0 up to and at zero, 1 beyond
+    :Integers: keep their dtype
 
     References
     ----------
@@ -50,22 +47,18 @@ def relu6(x: Expression) -> Expression:
 
     .. math:: \operatorname{relu6}(x) = \min(\max(x, 0), 6)
 
-    Range [0, 6], increasing. Exact, also on integers, which keep their dtype.
+    Exact.
 
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32, float64 or integers; booleans become the default float.
-
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    hard_sigmoid, relu
 
     Notes
     -----
-    Values: 0 at -inf, 0 at -0 and +0, 6 at +inf, NaN at NaN. Derivative: 1 between 0 and 6, 0 elsewhere, also at 0 and
-    at 6.
+    :Range: [0, 6], increasing
+    :Values: 0 at -inf, 0 at -0 and +0, 6 at +inf, NaN at NaN
+    :Derivative: 1 between 0 and 6, 0 elsewhere, also at 0 and at 6
+    :Integers: keep their dtype
 
     References
     ----------
@@ -87,26 +80,22 @@ def relu_squared(x: Expression) -> Expression:
 
     .. math:: \operatorname{relu\_squared}(x) = \max(x, 0)^2
 
-    Range [0, inf), increasing. Continuously differentiable.
+    Continuously differentiable.
 
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    relu
 
     Notes
     -----
-    Values: 0 at -inf, 0 at -0 and +0, inf at +inf, NaN at NaN. Derivative: :math:`2 \max(x, 0)`.
+    :Range: [0, inf), increasing
+    :Values: 0 at -inf, 0 at -0 and +0, inf at +inf, NaN at NaN
+    :Derivative: :math:`2 \max(x, 0)`
 
     References
     ----------
     D. R. So, W. Mańke, H. Liu, Z. Dai, N. Shazeer, Q. V. Le, "Primer: searching for efficient transformers for language
-    modeling", NeurIPS 2021.
+    modeling", NeurIPS 2021. arXiv:2109.08668.
 
     Examples
     --------
@@ -129,26 +118,22 @@ def leaky_relu(x: Expression, negative_slope: float | Expression = 0.01) -> Expr
 
     .. math:: \operatorname{leaky\_relu}(x) = \begin{cases} x & x > 0 \\ s\,x & x \le 0 \end{cases}
 
-    Range (-inf, inf) for a positive slope :math:`s`, increasing.
-
     Parameters
     ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
     negative_slope : scalar or array that broadcasts, default 0.01
         Slope :math:`s` on the left.
 
-    Returns
-    -------
-    array
-        Of the kind and dtype of `x`.
+    See Also
+    --------
+    prelu, relu
 
     Notes
     -----
-    Values: -inf at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative: the slope up to and at zero, 1
-    beyond.
-
-    Defaults elsewhere: ``negative_slope=0.2`` in keras.activations and keras.ops.
+    :Range if negative_slope > 0: (-inf, inf), increasing
+    :Values if negative_slope > 0: -inf at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN
+    :Derivative: the slope up to and at zero, 1 beyond
+    :Integers: keep their dtype if the slope is an integer
+    :Defaults elsewhere: ``negative_slope=0.2`` in keras.activations and keras.ops
 
     References
     ----------
@@ -172,28 +157,25 @@ def prelu(x: Expression, alpha: Expression) -> Expression:
 
     .. math:: \operatorname{prelu}(x) = \begin{cases} x & x > 0 \\ \alpha\,x & x \le 0 \end{cases}
 
-    Range (-inf, inf) for positive `alpha`, increasing.
-
     Parameters
     ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
     alpha : array or scalar
         Slopes on the left, of a shape that broadcasts with `x`: for images in NCHW order ``(C, 1, 1)``.
 
-    Returns
-    -------
-    array
-        Of the kind of `x`, the broadcast shape and the common dtype.
+    See Also
+    --------
+    leaky_relu
 
     Notes
     -----
-    Values for positive `alpha`: -inf at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative by `alpha`:
-    :math:`\min(x, 0)`.
+    :Range if alpha > 0: (-inf, inf), increasing
+    :Values if alpha > 0: -inf at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN
+    :Derivative: :math:`\min(x, 0)` by `alpha`
+    :Integers: keep their dtype if `alpha` is an integer
 
     References
     ----------
-    K. He, X. Zhang, S. Ren, J. Sun, "Delving deep into rectifiers", ICCV 2015.
+    K. He, X. Zhang, S. Ren, J. Sun, "Delving deep into rectifiers", ICCV 2015. arXiv:1502.01852.
 
     Examples
     --------
@@ -213,31 +195,30 @@ def threshold(x: Expression, threshold: Expression, value: Expression) -> Expres
     .. math:: \operatorname{threshold}(x) = \begin{cases} x & x > \text{threshold} \\ \text{value} & \text{otherwise}
         \end{cases}
 
-    Range [0.25, inf) for a threshold and a value of 1/4. Exact, also on integers, which keep their dtype if both
-    numbers are integers.
+    Exact.
 
     Parameters
     ----------
-    x : array, any shape
-        float16, bfloat16, float32, float64 or integers; booleans become the default float.
     threshold : scalar or array that broadcasts
         Where it jumps.
     value : scalar or array that broadcasts
         Result up to and at the threshold.
 
-    Returns
-    -------
-    array
-        Of the kind and dtype of `x`.
+    See Also
+    --------
+    hard_shrink, relu
 
     Notes
     -----
-    Values for a threshold and a value of 1/4: 0.25 at -inf, 0.25 at -0 and +0, inf at +inf, NaN at NaN. Derivative: 0
-    up to and at the threshold, 1 beyond.
+    :Range if value <= threshold: [value, inf), increasing
+    :Values if threshold >= 0: value at -inf, value at -0 and +0, inf at +inf, NaN at NaN
+    :Derivative: 0 up to and at the threshold, 1 beyond
+    :Integers: keep their dtype if both numbers are integers
 
     References
     ----------
     K. Konda, R. Memisevic, D. Krueger, "Zero-bias autoencoders and the benefits of co-adapting features", ICLR 2015.
+    arXiv:1402.3337.
 
     Examples
     --------

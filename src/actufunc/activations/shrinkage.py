@@ -17,28 +17,27 @@ def hard_shrink(x: Expression, lambd: float | Expression = 0.5) -> Expression:
 
     .. math:: \operatorname{hard\_shrink}(x) = \begin{cases} x & |x| > \lambda \\ 0 & |x| \le \lambda \end{cases}
 
-    Range (-inf, inf), odd, increasing. Exact.
+    Exact.
 
     Parameters
     ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
     lambd : scalar or array that broadcasts, default 0.5
         Largest magnitude that becomes zero, :math:`\lambda`.
 
-    Returns
-    -------
-    array
-        Of the kind and dtype of `x`.
+    See Also
+    --------
+    soft_shrink, threshold
 
     Notes
     -----
-    Values: -inf at -inf, 0 at -0 and +0, inf at +inf, NaN at NaN. Derivative: 0 up to and at the threshold, 1 beyond.
+    :Range: (-inf, inf), odd, increasing
+    :Values: -inf at -inf, 0 at -0 and +0, inf at +inf, NaN at NaN
+    :Derivative: 0 up to and at the threshold, 1 beyond
 
     References
     ----------
     Hard thresholding: D. L. Donoho, I. M. Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 81,
-    1994.
+    1994. doi:10.1093/biomet/81.3.425.
 
     Examples
     --------
@@ -57,28 +56,27 @@ def soft_shrink(x: Expression, lambd: float | Expression = 0.5) -> Expression:
     .. math:: \operatorname{soft\_shrink}(x) = \begin{cases} x - \lambda & x > \lambda \\ x + \lambda & x < -\lambda \\
         0 & \text{otherwise} \end{cases}
 
-    Range (-inf, inf), odd, increasing. The proximal operator of the absolute value.
+    The proximal operator of the absolute value.
 
     Parameters
     ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
     lambd : scalar or array that broadcasts, default 0.5
         By how much magnitudes shrink, :math:`\lambda`; not negative.
 
-    Returns
-    -------
-    array
-        Of the kind and dtype of `x`.
+    See Also
+    --------
+    hard_shrink, tanh_shrink
 
     Notes
     -----
-    Values: -inf at -inf, 0 at -0 and +0, inf at +inf, NaN at NaN. Derivative: 0 up to and at the threshold, 1 beyond.
+    :Range: (-inf, inf), odd, increasing
+    :Values: -inf at -inf, 0 at -0 and +0, inf at +inf, NaN at NaN
+    :Derivative: 0 up to and at the threshold, 1 beyond
 
     References
     ----------
     Soft thresholding: D. L. Donoho, I. M. Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 81,
-    1994.
+    1994. doi:10.1093/biomet/81.3.425.
 
     Examples
     --------
@@ -126,21 +124,17 @@ def tanh_shrink(x: Expression) -> Expression:
 
     .. math:: \operatorname{tanh\_shrink}(x) = x - \tanh x
 
-    Range (-inf, inf), odd, increasing, smooth. Accurate near zero, where the difference would cancel.
+    Accurate near zero, where the difference would cancel.
 
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    soft_shrink, tanh
 
     Notes
     -----
-    Values: -inf at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative: :math:`\tanh^2 x`.
+    :Range: (-inf, inf), odd, increasing, smooth
+    :Values: -inf at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN
+    :Derivative: :math:`\tanh^2 x`
 
     References
     ----------

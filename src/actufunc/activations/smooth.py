@@ -35,30 +35,28 @@ def silu(x: Expression, beta: float | Expression = 1) -> Expression:
 
     .. math:: \operatorname{silu}(x) = x\,\sigma(\beta x)
 
-    Range [-0.2785, inf) for ``beta=1``, smooth. The left tail keeps its relative accuracy. ``swish`` is an alias.
+    The left tail keeps its relative accuracy. ``swish`` is an alias.
 
     Parameters
     ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
     beta : scalar or array that broadcasts, default 1
         Sharpness: towards infinity this becomes `relu`.
 
-    Returns
-    -------
-    array
-        Of the kind and dtype of `x`.
+    See Also
+    --------
+    gelu, hard_silu, swiglu
 
     Notes
     -----
-    Values: -0 at -inf, which is the limit, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative:
-    :math:`\sigma(\beta x) + \beta x\,\sigma(\beta x)\,\sigma(-\beta x)`.
+    :Range if beta == 1: [-0.2785, inf), smooth
+    :Values if beta > 0: -0 at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN
+    :Derivative: :math:`\sigma(\beta x) + \beta x\,\sigma(\beta x)\,\sigma(-\beta x)`
 
     References
     ----------
     S. Elfwing, E. Uchibe, K. Doya, "Sigmoid-weighted linear units for neural network function approximation in
-    reinforcement learning", Neural Networks 107, 2018. P. Ramachandran, B. Zoph, Q. V. Le, "Searching for activation
-    functions", 2017.
+    reinforcement learning", Neural Networks 107, 2018. arXiv:1702.03118. P. Ramachandran, B. Zoph, Q. V. Le, "Searching
+    for activation functions", 2017. arXiv:1710.05941.
 
     Examples
     --------
@@ -111,35 +109,32 @@ def gelu(x: Expression, approximate: str = "none") -> Expression:
 
     .. math:: \frac{x}{2} \left(1 + \tanh\left(\sqrt{2/\pi}\,(x + 0.044715\,x^3)\right)\right)
 
-    Range [-0.1701, inf), smooth. The left tail keeps its relative accuracy, which ``1 + erf`` loses.
+    The left tail keeps its relative accuracy, which ``1 + erf`` loses.
 
     Parameters
     ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
     approximate : {"none", "tanh"}, default "none"
         Which of the two formulas.
-
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
 
     Raises
     ------
     ValueError
         If `approximate` is something else.
 
+    See Also
+    --------
+    quick_gelu, silu
+
     Notes
     -----
-    Values: -0 at -inf, which is the limit, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative:
-    :math:`\Phi(x) + x\,\varphi(x)`.
-
-    Defaults elsewhere: ``approximate=True``, which is ``"tanh"``, in jax.nn and keras.ops.
+    :Range: [-0.1701, inf), smooth
+    :Values: -0 at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN
+    :Derivative: :math:`\Phi(x) + x\,\varphi(x)`
+    :Defaults elsewhere: ``approximate=True``, which is ``"tanh"``, in jax.nn and keras.ops
 
     References
     ----------
-    D. Hendrycks, K. Gimpel, "Gaussian error linear units (GELUs)", 2016.
+    D. Hendrycks, K. Gimpel, "Gaussian error linear units (GELUs)", 2016. arXiv:1606.08415.
 
     Examples
     --------
@@ -178,26 +173,21 @@ def quick_gelu(x: Expression) -> Expression:
 
     .. math:: \operatorname{quick\_gelu}(x) = x\,\sigma(1.702\,x)
 
-    Range [-0.1637, inf), smooth. The left tail keeps its relative accuracy.
+    The left tail keeps its relative accuracy.
 
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    gelu, silu
 
     Notes
     -----
-    Values: -0 at -inf, which is the limit, -0 at -0, +0 at +0, inf at +inf, NaN at NaN. Derivative: :math:`\sigma(u) +
-    u\,\sigma(u)\,\sigma(-u)` with :math:`u = 1.702\,x`.
+    :Range: [-0.1637, inf), smooth
+    :Values: -0 at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN
+    :Derivative: :math:`\sigma(u) + u\,\sigma(u)\,\sigma(-u)` with :math:`u = 1.702\,x`
 
     References
     ----------
-    D. Hendrycks, K. Gimpel, "Gaussian error linear units (GELUs)", 2016.
+    D. Hendrycks, K. Gimpel, "Gaussian error linear units (GELUs)", 2016. arXiv:1606.08415.
 
     Examples
     --------
@@ -222,25 +212,20 @@ def mish(x: Expression) -> Expression:
 
     .. math:: \operatorname{mish}(x) = x \tanh(\log(1 + e^x))
 
-    Range [-0.3089, inf), smooth. The left tail keeps its relative accuracy.
+    The left tail keeps its relative accuracy.
 
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    See Also
+    --------
+    silu, softplus
 
     Notes
     -----
-    Values: -0 at -inf, which is the limit, -0 at -0, +0 at +0, inf at +inf, NaN at NaN.
+    :Range: [-0.3089, inf), smooth
+    :Values: -0 at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN
 
     References
     ----------
-    D. Misra, "Mish: a self regularized non-monotonic activation function", BMVC 2020.
+    D. Misra, "Mish: a self regularized non-monotonic activation function", BMVC 2020. arXiv:1908.08681.
 
     Examples
     --------
@@ -292,21 +277,13 @@ def gaussian(x: Expression) -> Expression:
 
     .. math:: \operatorname{gaussian}(x) = e^{-x^2}
 
-    Range (0, 1], even, smooth. The tails keep their relative accuracy.
-
-    Parameters
-    ----------
-    x : array, any shape
-        float16, bfloat16, float32 or float64; integers and booleans become the default float.
-
-    Returns
-    -------
-    array
-        Of the kind, shape and dtype of `x`.
+    The tails keep their relative accuracy.
 
     Notes
     -----
-    Values: 0 at -inf, 1 at -0 and +0, 0 at +inf, NaN at NaN. Derivative: :math:`-2 x\,e^{-x^2}`.
+    :Range: (0, 1], even, smooth
+    :Values: 0 at -inf, 1 at -0 and +0, 0 at +inf, NaN at NaN
+    :Derivative: :math:`-2 x\,e^{-x^2}`
 
     References
     ----------
