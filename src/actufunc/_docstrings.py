@@ -1,7 +1,7 @@
 """Docstrings of activations: sections that all share, and documented properties.
 
-A docstring of the catalogue has numpydoc's sections but for what is the same everywhere: `complete` adds `x`, the
-keywords of a call and the result.
+A docstring of the catalogue has numpydoc's sections without `x`, the keywords of a call and the result, which are the
+same everywhere; `complete` adds them.
 
 In "Parameters", ``name : {"a", "b"}, default "a"`` lists the values of an option. "Notes" begins with fields of
 reStructuredText, ``:NAME: VALUE`` or ``:NAME if CONDITION: VALUE``, continued on indented lines:
@@ -82,8 +82,8 @@ def complete(function: Activation) -> str:
     Returns
     -------
     str
-        Docstring in which `x` precedes the parameters that it has, keywords follow those, and "Returns" comes next. A
-        keyword that it describes is left as it is.
+        Docstring with `x` before its own parameters, the keywords after them, then "Returns". An entry of its own
+        replaces the shared one of that name.
     """
     summary, sections = _sections(function)
     kind = function.definition.kind
@@ -109,7 +109,7 @@ class Properties(NamedTuple):
     Attributes
     ----------
     low, high : float
-        Bounds of the results. Rounding may reach those that the function only approaches.
+        Bounds of the results. Rounding may reach bounds that the function only approaches.
     parity : int
         1 for an even function, -1 for an odd one, 0 for others.
     increasing : bool
@@ -204,7 +204,7 @@ _PARSERS = {"Range": _range, "Values": _values}
 
 
 def _evaluated(text: str, known: dict[str, Any]) -> Any:
-    # The code of the docstring runs anyway. As integers, zeros have no sign.
+    # The integer 0 has no sign. The code beside the docstring runs anyway.
     return -0.0 if text == "-0" else eval(text, known)  # noqa: S307
 
 

@@ -360,7 +360,7 @@ def test_own_formulas(function: Any) -> None:
 
 
 def test_passes() -> None:
-    """Softmax and its kin read the array twice, what reduces reads it once."""
+    """Softmax and its variants read the array twice, what reduces reads it once."""
     x = da.from_array(X, chunks=(3, 2, 1))
     for case in JOINED:
         graph = case(x, axis=1).dask

@@ -116,7 +116,7 @@ def stratified(points: Array, n: int) -> Array:
     Returns
     -------
     array of float64
-        Of shape ``(n,)``, the same at every call.
+        Points in shape ``(n,)``, the same at every call.
     """
     near = neighbourhood(points, np.float64)
     near = near[np.linspace(0, near.size - 1, min(near.size, n // 2)).astype(int)]
@@ -124,7 +124,7 @@ def stratified(points: Array, n: int) -> Array:
 
 
 def moved(random: np.random.Generator, x: Array) -> Array:
-    """Return another number for each: nearer or further away at random, by one ulp or up to a binade."""
+    """Return a random neighbour of each number, from one ulp to a binade away."""
     precision = FORMATS[x.dtype.name].precision
     steps = np.ldexp(random.standard_normal(x.size), random.integers(1, precision, x.size)).astype(np.int64)
     limit = FORMATS[x.dtype.name].infinity_bits
@@ -132,7 +132,7 @@ def moved(random: np.random.Generator, x: Array) -> Array:
 
 
 def _orders(x: Array) -> Array:
-    """Return the places of floating-point numbers in their order, counted from zero."""
+    """Return the ranks of floating-point numbers in their order, counted from zero."""
     magnitudes = np.abs(x).view(f"i{x.dtype.itemsize}").astype(np.int64)
     return np.where(np.signbit(x), -magnitudes, magnitudes)
 

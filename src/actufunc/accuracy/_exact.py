@@ -92,16 +92,16 @@ class _Evaluator:
     """Computes an expression for one row of arguments at the precision that it takes.
 
     A value is a list of mpmath numbers, as long as the row, or of one that stands for all of the row. Two attempts at
-    different precisions must agree. That alone would not do where what is small is lost beside what is large, as in
-    ``log(1 + exp(-800))``, in both attempts; so additions also tell how many bits they would have needed.
+    different precisions must agree. That would not notice that a small term is lost beside a large one in both, as in
+    ``log(1 + exp(-800))``; so additions also tell how many bits they would have needed.
     """
 
     def __init__(self, expression: Expression, form: Format) -> None:
         import mpmath  # noqa: PLC0415
 
-        # A context of its own: the precision of mpmath.mp belongs to the caller.
+        # The precision of the global context, mpmath.mp, belongs to the caller.
         self.context: Any = mpmath.MPContext()
-        self.vanishes = form.lowest - form.precision  # exponent of what rounds to zero
+        self.vanishes = form.lowest - form.precision  # exponent of numbers that round to zero
         self.operations = _operations(self.context, self._add, self._damped)
         self.expression = lowered(expression, self.operations)
         self.needed = 0

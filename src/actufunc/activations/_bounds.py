@@ -1,4 +1,4 @@
-"""Where formulas clamp their argument, lest something overflow that is not even used."""
+"""Bounds to which formulas clamp their argument, so that no part of them overflows."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from actufunc.formula import absolute, where
 if TYPE_CHECKING:
     from actufunc.formula import Expression
 
-FAR = 1000
-"""Exponentials of it and their like have long been zero, one or infinite."""
+SATURATION = 1000
+"""Magnitude from which exponentials and logistic functions are zero, one or infinite in float64."""
 
-NOTHING = 40
-"""``exp(-x * x)`` is zero from here on."""
+GAUSSIAN_VANISHES = 40
+"""Magnitude of x from which ``exp(-x * x)`` is zero in float64."""
 
-ALMOST_INFINITE = 1e18
-"""One more makes no difference, and the square is finite."""
+HUGE = 1e18
+"""Magnitude beside which 1 is lost in float64, while its square is finite in float32."""
 
 
-def without_right(x: Expression) -> Expression:
-    """Return `x` on the left of zero, and zero on the right; unlike a minimum it keeps the sign of -0."""
+def left_part(x: Expression) -> Expression:
+    """Return `x` where it is not positive, else zero; unlike a minimum it keeps the sign of -0."""
     return where(x > 0, 0, x)
 
 
-def while_finite(x: Expression, u: Expression) -> Expression:
-    """Return `x`, for a factor of what vanishes with the exponential of -abs(u): where that is zero, so is this."""
-    return where(absolute(u) < FAR, x, 0)
+def zero_at_saturation(x: Expression, u: Expression) -> Expression:
+    """Return `x`, a factor of an exponential of -abs(u), and zero where that exponential is zero."""
+    return where(absolute(u) < SATURATION, x, 0)

@@ -1,32 +1,32 @@
-r"""Units made of roots."""
+"""Units made of roots."""
 
 from __future__ import annotations
 
 from actufunc._decorator import activation
 from actufunc.formula import Expression, absolute, bounded, maximum, minimum, rounded_once, sqrt, stated, where
 
-from ._bounds import ALMOST_INFINITE
+from ._bounds import HUGE
 
 __all__ = ["squareplus"]
 
 
 def _bend(x: Expression, b: float | Expression) -> tuple[Expression, Expression, Expression]:
     """Return the clamped magnitude of `x`, the root of its square plus `b`, and the mean of the two."""
-    u = minimum(absolute(x), ALMOST_INFINITE)
+    u = minimum(absolute(x), HUGE)
     root = sqrt(u * u + b)
     return u, root, u / 2 + root / 2
 
 
-# The cube of its inverse is zero.
+# Magnitude beyond which the cube of the inverse is zero.
 _REMOTE = 1e300
 
 
 def _root(x: Expression, b: Expression) -> tuple[Expression, Expression]:
     """Return `x` and the root of its square plus `b`, for further derivatives: also where the square overflows."""
     x = bounded(x, -_REMOTE, _REMOTE)
-    y = bounded(x, -ALMOST_INFINITE, ALMOST_INFINITE)
-    large = maximum(absolute(x), ALMOST_INFINITE)
-    return x, where(absolute(x) < ALMOST_INFINITE, sqrt(y * y + b), large * sqrt(1 + b / large / large))
+    y = bounded(x, -HUGE, HUGE)
+    large = maximum(absolute(x), HUGE)
+    return x, where(absolute(x) < HUGE, sqrt(y * y + b), large * sqrt(1 + b / large / large))
 
 
 @activation
@@ -65,18 +65,18 @@ def squareplus(x: Expression, b: float | Expression = 4) -> Expression:
     """
     # With r the root, (x + r)/2 = (b/2)/(r - x), which does not cancel on the left.
     u, _, mean = _bend(x, b)
-    large = maximum(absolute(x), ALMOST_INFINITE)
-    right = where(u < ALMOST_INFINITE, rounded_once(mean), large)
-    left = where(u < ALMOST_INFINITE, rounded_once(b / 4 / mean), b / 4 / large)
+    large = maximum(absolute(x), HUGE)
+    right = where(u < HUGE, rounded_once(mean), large)
+    left = where(u < HUGE, rounded_once(b / 4 / mean), b / 4 / large)
     return where(x >= 0, right, left)
 
 
 @squareplus.derivative
 def _(x: Expression, b: Expression) -> Expression:
     u, root, mean = _bend(x, b)
-    large = maximum(absolute(x), ALMOST_INFINITE)
-    tail = b / 4 / mean / root  # the derivative on the left, and what it lacks to 1 on the right
-    left = where(u < ALMOST_INFINITE, rounded_once(tail), b / 4 / large / large)
+    large = maximum(absolute(x), HUGE)
+    tail = b / 4 / mean / root  # the derivative on the left, and its difference from 1 on the right
+    left = where(u < HUGE, rounded_once(tail), b / 4 / large / large)
     y, r = _root(x, b)
     return stated(where(x >= 0, rounded_once(1 - tail), left), {x: b / 2 / r / r / r, b: -y / 4 / r / r / r})
 
@@ -84,7 +84,7 @@ def _(x: Expression, b: Expression) -> Expression:
 @squareplus.derivative(wrt="b")
 def _(x: Expression, b: Expression) -> Expression:
     _, root, _ = _bend(x, b)
-    large = maximum(absolute(x), ALMOST_INFINITE)
+    large = maximum(absolute(x), HUGE)
     y, r = _root(x, b)
     slope = where(absolute(x) < large, 0.25 / root, 0.25 / large)
     return stated(slope, {x: -y / 4 / r / r / r, b: -0.125 / r / r / r})

@@ -1,4 +1,4 @@
-r"""Exponential linear units: the identity on the right, an exponential on the left."""
+"""Exponential linear units: the identity on the right, an exponential on the left."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from actufunc._decorator import activation
 from actufunc.formula import Expression, absolute, clip, damped, exp, expm1, rounded_once, stated, where
 from actufunc.formula.expression import constant
 
-from ._bounds import while_finite, without_right
+from ._bounds import left_part, zero_at_saturation
 
 __all__ = ["celu", "elu", "selu"]
 
@@ -47,12 +47,12 @@ def elu(x: Expression, alpha: float | Expression = 1) -> Expression:
     >>> elu(np.array([-1.0, 0.0, 2.0]))
     array([-0.63212056,  0.        ,  2.        ])
     """
-    return where(x > 0, x, rounded_once(alpha * expm1(without_right(x))))
+    return where(x > 0, x, rounded_once(alpha * expm1(left_part(x))))
 
 
 @elu.derivative
 def _(x: Expression, alpha: Expression) -> Expression:
-    return where(x > 0, 1, damped(alpha, exp(without_right(x))))
+    return where(x > 0, 1, damped(alpha, exp(left_part(x))))
 
 
 @activation
@@ -87,13 +87,13 @@ def celu(x: Expression, alpha: float | Expression = 1) -> Expression:
     >>> celu(np.array([-1.0, 0.0, 2.0]), alpha=0.5)
     array([-0.43233236,  0.        ,  2.        ])
     """
-    return where(x > 0, x, alpha * expm1(without_right(x) / alpha))
+    return where(x > 0, x, alpha * expm1(left_part(x) / alpha))
 
 
 @celu.derivative
 def _(x: Expression, alpha: Expression) -> Expression:
-    u = without_right(x) / alpha
-    v = while_finite(without_right(x), u) / alpha
+    u = left_part(x) / alpha
+    v = zero_at_saturation(left_part(x), u) / alpha
     return where(x > 0, 1, stated(exp(u), {x: damped(1 / alpha, exp(u)), alpha: damped(-v / alpha, exp(v))}))
 
 
@@ -105,13 +105,13 @@ def _(x: Expression, alpha: Expression) -> Expression:
     # With u = x/alpha it is expm1(u) - u*exp(u), which cancels near zero. There it is minus the sum of
     # u**(k + 2)/(k!*(k + 2)), where the terms from _TERMS on are below 2**-59 of the sum for u from -1 to 1; it is
     # positive where alpha is not.
-    u = without_right(x) / alpha
+    u = left_part(x) / alpha
     near = clip(u, -1, 1)
     total = constant(0)
     for k in reversed(range(_TERMS)):
         total = total * near + 1 / (math.factorial(k) * (k + 2))
     change = where(absolute(u) < 1, -(near * near * total), expm1(u) - damped(u, exp(u)))
-    v = while_finite(without_right(x), u) / alpha
+    v = zero_at_saturation(left_part(x), u) / alpha
     return where(x > 0, 0, stated(change, {x: -damped(v / alpha, exp(v)), alpha: damped(v * v / alpha, exp(v))}))
 
 
@@ -123,7 +123,7 @@ _SELU_DEPTH = Decimal("1.75809934084737685994021752081227957732351")  # the scal
 
 @activation
 def selu(x: Expression) -> Expression:
-    r"""Scaled exponential linear unit, which normalises what passes through it.
+    r"""Scaled exponential linear unit, which drives activations to mean 0 and variance 1.
 
     .. math:: \operatorname{selu}(x) = \lambda \begin{cases} x & x > 0 \\ \alpha\,(e^x - 1) & x \le 0 \end{cases}
 
@@ -151,10 +151,10 @@ def selu(x: Expression) -> Expression:
     >>> selu(np.array([-1.0, 0.0, 2.0]))
     array([-1.11133074,  0.        ,  2.10140197])
     """
-    left = _SELU_DEPTH * expm1(without_right(x))
+    left = _SELU_DEPTH * expm1(left_part(x))
     return where(x > 0, rounded_once(_SELU_SCALE * x), rounded_once(left))
 
 
 @selu.derivative
 def _(x: Expression) -> Expression:
-    return where(x > 0, _SELU_SCALE, damped(_SELU_DEPTH, exp(without_right(x))))
+    return where(x > 0, _SELU_SCALE, damped(_SELU_DEPTH, exp(left_part(x))))

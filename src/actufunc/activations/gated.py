@@ -1,4 +1,4 @@
-r"""Gated units: an axis is split in halves, and the first is multiplied by the activation of the second."""
+"""Gated units: an axis is split in halves, and the first is multiplied by the activation of the second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""The logistic function, its logarithm and its kin."""
+"""The logistic function, its logarithm and inverse, and other sigmoids."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from actufunc.formula import (
     where,
 )
 
-from ._bounds import ALMOST_INFINITE, FAR, while_finite
+from ._bounds import HUGE, SATURATION, zero_at_saturation
 
 __all__ = ["expit", "log_expit", "log_sigmoid", "logit", "sigmoid", "softplus", "softsign", "tanh", "tanh_offset"]
 
@@ -140,7 +140,7 @@ def logit(x: Expression) -> Expression:
 
 
 def _reciprocal(y: Expression) -> Expression:
-    """Return one over what is not negative; at zero it is infinite, and so are its derivatives."""
+    """Return one over `y`, which is not negative; at zero it is infinite, and so are its derivatives."""
     return 1 / (y + where(y == 0, 1, 0)) * where(y == 0, math.inf, 1)
 
 
@@ -217,14 +217,14 @@ def tanh_offset(x: Expression) -> Expression:
     >>> tanh_offset(np.array([-1.0, 0.0, 1.0]))
     array([0.11920292, 0.5       , 0.88079708])
     """
-    u = bounded(x, -FAR, FAR)
+    u = bounded(x, -SATURATION, SATURATION)
     return logistic(u + u)
 
 
 @tanh_offset.derivative
 def _(x: Expression) -> Expression:
-    u = bounded(x, -FAR, FAR)
-    far = minimum(absolute(x), FAR)
+    u = bounded(x, -SATURATION, SATURATION)
+    far = minimum(absolute(x), SATURATION)
     return evaluated(2 * logistic_pdf(u + u), by=damped(2 * logistic(far + far), logistic(-far - far)))
 
 
@@ -256,15 +256,15 @@ def softsign(x: Expression) -> Expression:
     >>> softsign(np.array([-np.inf, -1.0, 0.0, 3.0]))
     array([-1.  , -0.5 ,  0.  ,  0.75])
     """
-    finite = clip(x, -ALMOST_INFINITE, ALMOST_INFINITE)
+    finite = clip(x, -HUGE, HUGE)
     return rounded_once(finite / (1 + absolute(finite)))
 
 
 @softsign.derivative
 def _(x: Expression) -> Expression:
-    total = 1 + minimum(absolute(x), ALMOST_INFINITE)
-    large = maximum(absolute(x), ALMOST_INFINITE)
-    return where(absolute(x) < ALMOST_INFINITE, rounded_once(1 / (total * total)), 1 / large / large)
+    total = 1 + minimum(absolute(x), HUGE)
+    large = maximum(absolute(x), HUGE)
+    return where(absolute(x) < HUGE, rounded_once(1 / (total * total)), 1 / large / large)
 
 
 @activation
@@ -318,7 +318,7 @@ def _(x: Expression, beta: Expression) -> Expression:
     # softplus(-u) it is minus the entropy of a coin that falls with probability logistic(u).
     u = beta * x
     entropy = damped(formula.softplus(-u), logistic(u)) + damped(formula.softplus(u), logistic(-u))
-    y = while_finite(x, u)
+    y = zero_at_saturation(x, u)
     density = logistic_pdf(beta * y)
     entropy = stated(entropy, {x: -damped(beta * beta * y, density), beta: -damped(beta * y * y, density)})
     return -entropy / beta / beta

@@ -1,4 +1,4 @@
-r"""Functions over an axis: softmax and its kin."""
+"""Functions over an axis: softmax and variants of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def softmax(x: Expression) -> Expression:
 
     .. math:: \operatorname{softmax}(x)_i = \frac{e^{x_i}}{\sum_j e^{x_j}}
 
-    Large inputs do not overflow: the largest is subtracted first, and what that rounds off is kept.
+    Large inputs do not overflow: the largest is subtracted first, and the rounding error of that is kept.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def log_softmax(x: Expression) -> Expression:
     >>> log_softmax(np.array([0.0, -100.0]))
     array([-3.72007598e-44, -1.00000000e+02])
     """
-    # The sum is 1 + (the terms of all but one of the largest), and log1p keeps what is small beside the 1.
+    # The sum is 1 + (the terms of all but one of the largest), and log1p keeps small terms beside the 1.
     below = x - axis_max(x)
     others = axis_sum(where(below == 0, 0, exp(below)))
     ties = axis_sum(where(below == 0, 1, 0)) - 1
@@ -195,7 +195,7 @@ def logsumexp(x: Expression) -> Expression:
     >>> logsumexp(np.array([[0.0, 0.0], [1000.0, 0.0]]))
     array([6.93147181e-01, 1.00000000e+03])
     """
-    # As in log_softmax; but an infinite element is not subtracted, for the result is infinite too.
+    # The sum of log_softmax; but an infinite element is not subtracted, as the result is infinite too.
     largest = axis_max(x)
     shift = where(absolute(largest) == math.inf, 0, largest)
     below = x - shift

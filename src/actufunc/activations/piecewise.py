@@ -1,4 +1,4 @@
-r"""Functions made of straight lines and parabolas."""
+"""Functions made of line segments and parabolas."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from actufunc.formula import Expression, absolute, clip, damped, rounded_once, w
 
 __all__ = ["hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "identity", "sparse_plus", "sparse_sigmoid"]
 
-# Beside 1, nothing; but a second word of it could underflow.
+# It is lost beside 1; and the second word of a smaller number could underflow.
 _NEGLIGIBLE = 1e-30
 
 
 @activation
 def identity(x: Expression) -> Expression:
-    r"""Identity: what came in.
+    r"""Identity.
 
     .. math:: \operatorname{identity}(x) = x
 
@@ -160,8 +160,6 @@ def sparse_plus(x: Expression) -> Expression:
     .. math:: \operatorname{sparse\_plus}(x) = \begin{cases} 0 & x \le -1 \\ (x + 1)^2/4 & -1 < x < 1 \\ x & x \ge 1
         \end{cases}
 
-    Its derivative is `sparse_sigmoid`.
-
     See Also
     --------
     softplus, sparse_sigmoid
@@ -170,6 +168,7 @@ def sparse_plus(x: Expression) -> Expression:
     -----
     :Range: [0, inf), increasing
     :Values: 0 at -inf, 1/4 at -0 and +0, inf at +inf, NaN at NaN
+    :Derivative: `sparse_sigmoid`
 
     References
     ----------

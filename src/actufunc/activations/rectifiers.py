@@ -1,4 +1,4 @@
-r"""Rectifiers: the identity on the right, a straight line on the left."""
+"""Rectifiers: the identity on the right, a line on the left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""Shrinkage: what is small becomes zero, or smaller."""
+"""Shrinkage: small numbers become zero or smaller."""
 
 from __future__ import annotations
 

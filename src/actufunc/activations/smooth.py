@@ -1,4 +1,4 @@
-r"""Smooth units: the argument times a sigmoid, and other bends without a corner."""
+"""Smooth units: the argument times a sigmoid, and other bends without a corner."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from actufunc.formula import (
 )
 from actufunc.formula.operations import half_tanh, magnitude
 
-from ._bounds import ALMOST_INFINITE, FAR, NOTHING, while_finite
+from ._bounds import GAUSSIAN_VANISHES, HUGE, SATURATION, zero_at_saturation
 
 __all__ = ["gaussian", "gelu", "mish", "quick_gelu", "silu", "swish"]
 
@@ -76,7 +76,7 @@ def _slope(u: Expression, change: Expression) -> Expression:
 
 @silu.derivative
 def _(x: Expression, beta: Expression) -> Expression:
-    u, change = beta * x, bounded(beta * x, -ALMOST_INFINITE, ALMOST_INFINITE)
+    u, change = beta * x, bounded(beta * x, -HUGE, HUGE)
     density = logistic_pdf(u)
     sigma = stated(logistic(u), {x: damped(beta, density), beta: damped(x, density)})
     return evaluated(sigma + damped(change, density), by=_slope(u, change))
@@ -85,7 +85,7 @@ def _(x: Expression, beta: Expression) -> Expression:
 @silu.derivative(wrt="beta")
 def _(x: Expression, beta: Expression) -> Expression:
     u = beta * x
-    far, y = magnitude(u), while_finite(x, u)
+    far, y = magnitude(u), zero_at_saturation(x, u)
     return evaluated(
         damped(y * y, logistic_pdf(beta * y)), by=damped(rounded_once(y * y * logistic(far)), logistic(-far))
     )
@@ -158,7 +158,9 @@ def _(x: Expression, approximate: str) -> Expression:
     if approximate == "none":
         # Far left the terms are subnormal one by one.
         slope = raised(normal_cdf(x) + damped(x, normal_pdf(x)))
-        return evaluated(normal_cdf(x) + damped(bounded(x, -NOTHING, NOTHING), normal_pdf(x)), by=slope)
+        return evaluated(
+            normal_cdf(x) + damped(bounded(x, -GAUSSIAN_VANISHES, GAUSSIAN_VANISHES), normal_pdf(x)), by=slope
+        )
     u = bounded(x, -_SATURATED, _SATURATED)
     square = _CUBIC * (u * u)
     return _slope(u * (_LINEAR + square), u * (_LINEAR + 3 * square))
@@ -196,13 +198,13 @@ def quick_gelu(x: Expression) -> Expression:
     >>> quick_gelu(np.array([-1.0, 0.0, 1.0]))
     array([-0.15420423,  0.        ,  0.84579577])
     """
-    # Clamped where the logistic function has long been 0 or 1, lest the product overflow.
-    return damped(x, logistic(_QUICK * bounded(x, -FAR, FAR)))
+    # Clamped where the logistic function is 0 or 1, so that the product does not overflow.
+    return damped(x, logistic(_QUICK * bounded(x, -SATURATION, SATURATION)))
 
 
 @quick_gelu.derivative
 def _(x: Expression) -> Expression:
-    u = _QUICK * bounded(x, -FAR, FAR)
+    u = _QUICK * bounded(x, -SATURATION, SATURATION)
     return _slope(u, u)
 
 
@@ -222,6 +224,7 @@ def mish(x: Expression) -> Expression:
     -----
     :Range: [-0.3089, inf), smooth
     :Values: -0 at -inf, -0 at -0, +0 at +0, inf at +inf, NaN at NaN
+    :Derivative: :math:`\tanh s + x\,\sigma(x)/\cosh^2 s` with :math:`s = \log(1 + e^x)`
 
     References
     ----------
@@ -238,19 +241,19 @@ def mish(x: Expression) -> Expression:
     # exp(-x) it is (1 + 2*n)/(1 + n*(2 + 2*n)). Nothing cancels or overflows, and far left exp(x) comes last.
     n = exp(-absolute(x))
     constant, twice = where(x > 0, 1, 2), where(x > 0, 2, 1) * n
-    part = rounded_once(clip(x, -FAR, FAR) * ((constant + twice) / (constant + n * (2 + twice))))
-    return where(x > 0, where(x < FAR, part, x), damped(part, n))
+    part = rounded_once(clip(x, -SATURATION, SATURATION) * ((constant + twice) / (constant + n * (2 + twice))))
+    return where(x > 0, where(x < SATURATION, part, x), damped(part, n))
 
 
 @mish.derivative
 def _(x: Expression) -> Expression:
     # The quotient rule on both forms. Next to the minimum at -1.19 the numerator of the left one has its root.
     n = exp(-absolute(x))
-    u = clip(x, -FAR, 0)
+    u = clip(x, -SATURATION, 0)
     above = 4 * (1 + u) + n * ((6 + 4 * u) + n * (4 + n))
     below = n * (n + 2) + 2
     left = damped(rounded_once(above / (below * below)), n)
-    v = clip(x, 0, FAR)
+    v = clip(x, 0, SATURATION)
     rest = n * n * ((4 * v - 2) + n * (4 * (v - 1) - 4 * n))  # the numerator less the denominator
     below = 1 + 2 * n * (1 + n)
     slope = where(x > 0, rounded_once(1 + rest / (below * below)), left)
@@ -266,8 +269,8 @@ def _(x: Expression) -> Expression:
 
 def _square(x: Expression) -> Expression:
     """Return the square of `x`, clamped where its negative exponential has become one or zero."""
-    u = clip(absolute(x), 1 / ALMOST_INFINITE, NOTHING)
-    y = bounded(x, -NOTHING, NOTHING)
+    u = clip(absolute(x), 1 / HUGE, GAUSSIAN_VANISHES)
+    y = bounded(x, -GAUSSIAN_VANISHES, GAUSSIAN_VANISHES)
     return evaluated(y * y, by=u * u)
 
 
@@ -301,7 +304,7 @@ def gaussian(x: Expression) -> Expression:
 
 @gaussian.derivative
 def _(x: Expression) -> Expression:
-    return damped(-2 * bounded(x, -NOTHING, NOTHING), exp(-_square(x)))
+    return damped(-2 * bounded(x, -GAUSSIAN_VANISHES, GAUSSIAN_VANISHES), exp(-_square(x)))
 
 
 swish = silu
