@@ -1,7 +1,7 @@
-"""Docstrings of activations: sections that all share, and documented properties.
+"""Docstrings of activations: what all of them share, and documented properties.
 
-A docstring of the catalogue has numpydoc's sections without `x`, the keywords of a call and the result, which are the
-same everywhere; `complete` adds them.
+A docstring of the catalogue has numpydoc's sections without `x`, the keywords of a call, the result and the imports of
+the examples, which are the same everywhere; `complete` adds them.
 
 In "Parameters", ``name : {"a", "b"}, default "a"`` lists the values of an option. "Notes" begins with fields of
 reStructuredText, ``:NAME: VALUE`` or ``:NAME if CONDITION: VALUE``, continued on indented lines:
@@ -62,22 +62,25 @@ out, dtype : optional
     As for a `numpy.ufunc`.""",
 }
 _RESULTS = {
-    "elementwise": """Array of the kind, shape and dtype of `x`; arrays as hyperparameters broadcast and promote. At an
-    infinity it has the limit, where there is one.""",
+    "elementwise": """Array of the kind, shape and dtype of `x`; arrays as hyperparameters broadcast and promote.
+    Infinities give the limit, where there is one.""",
     "over an axis": "Array of the kind, shape and dtype of `x`.",
     "reducing": "Array of the kind and dtype of `x`, without the axis.",
     "gated": """Array of the kind and dtype of `x`, half as long along the axis: that is the shape of the cotangent that
     ``vjp(x, g)`` takes.""",
 }
 
+_IMPORTS = """>>> import numpy as np
+>>> from actufunc import {}"""
+
 
 def complete(function: Activation) -> str:
-    """Return the docstring of an activation with the sections that all share.
+    """Return the docstring of an activation with the parts that all share.
 
     Parameters
     ----------
     function : Activation
-        Activation whose docstring lacks `x`, the keywords of a call and the result.
+        Activation whose docstring lacks `x`, the keywords of a call, the result and the imports of the examples.
 
     Returns
     -------
@@ -92,6 +95,8 @@ def complete(function: Activation) -> str:
     shared = {name: entry for name, entry in _entries(_KEYWORDS[kind]).items() if name not in own}
     entries = [f"x : array, any shape\n    {dtypes}", *own.values(), *shared.values()]
     first = {"Parameters": "\n".join(entries), "Returns": f"array\n    {_RESULTS[kind]}"}
+    if "Examples" in sections:
+        sections["Examples"] = f"{_IMPORTS.format(function.__name__)}\n{sections['Examples']}"
     texts = [f"{name}\n{'-' * len(name)}\n{text}" for name, text in {**first, **sections}.items()]
     return "\n\n".join([summary, *texts]) + "\n"
 

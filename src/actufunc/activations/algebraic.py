@@ -58,8 +58,6 @@ def squareplus(x: Expression, b: float | Expression = 4) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import squareplus
     >>> squareplus(np.array([-1e8, 0.0, 1.5]))
     array([1.e-08, 1.e+00, 2.e+00])
     """

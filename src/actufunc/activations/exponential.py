@@ -42,8 +42,6 @@ def elu(x: Expression, alpha: float | Expression = 1) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import elu
     >>> elu(np.array([-1.0, 0.0, 2.0]))
     array([-0.63212056,  0.        ,  2.        ])
     """
@@ -82,8 +80,6 @@ def celu(x: Expression, alpha: float | Expression = 1) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import celu
     >>> celu(np.array([-1.0, 0.0, 2.0]), alpha=0.5)
     array([-0.43233236,  0.        ,  2.        ])
     """
@@ -146,8 +142,6 @@ def selu(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import selu
     >>> selu(np.array([-1.0, 0.0, 2.0]))
     array([-1.11133074,  0.        ,  2.10140197])
     """

@@ -32,8 +32,6 @@ def glu(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import glu
     >>> glu(np.array([1.0, 2.0, 0.0, 100.0]))
     array([0.5, 2. ])
     """
@@ -61,8 +59,6 @@ def reglu(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import reglu
     >>> reglu(np.array([1.0, 2.0, -1.0, 3.0]))
     array([0., 6.])
     """
@@ -91,8 +87,6 @@ def geglu(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import geglu
     >>> geglu(np.array([1.0, 2.0, -1.0, 3.0]))
     array([-0.15865525,  5.99190061])
     """
@@ -121,8 +115,6 @@ def swiglu(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import swiglu
     >>> swiglu(np.array([1.0, 2.0, -1.0, 3.0]))
     array([-0.26894142,  5.71544476])
     """

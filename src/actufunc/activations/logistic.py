@@ -55,8 +55,6 @@ def sigmoid(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import sigmoid
     >>> sigmoid(np.array([-1.0, 0.0, 1.0]))
     array([0.26894142, 0.5       , 0.73105858])
     >>> sigmoid(np.float32(-100))
@@ -90,8 +88,6 @@ def log_sigmoid(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import log_sigmoid
     >>> log_sigmoid(np.array([-100.0, 0.0, 100.0]))
     array([-1.00000000e+02, -6.93147181e-01, -3.72007598e-44])
     """
@@ -123,8 +119,6 @@ def logit(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import logit
     >>> logit(np.array([0.0, 0.25, 0.5, 1.0]))
     array([       -inf, -1.09861229,  0.        ,         inf])
     """
@@ -179,8 +173,6 @@ def tanh(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import tanh
     >>> tanh(np.array([-1.0, 0.0, 1.0]))
     array([-0.76159416,  0.        ,  0.76159416])
     """
@@ -212,8 +204,6 @@ def tanh_offset(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import tanh_offset
     >>> tanh_offset(np.array([-1.0, 0.0, 1.0]))
     array([0.11920292, 0.5       , 0.88079708])
     """
@@ -251,8 +241,6 @@ def softsign(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import softsign
     >>> softsign(np.array([-np.inf, -1.0, 0.0, 3.0]))
     array([-1.  , -0.5 ,  0.  ,  0.75])
     """
@@ -298,8 +286,6 @@ def softplus(x: Expression, beta: float | Expression = 1) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import softplus
     >>> softplus(np.array([-1.0, 0.0, 1.0]))
     array([0.31326169, 0.69314718, 1.31326169])
     """

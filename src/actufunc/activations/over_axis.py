@@ -52,8 +52,6 @@ def softmax(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import softmax
     >>> softmax(np.array([[0.0, 0.0], [1000.0, 0.0]]))
     array([[0.5, 0.5],
            [1. , 0. ]])
@@ -101,8 +99,6 @@ def log_softmax(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import log_softmax
     >>> log_softmax(np.array([0.0, -100.0]))
     array([-3.72007598e-44, -1.00000000e+02])
     """
@@ -147,8 +143,6 @@ def softmin(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import softmin
     >>> softmin(np.array([[0.0, 0.0], [0.0, 1000.0]]))
     array([[0.5, 0.5],
            [1. , 0. ]])
@@ -190,8 +184,6 @@ def logsumexp(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import logsumexp
     >>> logsumexp(np.array([[0.0, 0.0], [1000.0, 0.0]]))
     array([6.93147181e-01, 1.00000000e+03])
     """
@@ -240,8 +232,6 @@ def sparsemax(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import sparsemax
     >>> sparsemax(np.array([1.0, 0.75, -1.0]))
     array([0.625, 0.375, 0.   ])
     """

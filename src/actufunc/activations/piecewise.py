@@ -32,8 +32,6 @@ def identity(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import identity
     >>> identity(np.array([-1, 0, 2]))
     array([-1,  0,  2])
     """
@@ -72,8 +70,6 @@ def hard_tanh(x: Expression, min_val: float | Expression = -1, max_val: float | 
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import hard_tanh
     >>> hard_tanh(np.array([-3.0, 0.5, 2.0]))
     array([-1. ,  0.5,  1. ])
     """
@@ -105,8 +101,6 @@ def hard_sigmoid(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import hard_sigmoid
     >>> hard_sigmoid(np.array([-4.0, 0.0, 1.5]))
     array([0.  , 0.5 , 0.75])
     """
@@ -137,8 +131,6 @@ def hard_silu(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import hard_silu
     >>> hard_silu(np.array([-4.0, 1.0, 5.0]))
     array([-0.        ,  0.66666667,  5.        ])
     """
@@ -177,8 +169,6 @@ def sparse_plus(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import sparse_plus
     >>> sparse_plus(np.array([-2.0, 0.0, 3.0]))
     array([0.  , 0.25, 3.  ])
     """
@@ -216,8 +206,6 @@ def sparse_sigmoid(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import sparse_sigmoid
     >>> sparse_sigmoid(np.array([-2.0, 0.0, 0.5]))
     array([0.  , 0.5 , 0.75])
     """

@@ -33,8 +33,6 @@ def relu(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import relu
     >>> relu(np.array([-1.0, 0.0, 2.0]))
     array([0., 0., 2.])
     """
@@ -66,8 +64,6 @@ def relu6(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import relu6
     >>> relu6(np.array([-1.0, 2.0, 8.0]))
     array([0., 2., 6.])
     """
@@ -99,8 +95,6 @@ def relu_squared(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import relu_squared
     >>> relu_squared(np.array([-1.0, 0.5, 3.0]))
     array([0.  , 0.25, 9.  ])
     """
@@ -141,8 +135,6 @@ def leaky_relu(x: Expression, negative_slope: float | Expression = 0.01) -> Expr
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import leaky_relu
     >>> leaky_relu(np.array([-1.0, 0.0, 2.0]))
     array([-0.01,  0.  ,  2.  ])
     >>> leaky_relu(np.array([-1.0, 0.0, 2.0]), negative_slope=0.2)
@@ -179,8 +171,6 @@ def prelu(x: Expression, alpha: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import prelu
     >>> prelu(np.array([[-1.0, 2.0], [-1.0, 2.0]]), np.array([[0.25], [0.5]]))
     array([[-0.25,  2.  ],
            [-0.5 ,  2.  ]])
@@ -222,8 +212,6 @@ def threshold(x: Expression, threshold: Expression, value: Expression) -> Expres
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import threshold
     >>> threshold(np.array([-1.0, 0.5, 3.0]), 1.0, 0.0)
     array([0., 0., 3.])
     """

@@ -41,8 +41,6 @@ def hard_shrink(x: Expression, lambd: float | Expression = 0.5) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import hard_shrink
     >>> hard_shrink(np.array([-1.0, 0.5, 2.0]))
     array([-1.,  0.,  2.])
     """
@@ -80,8 +78,6 @@ def soft_shrink(x: Expression, lambd: float | Expression = 0.5) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import soft_shrink
     >>> soft_shrink(np.array([-1.0, 0.5, 2.0]))
     array([-0.5,  0. ,  1.5])
     """
@@ -143,8 +139,6 @@ def tanh_shrink(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import tanh_shrink
     >>> tanh_shrink(np.array([-1.0, 0.0, 0.001]))
     array([-2.38405844e-01,  0.00000000e+00,  3.33333200e-10])
     """

@@ -60,8 +60,6 @@ def silu(x: Expression, beta: float | Expression = 1) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import silu
     >>> silu(np.array([-np.inf, -1.0, 0.0, 1.0]))
     array([-0.        , -0.26894142,  0.        ,  0.73105858])
     """
@@ -138,8 +136,6 @@ def gelu(x: Expression, approximate: str = "none") -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import gelu
     >>> gelu(np.array([-1.0, 0.0, 1.0]))
     array([-0.15865525,  0.        ,  0.84134475])
     >>> gelu(np.array([-1.0, 0.0, 1.0]), approximate="tanh")
@@ -193,8 +189,6 @@ def quick_gelu(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import quick_gelu
     >>> quick_gelu(np.array([-1.0, 0.0, 1.0]))
     array([-0.15420423,  0.        ,  0.84579577])
     """
@@ -232,8 +226,6 @@ def mish(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import mish
     >>> mish(np.array([-np.inf, -1.0, 0.0, 1.0]))
     array([-0.        , -0.30340146,  0.        ,  0.86509839])
     """
@@ -294,8 +286,6 @@ def gaussian(x: Expression) -> Expression:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from actufunc import gaussian
     >>> gaussian(np.array([-1.0, 0.0, 2.0]))
     array([0.36787944, 1.        , 0.01831564])
     """
