@@ -44,7 +44,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     """Note in the report which libraries there are, and how ours sees the machine."""
     from libraries import versions  # noqa: PLC0415 -- imports NumPy
 
-    from actufunc.cli import machine  # noqa: PLC0415
+    from actufunc.cli import system  # noqa: PLC0415
 
     machine_info["libraries"] = versions()
-    machine_info |= {"vectors": machine.processor(), "threads": machine.threads()}
+    machine_info |= {"vectors": system.processor(), "threads": system.threads()}

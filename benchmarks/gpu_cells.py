@@ -13,7 +13,7 @@ import numpy as np
 
 from actufunc import _catalogue as catalogue
 from actufunc.backends.delegation import native_torch
-from actufunc.cli.textbook import textbook
+from actufunc.cli.baselines import plain_numpy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,7 +130,7 @@ def peers(cell: Cell, inputs: list[Any]) -> dict[str, Callable[..., Any]]:
         hyperparameters = {
             key: value for key, value in cell.keywords.items() if key in catalogue.examples(cell.function)
         }
-        plain = textbook(cell.function, erf=special.erf, **hyperparameters)
+        plain = plain_numpy(cell.function, erf=special.erf, **hyperparameters)
         if plain is not None:
             found["CuPy formula"] = plain
     if importlib.util.find_spec("torch") is not None and (of_torch := _torch(cell)) is not None:

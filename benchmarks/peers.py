@@ -18,7 +18,7 @@ from libraries import Array, Function, Library, Models, Table, optional
 from settings import threads
 
 from actufunc._catalogue import ACTIVATIONS, examples
-from actufunc.cli.textbook import textbook
+from actufunc.cli.baselines import plain_numpy
 
 SLOPE = 0.01
 ALPHA = 0.25
@@ -53,7 +53,7 @@ def _gelu_tanh_into(x: Array, out: Array) -> None:
 
 
 def _numpy() -> Table:
-    typed = {name: textbook(function, **examples(function)) for name, function in ACTIVATIONS.items()}
+    typed = {name: plain_numpy(function, **examples(function)) for name, function in ACTIVATIONS.items()}
     return Table(
         {
             **{name: function for name, function in typed.items() if function is not None},

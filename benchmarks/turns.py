@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.progress import track
 from settings import threads
 
-from actufunc.cli import machine
+from actufunc.cli import system
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -200,13 +200,13 @@ def facts() -> dict[str, str]:
     caches = dict(_caches(Path("/sys/devices/system/cpu/cpu0/cache")))
     return {
         "Processor": cpu.get("brand_raw", platform.machine()),
-        "Vectors": machine.processor(),
+        "Vectors": system.processor(),
         "Cores": str(cpu.get("count", os.cpu_count())),
         **({"Caches": ", ".join(f"{level} {size}" for level, size in caches.items())} if caches else {}),
         "System": f"{platform.system()} {platform.release().partition('-')[0]}",
         "Python": platform.python_version(),
         "Libraries": ", ".join(f"{name} {version}" for name, version in versions().items()),
-        "Threads of ours": machine.threads(),
+        "Threads of ours": system.threads(),
         "Date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
     }
 

@@ -18,7 +18,8 @@ from command import Array, is_same, names, problem
 
 import actufunc
 from actufunc import _catalogue as catalogue
-from actufunc.cli import files, main
+from actufunc.cli import _files as files
+from actufunc.cli import main
 
 
 @pytest.fixture

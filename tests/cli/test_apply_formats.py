@@ -19,12 +19,14 @@ from cases import cases, representatives
 from command import COMMAND, INTERRUPTED, PEAK, TERMINATED, Array, is_same, names, problem
 
 import actufunc
-from actufunc.cli import archive, files, formats, main, npy, text
+from actufunc.cli import _files as files
+from actufunc.cli import main
+from actufunc.cli._apply import formats, npy, npz, text
 
 if TYPE_CHECKING:
     from cases import Case
 
-MODULES = (archive, files, formats, npy, text)  # which write
+MODULES = (files, formats, npy, npz, text)  # which write
 FORMATS = tuple(formats._OUTPUTS)
 PAIRS = list(itertools.product(FORMATS, FORMATS))
 NOT_ELEMENTWISE = representatives([case for case in cases() if case.function.definition.kind != "elementwise"])

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from command import COMMAND, INTERRUPTED, PEAK, TERMINATED, Array, names
 
-from actufunc.cli import apply, blocks, main
+from actufunc.cli import _arguments as arguments
+from actufunc.cli import main
+from actufunc.cli._apply import out_of_core
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,14 +31,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     ("exception", "status"),
-    [(KeyboardInterrupt(), INTERRUPTED), (apply._SignalInterrupt(signal.SIGTERM), TERMINATED)],
+    [(KeyboardInterrupt(), INTERRUPTED), (arguments._SignalInterrupt(signal.SIGTERM), TERMINATED)],
     ids=["Ctrl-C", "SIGTERM"],
 )
 def test_interrupted_in_a_block(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, exception: BaseException, status: int
 ) -> None:
     calls = 0
-    read = blocks._read
+    read = out_of_core._read
 
     def interrupted(*arguments: Any) -> Array:
         nonlocal calls
@@ -46,7 +48,7 @@ def test_interrupted_in_a_block(
             raise exception
         return read(*arguments)
 
-    monkeypatch.setattr(blocks, "_read", interrupted)
+    monkeypatch.setattr(out_of_core, "_read", interrupted)
     assert main(["apply", "relu", "in.npy", "-o", "o.npy", "--chunk-mb", "0.001"]) == status
     assert names() == ["in.npy"]
     assert capsys.readouterr().err == "actufunc: interrupted\n"

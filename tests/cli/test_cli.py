@@ -15,8 +15,9 @@ from command import COMMAND, names
 import actufunc
 from actufunc import _catalogue as catalogue
 from actufunc import logit, sigmoid, sparsemax
-from actufunc.cli import main, report
-from actufunc.cli.textbook import from_scipy, textbook
+from actufunc.cli import _report as report
+from actufunc.cli import main
+from actufunc.cli.baselines import plain_numpy, scipy_function
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,12 +68,12 @@ def test_report_on_a_narrow_terminal_keeps_the_figures(
 
 
 @pytest.mark.parametrize("case", [*ELEMENTWISE, *OVER_AXIS, *REDUCING, *GATED], ids=repr)
-def test_textbook_formulas_compute_the_function(case: Case) -> None:
+def test_plain_numpy_formulas_compute_the_function(case: Case) -> None:
     x = np.random.default_rng(0).standard_normal((5, 8)).astype("float32")
     if case.function is logit:
         x = sigmoid(x)
     hyperparameters = {key: value for key, value in case.keywords if key in case.function.definition.hyperparameters}
-    typed = textbook(case.function, **hyperparameters)
+    typed = plain_numpy(case.function, **hyperparameters)
     if case.function is sparsemax:  # an algorithm
         assert typed is None
         return
@@ -84,7 +85,7 @@ def test_textbook_formulas_compute_the_function(case: Case) -> None:
 
 def test_scipy_has_some_of_them() -> None:
     x = np.linspace(-2, 2, 12).reshape(3, 4)
-    found = {name: from_scipy(function) for name, function in catalogue.ACTIVATIONS.items()}
+    found = {name: scipy_function(function) for name, function in catalogue.ACTIVATIONS.items()}
     assert found["relu"] is None
     for name in ("sigmoid", "log_sigmoid", "softmax", "log_softmax"):
         theirs = found[name]

@@ -17,15 +17,18 @@ from command import names, problem
 import actufunc
 from actufunc import _catalogue as catalogue
 from actufunc import activation
-from actufunc.cli import depth, files, main, panels, plot
-from actufunc.cli.problem import ProblemError
+from actufunc.cli import _files as files
+from actufunc.cli import main
+from actufunc.cli._errors import CommandError
+from actufunc.cli._plot import command, gradient_norms
+from actufunc.cli._plot import curves as panels
 from actufunc.formula import where
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from actufunc import Activation
-    from actufunc.cli.panels import Chosen
+    from actufunc.cli._plot.curves import Chosen
 
 from matplotlib import style
 from matplotlib.text import Text
@@ -39,18 +42,18 @@ GRID = np.linspace(-4, 4, 801)
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
-    with style.context(["default", plot._STYLE]):
+    with style.context(["default", command._STYLE]):
         yield
 
 
 def chosen(functions: Sequence[Activation]) -> list[Chosen]:
-    return list(zip(functions, plot._settings(functions, []), strict=True))
+    return list(zip(functions, command._hyperparameters(functions, []), strict=True))
 
 
 @pytest.fixture(scope="module")
 def gallery() -> tuple[list[Chosen], Any]:
-    every = chosen(sorted(catalogue.ACTIVATIONS.values(), key=panels.of_rows))
-    with style.context(["default", plot._STYLE]):
+    every = chosen(sorted(catalogue.ACTIVATIONS.values(), key=panels.takes_rows))
+    with style.context(["default", command._STYLE]):
         return every, panels.draw(every, small=True)
 
 
@@ -94,7 +97,7 @@ def test_gallery_shows_the_catalogue(gallery: tuple[list[Chosen], Any]) -> None:
     for axes, (function, keywords) in zip(figure.axes, every, strict=False):
         assert axes.get_title().startswith(function.__name__)
         value, first = curves(axes)
-        if not panels.of_rows(function):
+        if not panels.takes_rows(function):
             same(value, lambda x: function(x, **keywords))  # noqa: B023
             same(first, lambda x: function.grad(x, **keywords))  # noqa: B023
         low, high = axes.get_ylim()
@@ -304,7 +307,7 @@ def test_without_matplotlib() -> None:
 
 def slopes(function: Activation, layers: int, **keywords: float) -> Array:
     """Median change of the logarithm per layer, from the input on."""
-    every = [depth.norms([(function, keywords)], layers, seed)[0] for seed in range(5)]
+    every = [gradient_norms.norms([(function, keywords)], layers, seed)[0] for seed in range(5)]
     return np.diff(np.median(every, axis=0))
 
 
@@ -316,7 +319,7 @@ def test_gradient_of_well_known_functions() -> None:
 
 
 def test_gradient_is_that_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(depth, "_WIDTH", 5)
+    monkeypatch.setattr(gradient_norms, "_WIDTH", 5)
     layers, step = 4, 1e-6
     random = np.random.default_rng(3)
     weights = random.standard_normal((layers, 5, 5)) / np.sqrt(5)
@@ -332,21 +335,21 @@ def test_gradient_is_that_of_the_network(monkeypatch: pytest.MonkeyPatch) -> Non
         sides = [[loss(h + sign * step * unit, layer) for unit in np.eye(5)] for sign in (1, -1)]
         expected.append(np.linalg.norm(np.subtract(*sides) / (2 * step)) / np.linalg.norm(end))
         h = actufunc.tanh(weights[layer] @ h) if layer < layers else h
-    found = depth.norms([(actufunc.tanh, {})], layers, seed=3)
+    found = gradient_norms.norms([(actufunc.tanh, {})], layers, seed=3)
     np.testing.assert_allclose(10 ** found[0], expected, rtol=1e-6)
 
 
 def test_networks_are_the_same_each_time_and_for_each_function() -> None:
     both = [(actufunc.relu, {}), (actufunc.tanh, {})]
-    a, b = depth.norms(both, 3, 0), depth.norms(both[::-1], 3, 0)
+    a, b = gradient_norms.norms(both, 3, 0), gradient_norms.norms(both[::-1], 3, 0)
     np.testing.assert_array_equal(a, b[::-1])
-    assert (a[:, :-1] != depth.norms(both, 3, 1)[:, :-1]).all()
+    assert (a[:, :-1] != gradient_norms.norms(both, 3, 1)[:, :-1]).all()
     assert (a[:, -1] == 0).all()
 
 
 def test_tiny_gradients_do_not_become_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(depth, "_WIDTH", 16)
-    (found,) = depth.norms([(actufunc.sigmoid, {})], 1000, 0)
+    monkeypatch.setattr(gradient_norms, "_WIDTH", 16)
+    (found,) = gradient_norms.norms([(actufunc.sigmoid, {})], 1000, 0)
     assert np.isfinite(found).all()
     assert found[0] < -500
 
@@ -358,8 +361,8 @@ def step(x: Any) -> Any:
 
 
 def test_gradient_of_zero_ends_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(depth, "_WIDTH", 16)
-    figure = depth.draw([(step, {}), (actufunc.tanh, {})], 6)
+    monkeypatch.setattr(gradient_norms, "_WIDTH", 16)
+    figure = gradient_norms.draw([(step, {}), (actufunc.tanh, {})], 6)
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.texts] == ["step: 0 below layer 6", "tanh"]
     line, cross, other = axes.get_lines()
@@ -371,12 +374,12 @@ def test_gradient_of_zero_ends_the_line(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("layers", [1, 4, 40])
 def test_lines_are_medians_with_labels_apart(monkeypatch: pytest.MonkeyPatch, layers: int) -> None:
-    monkeypatch.setattr(depth, "_WIDTH", 16)
+    monkeypatch.setattr(gradient_norms, "_WIDTH", 16)
     functions = [f for f in catalogue.ACTIVATIONS.values() if f.__name__ in PLAIN]
     every = chosen(functions)
-    figure = depth.draw(every, layers)
+    figure = gradient_norms.draw(every, layers)
     (axes,) = figure.axes
-    median = np.median([depth.norms(every, layers, seed) for seed in range(depth._SEEDS)], axis=0)
+    median = np.median([gradient_norms.norms(every, layers, seed) for seed in range(gradient_norms._SEEDS)], axis=0)
     for line, expected in zip(axes.get_lines(), median, strict=True):
         np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-12)
     assert axes.get_xlim() == (layers, 0)
@@ -390,14 +393,14 @@ PLAIN = ("sigmoid", "tanh", "relu", "gelu", "silu", "elu", "softplus", "leaky_re
 
 
 def test_overflow_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(depth, "_WIDTH", 16)
-    with pytest.raises(ProblemError, match=r"leaky_relu\(negative_slope=1e\+100\) is not finite in layer 4"):
-        depth.norms([(actufunc.leaky_relu, {"negative_slope": 1e100})], 9, 0)
+    monkeypatch.setattr(gradient_norms, "_WIDTH", 16)
+    with pytest.raises(CommandError, match=r"leaky_relu\(negative_slope=1e\+100\) is not finite in layer 4"):
+        gradient_norms.norms([(actufunc.leaky_relu, {"negative_slope": 1e100})], 9, 0)
 
 
 @pytest.mark.parametrize("places", [[0.0], [0, 0, 0], [3, 1, 2], [5, 0, 0.1, 5.2, 0.05], [0, 10, 20]])
 def test_labels_move_no_more_than_they_must(places: list[float]) -> None:
-    moved = depth.spread(places, 1)
+    moved = gradient_norms.spread(places, 1)
     order = np.argsort(places, kind="stable")
     assert (np.diff(moved[order]) > 1 - 1e-9).all()
     assert np.mean(moved) == pytest.approx(np.mean(places))

@@ -24,7 +24,7 @@ from actufunc.accuracy.compare import RIGHT, UNDECIDED, WRONG, compare
 from actufunc.accuracy.findings import Findings
 from actufunc.accuracy.target import Target
 from actufunc.cli import main
-from actufunc.cli.verify_tasks import Task
+from actufunc.cli._verify.tasks import Task
 from actufunc.formula import Expression, exp, log, where
 
 Array = np.ndarray[Any, Any]

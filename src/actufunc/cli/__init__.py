@@ -1,4 +1,7 @@
-"""The command line: ``actufunc``, or ``python -m actufunc``."""
+"""The command line: ``actufunc``, or ``python -m actufunc``.
+
+Each command is a private module or package. `system` and `baselines` also serve the benchmarks.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from actufunc import __version__
 from actufunc._formats import FORMATS
 
-from .problem import ProblemError
+from ._errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +28,7 @@ _STRIDE = 4093  # prime, so that the low bits vary
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong, without the usage in front of it."""
+    """A parser whose errors are one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(_BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -53,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     apply.add_argument("input", metavar="INPUT", help="file to read")
     apply.add_argument("-o", "--output", metavar="OUTPUT", required=True, help="file to write")
     apply.add_argument("--member", metavar="NAME", help="the array in a .npz archive or a .zarr group")
-    _add_set(apply)
+    _add_hyperparameters(apply)
     apply.add_argument(
         "--axis",
         metavar="N",
@@ -77,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     plot.add_argument("names", metavar="NAME", nargs="*", help="functions, as 'actufunc list' names them")
     plot.add_argument("--all", action="store_true", help="draw the whole catalogue, in small panels")
     plot.add_argument("-o", "--output", metavar="FILE", required=True, help="file to write: .png, .svg or .pdf")
-    _add_set(plot)
+    _add_hyperparameters(plot)
     plot.add_argument(
         "--depth", metavar="N", type=int, help="draw the norm of the gradient through N fully connected layers"
     )
@@ -127,7 +130,7 @@ def _add_verify(commands: argparse._SubParsersAction[_Parser]) -> None:
     add("--markdown", metavar="FILE", help="file to write a table to")
 
 
-def _add_set(parser: argparse.ArgumentParser) -> None:
+def _add_hyperparameters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set",
         metavar="NAME=VALUE",
@@ -148,24 +151,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0, 1 if something that was to be verified does not hold, 2 for bad input, or 128 and the number of
-        the signal that ended the run (130 for Ctrl-C).
+        Exit status: 0, 1 if a verification fails, 2 for bad input, or 128 plus the number of the signal that ended the
+        run (130 for Ctrl-C).
     """
     arguments = _parser().parse_args(argv)
     try:
         status = _run(arguments)
         sys.stdout.flush()
-    except ProblemError as problem:
-        return _fail(str(problem))
+    except CommandError as error:
+        return _fail(str(error))
     except KeyboardInterrupt as interrupt:
         _fail("interrupted")
         return _FROM_SIGNAL + int(getattr(interrupt, "signal", signal.SIGINT))
     except BrokenPipeError:
-        # The reader, `head` perhaps, has gone. Python would complain again when it flushes at exit.
+        # The reader, `head` perhaps, has ended. Python would raise again when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except ModuleNotFoundError as error:
-        # What a checkout or a wheel can be helped with is the package that is missing, not an extra of an index.
+        # The message names the package, not an extra of ours, which is no help to a checkout or a wheel file.
         package = (error.name or "").partition(".")[0]
         if package not in _OPTIONAL:
             raise
@@ -174,26 +177,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    # Each command imports what it needs, so that --help and --version answer at once.
+    # Commands are imported when they are called, so that --help and --version are fast.
     if arguments.command == "apply":
-        from . import apply  # noqa: PLC0415
+        from ._apply import command as apply  # noqa: PLC0415
 
         return apply.run(arguments)
     if arguments.command == "plot":
-        from . import plot  # noqa: PLC0415
+        from ._plot import command as plot  # noqa: PLC0415
 
         return plot.run(arguments)
     if arguments.command == "verify":
-        from . import verify  # noqa: PLC0415
+        from ._verify import command as verify  # noqa: PLC0415
 
         return verify.run(arguments)
     if arguments.command == "list":
-        from . import listing  # noqa: PLC0415
+        from . import _list  # noqa: PLC0415
 
-        return listing.run()
-    from . import report  # noqa: PLC0415
+        return _list.run()
+    from . import _report  # noqa: PLC0415
 
-    return report.run()
+    return _report.run()
 
 
 def _fail(message: str) -> int:

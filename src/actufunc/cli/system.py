@@ -1,4 +1,4 @@
-"""What this machine offers."""
+"""Versions, processor, threads and accelerator of this system, in words."""
 
 from __future__ import annotations
 
@@ -22,19 +22,13 @@ _VECTORS = {
 }
 
 
-def facts() -> dict[str, str]:
-    """Return versions, processor and accelerator, each in one line.
-
-    Returns
-    -------
-    dict
-        Text by heading.
-    """
+def system_info() -> dict[str, str]:
+    """Return versions, processor, threads and accelerator, each in one line, by heading."""
     return {**versions(), "CPU": processor(), "Threads": threads(), "GPU": accelerator()}
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what computes."""
+    """Return the versions of this package, Python, NumPy and Numba."""
     import numba  # noqa: PLC0415
 
     return {
@@ -46,13 +40,13 @@ def versions() -> dict[str, str]:
 
 
 def processor() -> str:
-    """Name the processor and its widest vectors as LLVM, which compiles for it, sees them."""
+    """Return the name of the processor and its widest vectors, as LLVM detects them."""
     from llvmlite import binding  # noqa: PLC0415
 
     name = binding.get_host_cpu_name()
     try:
         present = binding.get_host_cpu_features()
-    except RuntimeError:  # LLVM cannot tell on every platform
+    except RuntimeError:  # LLVM does not detect features on every platform
         return f"{name}, vectors unknown"
     for feature, (title, bits) in _VECTORS.items():
         if present.get(feature):
@@ -61,7 +55,7 @@ def processor() -> str:
 
 
 def threads() -> str:
-    """Say how many threads serve large arrays, who runs them, and from which size of the result on."""
+    """Return the number of threads for large arrays, the library that runs them, and the least size of a result."""
     from actufunc.backends.numpy.threading import schedule, tbb  # noqa: PLC0415
 
     count = actufunc.get_num_threads()
@@ -75,7 +69,7 @@ def threads() -> str:
 
 
 def accelerator() -> str:
-    """Say which GPU CuPy finds, or why none."""
+    """Return the GPUs that CuPy finds, or the reason why there is none."""
     if importlib.util.find_spec("cupy") is None:
         return "none: CuPy is not installed"
     try:
@@ -83,7 +77,7 @@ def accelerator() -> str:
 
         count = cupy.cuda.runtime.getDeviceCount()
         names = [_device_name(cupy, i) for i in range(count)]
-    except Exception as error:  # noqa: BLE001 -- a broken driver raises whatever it likes, and this only reports it
+    except Exception as error:  # noqa: BLE001 -- a broken driver may raise anything, and this only reports it
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         return f"none: CuPy is installed, but {reason}"
     return f"{', '.join(names) or 'none'} (CuPy {cupy.__version__})"

@@ -1,4 +1,4 @@
-"""How the gradient fades or explodes through the layers of a network."""
+"""The norm of the gradient through the layers of a network."""
 
 from __future__ import annotations
 
@@ -7,61 +7,62 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .panels import of_rows, title
-from .problem import stop
+from actufunc.cli._errors import stop
+
+from .curves import takes_rows, title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .panels import Chosen
+    from .curves import Chosen
 
     Array = np.ndarray[Any, Any]
 
-_DEEPEST = 500  # whose weights take 260 MB
+_DEEPEST = 500  # layers, whose weights take 260 MB
 _WIDTH = 256
-_SEEDS = 17  # of which the quartiles are the 5th, 9th and 13th
-_QUARTILES = (4, 8, 12)
+_SEEDS = 17
+_QUARTILES = (4, 8, 12)  # their places among 17 sorted values
 
-_DECADES = 3  # from which on powers of ten are ticks enough
-_WIDE, _HEIGHT, _AROUND, _LABEL = 7.0, 3.2, 1.2, 0.17  # inches: the figure, its axes, what is above and below, a label
-_BESIDE = 1.04  # of the width of the axes: where labels begin
+_DECADES = 3  # for a larger range, ticks at powers of ten are enough
+_WIDE, _HEIGHT, _AROUND, _LABEL = 7.0, 3.2, 1.2, 0.17  # inches: figure, axes, space above and below, label
+_BESIDE = 1.04  # position of labels, in widths of the axes
 _LEADER = {"arrowstyle": "-", "relpos": (0, 0.5), "patchA": None, "shrinkA": 3, "shrinkB": 2, "linewidth": 1.2}
 
-# Those of Okabe and Ito but for yellow, which white outshines.
+# The colours of Okabe and Ito without yellow, which is too bright on white.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
 
 
 def check(chosen: Sequence[Chosen], layers: int) -> None:
-    """Raise `ProblemError` if there is no such network."""
+    """Raise `CommandError` if the number of layers or a function is not possible."""
     if not 1 <= layers <= _DEEPEST:
         stop(f"--depth must be a number of layers from 1 to {_DEEPEST}, not {layers}")
     for function, _ in chosen:
-        if of_rows(function):
+        if takes_rows(function):
             stop(f"--depth takes functions of one number, between two layers; {function.__name__} is not one")
 
 
 def norms(chosen: Sequence[Chosen], layers: int, seed: int) -> Array:
-    """Send a random vector through a random network, and a random gradient back.
+    """Propagate a random vector through a random network, and a random gradient back.
 
     Parameters
     ----------
     chosen : sequence of Activation and dict
-        What follows each layer, with its hyperparameters.
+        The activations after each layer, with their hyperparameters.
     layers : int
-        Of which each multiplies by a matrix of Gaussian weights of variance 1 / width.
+        Number of layers, which multiply by matrices of Gaussian weights of variance 1 / width.
     seed : int
-        Of the weights and vectors, which are the same for all functions.
+        Seed of the weights and vectors, which are the same for all functions.
 
     Returns
     -------
     array of shape (functions, layers + 1)
-        Logarithms to base ten of the norm of the gradient by the output of each layer, the input being that of layer 0,
-        over the one by the output of the last layer.
+        Logarithms to base ten of the norm of the gradient with respect to the output of each layer (the input for layer
+        0), over that with respect to the output of the last layer.
 
     Raises
     ------
-    ProblemError
+    CommandError
         If the values overflow.
     """
     random = np.random.default_rng(seed)
@@ -87,19 +88,19 @@ def _norms(each: Chosen, weights: Array, h: Array, g: Array) -> Array:
         if not np.isfinite(norm):
             stop(f"the gradient of {title(*each)} is not finite in layer {layer} of the network")
         steps[layer] = np.log10(norm)
-        g = g / (norm or 1)  # so that the norm of hundreds of layers, a tiny number, does not become 0
+        g = g / (norm or 1)  # the product of the norms of hundreds of layers could underflow
     return np.cumsum(steps[::-1])[::-1]
 
 
 def draw(chosen: Sequence[Chosen], layers: int) -> Any:
-    """Draw the norm of the gradient against the layer, the median and the quartiles of some networks.
+    """Draw the norm of the gradient by layer: median and quartiles of several networks.
 
     Parameters
     ----------
     chosen : sequence of Activation and dict
-        What to draw, with its hyperparameters.
+        The functions with their hyperparameters.
     layers : int
-        Of each network.
+        Number of layers.
 
     Returns
     -------
@@ -146,10 +147,9 @@ def draw(chosen: Sequence[Chosen], layers: int) -> Any:
 
 
 def _line(axes: Any, each: Chosen, quartiles: Array, low: float, number: int) -> tuple[str, float]:
-    """Draw one function, and return its label and where the line ends.
+    """Draw one function, and return its label and the end of its line.
 
-    Where the gradient is 0, which no logarithmic axis shows, the line ends with a cross, and the label, at the bottom,
-    says so.
+    A gradient of 0 cannot be drawn on a logarithmic axis: the line ends with a cross, and the label is at the bottom.
     """
     lower, median, upper = np.maximum(quartiles, low)
     layers = np.arange(len(median))
@@ -169,7 +169,7 @@ def _style(number: int) -> dict[str, Any]:
 
 
 def _label_powers(axis: Any, low: float, high: float) -> None:
-    """Write numbers at an axis of their logarithms."""
+    """Label an axis of logarithms by the numbers."""
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
     if high - low > _DECADES:
@@ -183,23 +183,23 @@ def _label_powers(axis: Any, low: float, high: float) -> None:
 
 
 def spread(places: Sequence[float], gap: float) -> Array:
-    """Move labels apart until they are `gap` from one another, as little as possible, in the order they have.
+    """Move labels apart to distances of at least `gap`, as little as possible, without changing their order.
 
     Parameters
     ----------
     places : sequence of float
-        Where they would be.
+        The desired places.
     gap : float
-        Least distance.
+        The least distance.
 
     Returns
     -------
     array
-        Where they can be.
+        The places.
     """
     order = np.argsort(places, kind="stable")
     steps = gap * np.arange(len(order))
-    groups: list[list[float]] = []  # of labels that touch; they stand around their mean
+    groups: list[list[float]] = []  # of labels that touch, centred on their mean
     for place in np.asarray(places)[order] - steps:
         groups.append([place])
         while len(groups) > 1 and np.mean(groups[-2]) >= np.mean(groups[-1]):

@@ -1,4 +1,4 @@
-"""A function over arrays larger than memory, a box at a time."""
+"""Evaluation of a function on arrays larger than memory, a box (a tuple of slices) at a time."""
 
 from __future__ import annotations
 
@@ -25,74 +25,74 @@ class Source(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """As of an array."""
+        """Data type of the array."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As of an array."""
+        """Shape of the array."""
 
     @property
-    def fast(self) -> Sequence[int]:
-        """The axes, first the one along which neighbours lie side by side."""
+    def fastest_first(self) -> Sequence[int]:
+        """The axes in the order of their strides, the contiguous one first."""
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """Along each axis, the elements that are best read or written together."""
+        """Number of elements along each axis that are best read or written together."""
 
     def is_contiguous(self, box: Box) -> bool:
-        """Tell whether a box is there without a copy."""
+        """Return True if `read` gives a box without a copy."""
 
     def read(self, box: Box) -> Array:
-        """Return a box of it."""
+        """Return the elements in a box."""
 
 
 class Target(Protocol):
-    """An array that can be written: computed in place where a box lies together, else put there."""
+    """An array that can be written: in place if a box is contiguous, else by a copy."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """As of an array."""
+        """Data type of the array."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As of an array."""
+        """Shape of the array."""
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """Along each axis, the elements that are best read or written together."""
+        """Number of elements along each axis that are best read or written together."""
 
     def is_contiguous(self, box: Box) -> bool:
-        """Tell whether `view` has it."""
+        """Return True if `view` gives a box."""
 
     def view(self, box: Box) -> Array:
-        """Return a box to compute into."""
+        """Return a box as an array to write to."""
 
     def write(self, box: Box, array: Array) -> None:
-        """Put a box into it."""
+        """Write the elements of a box."""
 
 
 def boxes(
-    shape: tuple[int, ...], whole: int | None, limit: int, fast: Sequence[int], chunks: tuple[int, ...]
+    shape: tuple[int, ...], whole: int | None, limit: int, fastest_first: Sequence[int], chunks: tuple[int, ...]
 ) -> Iterator[Box]:
     """Cut an array into boxes.
 
     Parameters
     ----------
     shape : tuple of int
-        Of the array.
+        Shape of the array.
     whole : int or None
         An axis that is not cut.
     limit : int
-        Elements of a box, if the axis and a chunk have no more.
-    fast : sequence of int
-        The axes, the fastest first: boxes grow along them in this order.
+        Largest number of elements of a box, unless the whole axis has more.
+    fastest_first : sequence of int
+        The axes in the order of their strides, along which boxes grow.
     chunks : tuple of int
         Boxes begin and end at multiples of these, if the limit allows.
 
     Yields
     ------
     tuple of slice
-        The boxes, in the order of the array.
+        The boxes, in the order in which they are stored.
     """
     if not math.prod(shape):
         return
@@ -101,7 +101,7 @@ def boxes(
     if math.prod(steps) > limit:
         grain = [1] * len(shape)
         steps = [length if axis == whole else 1 for axis, length in enumerate(shape)]
-    for axis in fast:
+    for axis in fastest_first:
         if axis == whole:
             continue
         others = math.prod(steps) // steps[axis]
@@ -109,7 +109,7 @@ def boxes(
         steps[axis] = min(shape[axis], max(steps[axis], fitting))
         if steps[axis] < shape[axis]:
             break
-    slow = list(reversed(fast))
+    slow = list(reversed(fastest_first))
     starts = [range(0, shape[axis], steps[axis]) for axis in slow]
     for corner in itertools.product(*starts):
         box = [slice(0)] * len(shape)
@@ -121,44 +121,48 @@ def boxes(
 def compute(
     function: Activation, keywords: dict[str, Any], source: Source, target: Target, chunk: float
 ) -> Iterator[int]:
-    """Compute everything, yielding the number of elements read after each box.
+    """Compute the result, yielding after each box the number of its elements.
 
     Parameters
     ----------
     function : Activation
-        What to compute.
+        The function.
     keywords : dict
         Its hyperparameters, options and axis.
     source, target : Source, Target
-        From where to where.
+        The argument and the result.
     chunk : float
-        Bytes to hold at a time.
+        Number of bytes to hold at a time.
     """
     keywords = dict(keywords)
     ndim = len(source.shape)
     axis = keywords.pop("axis", None) if ndim else None
     if axis is not None:
         axis %= ndim
-    # With the fastest axis last, as kernels read rows.
-    is_turned = ndim > 1 and source.fast[0] == 0
+    # Kernels read rows, along the last axis: an array in Fortran order is transposed.
+    is_transposed = ndim > 1 and source.fastest_first[0] == 0
     if axis is not None:
-        keywords["axis"] = ndim - 1 - axis if is_turned else axis
-    # Twice in memory, as argument and result.
+        keywords["axis"] = ndim - 1 - axis if is_transposed else axis
+    # Both argument and result are in memory.
     limit = max(1, int(chunk / (source.dtype.itemsize + target.dtype.itemsize)))
     shape = source.shape
-    if axis is not None and math.prod(target.shape) > 0:  # an axis without elements may still be reduced
+    if axis is not None and math.prod(target.shape) > 0:  # an empty axis may still be reduced
         shape = (*shape[:axis], max(1, shape[axis]), *shape[axis + 1 :])
     chunks = target.chunks if source.shape == target.shape and set(source.chunks) <= {1} else source.chunks
-    first = next(boxes(shape, axis, limit, source.fast, chunks), None)
+    first = next(boxes(shape, axis, limit, source.fastest_first, chunks), None)
     if first is not None and not source.is_contiguous(first):
-        limit = max(1, limit // 2)  # copied, beside the map that it is copied from
-    for box in boxes(shape, axis, limit, source.fast, chunks):
-        x, place = _read(source, box), _place(function, axis, box, target)
-        is_there = target.is_contiguous(place)
-        out = target.view(place) if is_there else np.empty(lengths(place), target.dtype, "F" if is_turned else "C")
-        function(x.T if is_turned else x, out=out.T if is_turned else out, **keywords)
-        if not is_there:
-            target.write(place, out)
+        limit = max(1, limit // 2)  # a copy, beside the memory map that it is copied from
+    for box in boxes(shape, axis, limit, source.fastest_first, chunks):
+        x, result_box = _read(source, box), _result_box(function, axis, box, target)
+        in_place = target.is_contiguous(result_box)
+        out = (
+            target.view(result_box)
+            if in_place
+            else np.empty(lengths(result_box), target.dtype, "F" if is_transposed else "C")
+        )
+        function(x.T if is_transposed else x, out=out.T if is_transposed else out, **keywords)
+        if not in_place:
+            target.write(result_box, out)
         yield x.size
 
 
@@ -168,8 +172,8 @@ def _read(source: Source, box: Box) -> Array:
     return np.empty(tuple(map(min, lengths(box), source.shape)), source.dtype)
 
 
-def _place(function: Activation, axis: int | None, box: Box, target: Target) -> Box:
-    """Return where the result of a box belongs."""
+def _result_box(function: Activation, axis: int | None, box: Box, target: Target) -> Box:
+    """Return the box of the result that a box of the argument gives."""
     if axis is None:
         return box
     if function.definition.reduces:

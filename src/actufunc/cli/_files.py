@@ -1,4 +1,4 @@
-"""Files that appear when they are complete, and files without a name."""
+"""Files that are written atomically, and temporary files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import stat
 import tempfile
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
-from .problem import of, shown, size, stop
+from ._errors import format_path, format_size, reason, stop
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -24,30 +24,30 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a file to read it; raise `ProblemError` if it cannot be, or is a directory, a pipe, a device."""
+    """Open a regular file for reading; raise `CommandError` if it cannot be read, or is a directory, pipe or device."""
     try:
         # A pipe would make open() wait for a writer.
         if not stat.S_ISREG(path.stat().st_mode):
-            stop(f"{shown(path)} is {'a directory' if path.is_dir() else 'not a regular file'}")
+            stop(f"{format_path(path)} is {'a directory' if path.is_dir() else 'not a regular file'}")
         return path.open("rb")
     except OSError as error:
-        stop(f"cannot read {shown(path)}: {of(error)}")
+        stop(f"cannot read {format_path(path)}: {reason(error)}")
 
 
 def scratch(folder: Path) -> BinaryIO:
-    """Open a file that has no name, where the system allows it, and vanishes when it is closed."""
+    """Open a temporary file, without a name if the system allows it, which is deleted when it is closed."""
     return tempfile.TemporaryFile(dir=folder, buffering=0)
 
 
 def write_all(file: BinaryIO | FileIO, content: bytes) -> None:
-    """Write to a file without a buffer, which may take less than it is given."""
+    """Write all bytes to an unbuffered file, whose `write` may write only some of them."""
     left = memoryview(content)
     while left:
         left = left[file.write(left) or 0 :]
 
 
 def reserve(file: BinaryIO | FileIO, offset: int, count: int) -> None:
-    """Take space from the disk now: a map of a file on a full disk would kill the process."""
+    """Allocate space on the disk now: writing to a memory map of a file on a full disk would kill the process."""
     if not count:
         return
     if hasattr(os, "posix_fallocate"):
@@ -64,37 +64,37 @@ def reserve(file: BinaryIO | FileIO, offset: int, count: int) -> None:
         count -= file.write(zeros[:count]) or 0
 
 
-class New:
-    """What is made beside its place, under a temporary name, and put there when it is complete.
+class AtomicOutput:
+    """An output that is written under a temporary name in its folder, and renamed when it is complete.
 
-    A context manager: if it is left before `finish`, the temporary is removed and nothing remains. An `OSError` within
-    it counts as one of writing.
+    A context manager: if it is left before `finish`, the temporary output is removed. An `OSError` within it is
+    reported as an error of writing.
 
     Parameters
     ----------
     path : Path
-        Its place.
+        The final path.
     force : bool
-        Whether what is there is replaced.
+        Whether an existing output is replaced.
     """
 
     def __init__(self, path: Path, *, force: bool) -> None:
         self.path, self.force = path, force
-        self.temporary = self._beside()
-        self._mine = False
+        self.temporary = self._temporary_path()
+        self._created = False
 
-    def _beside(self) -> Path:
+    def _temporary_path(self) -> Path:
         return self.path.with_name(f".actufunc-{secrets.token_hex(8)}.part")
 
     def check(self, source: Path | None = None, count: int = 0) -> None:
-        """Raise `ProblemError` if it is known already that it cannot be written.
+        """Raise `CommandError` if it is certain that the output cannot be written.
 
         Parameters
         ----------
         source : Path, optional
-            What is read, which must be something else.
+            The input, which must be another file.
         count : int, optional
-            Bytes that will be written.
+            Number of bytes that will be written.
         """
         try:
             self._check(source, count)
@@ -105,53 +105,57 @@ class New:
         folder, path = self.path.parent, self.path
         if not folder.is_dir():
             what = "is not a directory" if folder.exists() else "does not exist"
-            stop(f"cannot write {shown(path)}: {shown(folder)} {what}")
+            stop(f"cannot write {format_path(path)}: {format_path(folder)} {what}")
         if path.exists():
             if source is not None and path.samefile(source):
-                stop(f"{shown(path)} is the input; the output must be another file")
+                stop(f"{format_path(path)} is the input; the output must be another file")
             self._check_replaceable()
             if not self.force:
-                stop(f"{shown(path)} exists; --force replaces it")
+                stop(f"{format_path(path)} exists; --force replaces it")
         free = shutil.disk_usage(folder).free
         if free < count:
-            stop(f"no space for {shown(path)}: it takes {size(count)}, and {size(free)} are free")
+            stop(f"no space for {format_path(path)}: it takes {format_size(count)}, and {format_size(free)} are free")
 
     def _check_replaceable(self) -> None:
         raise NotImplementedError
 
-    def _put(self) -> None:
+    def _rename(self) -> None:
         raise NotImplementedError
 
     def _remove(self) -> None:
         raise NotImplementedError
 
     def finish(self) -> None:
-        """Put it in its place."""
+        """Rename the output to its final path."""
         try:
-            self._put()
+            self._rename()
         except OSError as error:
             self._refuse(error)
-        self._mine = False
+        self._created = False
 
     def _check_absent(self) -> None:
         if not self.force and self.path.exists():
-            stop(f"{shown(self.path)} has come into existence meanwhile; --force replaces it")
+            stop(f"{format_path(self.path)} has come into existence meanwhile; --force replaces it")
 
     def _refuse(self, error: OSError) -> NoReturn:
-        what = f"no space for {shown(self.path)}" if error.errno in _NO_SPACE else f"cannot write {shown(self.path)}"
-        stop(f"{what}: {of(error)}")
+        what = (
+            f"no space for {format_path(self.path)}"
+            if error.errno in _NO_SPACE
+            else f"cannot write {format_path(self.path)}"
+        )
+        stop(f"{what}: {reason(error)}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Remove what is not finished."""
+        """Remove an output that is not finished."""
         self._remove()
         if isinstance(error, OSError):
             self._refuse(error)
 
 
-class NewFile(New):
-    """A file that is written beside its place; see `New`."""
+class AtomicFile(AtomicOutput):
+    """A file that is written under a temporary name; see `AtomicOutput`."""
 
     def __init__(self, path: Path, *, force: bool) -> None:
         super().__init__(path, force=force)
@@ -159,15 +163,15 @@ class NewFile(New):
 
     def _check_replaceable(self) -> None:
         if not self.path.is_file():
-            # os.replace would take a device or a pipe away.
+            # os.replace would delete a device or a pipe.
             what = "a directory" if self.path.is_dir() else "not a regular file"
-            stop(f"cannot write {shown(self.path)}: it is {what}")
+            stop(f"cannot write {format_path(self.path)}: it is {what}")
 
     def __enter__(self) -> FileIO:
-        """Create it, without a buffer, which would be written, and fail again, when the file is closed."""
-        self._mine = True
+        """Create the file, unbuffered: the flush of a buffer would fail again when the file is closed."""
+        self._created = True
         try:
-            # Unlike a file of `tempfile`, with the permissions of any new file.
+            # With the permissions of any new file, unlike files of `tempfile`.
             self._file = os.fdopen(os.open(self.temporary, _NEW, 0o666), "w+b", buffering=0)
         except OSError as error:
             self._refuse(error)
@@ -176,9 +180,9 @@ class NewFile(New):
             raise
         return self._file
 
-    def _put(self) -> None:
+    def _rename(self) -> None:
         assert self._file is not None  # noqa: S101
-        os.fsync(self._file.fileno())  # here a disk that fails late says so
+        os.fsync(self._file.fileno())  # raises the errors of a disk that reports them late
         self._file.close()
         self._check_absent()
         self.temporary.replace(self.path)
@@ -187,6 +191,6 @@ class NewFile(New):
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
-        if self._mine:
+        if self._created:
             with contextlib.suppress(OSError):
                 self.temporary.unlink()

@@ -1,4 +1,4 @@
-"""What ``actufunc verify`` has to measure, what it has measured, and the file that keeps it."""
+"""The tasks of ``actufunc verify``, their results, and the file that keeps these."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from actufunc.accuracy import measure
 from actufunc.accuracy.compare import REFERENCE_ULP
 from actufunc.accuracy.findings import Findings
 from actufunc.accuracy.target import Target
-
-from .machine import processor, versions
-from .problem import of, shown, stop
+from actufunc.cli._errors import format_path, reason, stop
+from actufunc.cli.system import processor, versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,15 +43,15 @@ class Task:
     Attributes
     ----------
     name : str
-        Of the function.
+        Name of the function.
     keywords : tuple of pairs
         Hyperparameters and options.
     gradient : bool
-        Whether its gradients are measured.
+        True to measure gradients, False for values.
     dtype : str
-        Of the numbers.
+        Name of the dtype.
     size : int
-        Stride for float32 numbers, number of points where a sample is measured, 1 where all inputs are.
+        Stride of all inputs of float32, number of points of a sample, or 1 for all inputs of half types.
     """
 
     name: str
@@ -63,38 +62,38 @@ class Task:
 
     @property
     def title(self) -> str:
-        """The function with its options, as one would call it."""
+        """The function with its options, like a call."""
         options = ", ".join(f"{name}={value}" for name, value in self.keywords)
         return f"{self.name}({options})" if options else self.name
 
     @property
     def what(self) -> str:
-        """What is measured."""
+        """The measured quantity."""
         return "gradient" if self.gradient else "value"
 
     @property
     def key(self) -> str:
-        """Name in the file."""
+        """Key in the file."""
         return f"{self.title} {self.what} {self.dtype}"
 
     @property
     def function(self) -> Activation:
-        """What is measured."""
+        """The measured function."""
         return catalogue.ACTIVATIONS[self.name]
 
     @property
     def is_elementwise(self) -> bool:
-        """Whether each element is an input of its own."""
+        """True if each element is one input."""
         return self.function.definition.kind == "elementwise"
 
     @property
     def is_sample(self) -> bool:
-        """Whether only a sample is measured, against mpmath."""
+        """True if a sample is measured against mpmath, not all inputs."""
         return self.dtype == "float64" or not self.is_elementwise
 
     @property
     def blocks(self) -> int:
-        """Number of parts that are measured one by one."""
+        """Number of blocks that are measured separately."""
         return 1 if self.is_sample or self.dtype != "float32" else measure.blocks(self.size)
 
     @property
@@ -104,15 +103,15 @@ class Task:
 
     @property
     def digest(self) -> str:
-        """Of all that the result depends on."""
+        """Digest of everything that the result depends on."""
         return hashlib.blake2b(repr((_digest_of_code(), self)).encode(), digest_size=16).hexdigest()
 
     def written(self, x: float) -> str:
-        """Write a number of this dtype with no more digits than tell it from others."""
+        """Return a number with the digits that identify it in this dtype."""
         return str(_types()[self.dtype].type(x))
 
     def measure(self, block: int) -> Findings:
-        """Measure one of the blocks."""
+        """Measure one block."""
         if not self.is_elementwise:
             return measure.rows(self.function, self.dtype, self.size, **dict(self.keywords))
         target = _target(self.name, self.keywords, gradient=self.gradient)
@@ -140,7 +139,7 @@ def _types() -> dict[str, np.dtype[Any]]:
 
 @functools.cache
 def _digest_of_code() -> str:
-    """Digest the package but for the command line, and what compiles it for which processor."""
+    """Return a digest of the package without the command line, the versions, and the processor."""
     digest = hashlib.blake2b(repr((processor(), versions())).encode(), digest_size=16)
     for file in _sources(importlib.resources.files("actufunc")):
         digest.update(file.read_bytes())
@@ -148,7 +147,7 @@ def _digest_of_code() -> str:
 
 
 def _sources(folder: Traversable) -> Iterator[Traversable]:
-    """Find the modules below a folder, which may be in an archive, but for those of the command line."""
+    """Yield the modules in a folder, which may be in an archive, except the command line."""
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if entry.name.endswith(".py"):
             yield entry
@@ -157,21 +156,21 @@ def _sources(folder: Traversable) -> Iterator[Traversable]:
 
 
 def tasks(functions: Sequence[Activation], dtypes: Sequence[str], stride: int, points: int) -> list[Task]:
-    """Return all that is to be measured, functions in the given order.
+    """Return the tasks for functions, in the given order.
 
     Parameters
     ----------
     functions : sequence of Activation
-        Of the catalogue.
+        Functions of the catalogue.
     dtypes : sequence of str
-        Of `FORMATS`; bfloat16 is left out where there is no ml_dtypes, the half types for functions over an axis.
+        Names in `FORMATS`; bfloat16 is omitted without ml_dtypes, the half types for functions over an axis.
     stride, points : int
-        As of `Task.size`.
+        See `Task.size`.
 
     Returns
     -------
     list of Task
-        One for every function, set of options, values or gradients, and dtype.
+        A task for each function, set of options, quantity and dtype.
     """
     return [
         Task(function.__name__, tuple(keywords.items()), gradient, dtype, size)
@@ -195,14 +194,14 @@ def _parts(function: Activation, dtypes: Sequence[str], stride: int, points: int
 
 @dataclass
 class Record:
-    """What has been measured of a task, all of it or some blocks."""
+    """The findings of a task, in all or some blocks."""
 
     done: list[int] = field(default_factory=list)
     findings: Findings = field(default_factory=Findings)
 
 
 class Results:
-    """What has been measured, in a file or in memory only.
+    """The findings of tasks, in a file or in memory only.
 
     Parameters
     ----------
@@ -213,10 +212,10 @@ class Results:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.records: dict[Task, Record] = {}
-        self._others: dict[str, Any] = {}  # records in the file of what is not measured now
+        self._others: dict[str, Any] = {}  # records in the file of other tasks
 
     def load(self, wanted: Sequence[Task]) -> int:
-        """Read what the file has, and return how many records of it are out of date, which are dropped."""
+        """Read the file, and return the number of outdated records in it, which are dropped."""
         self._others = self._read()
         outdated = 0
         for task in wanted:
@@ -238,27 +237,27 @@ class Results:
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
         except OSError as error:
-            stop(f"cannot read {shown(self.path)}: {of(error)}")
+            stop(f"cannot read {format_path(self.path)}: {reason(error)}")
         except ValueError:
             content = None
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            stop(f"{shown(self.path)} is no file of actufunc verify; give another, or remove it")
+            stop(f"{format_path(self.path)} is no file of actufunc verify; give another, or remove it")
         results: dict[str, Any] = content["results"]
         return results
 
     def left(self) -> list[tuple[Task, int]]:
-        """Return what is still to be measured, with the block; what takes long and cannot be divided first."""
+        """Return the remaining tasks and blocks; samples first, which take long and are not divided."""
         jobs = [(task, block) for task, record in self.records.items() for block in sorted(task.all - set(record.done))]
         return sorted(jobs, key=lambda job: not job[0].is_sample)
 
     def add(self, task: Task, block: int, findings: Findings) -> None:
-        """Note what a block has shown."""
+        """Add the findings of a block."""
         record = self.records[task]
         record.done.append(block)
         record.findings.add(findings)
 
     def same_in_float64(self, task: Task) -> Record | None:
-        """Return the measurement of the reference of a task, if it has been made."""
+        """Return the record of the same task in float64, the reference, if it has been measured."""
         wanted = (task.title, task.what, "float64")
         same = (record for other, record in self.records.items() if (other.title, other.what, other.dtype) == wanted)
         return next((record for record in same if record.done), None)
@@ -285,24 +284,24 @@ class Results:
             temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
             temporary.replace(self.path)
         except OSError as error:
-            stop(f"cannot write {shown(self.path)}: {of(error)}")
+            stop(f"cannot write {format_path(self.path)}: {reason(error)}")
         finally:
             temporary.unlink(missing_ok=True)
 
 
 def problems(task: Task, results: Results) -> list[str]:
-    """Return what does not hold of a task, each in a few words."""
+    """Return the failures of a task, each in a few words."""
     found = results.records[task].findings
-    told = []
+    failures = []
     if task.dtype in _LARGEST:
         largest = _LARGEST_GATED if task.function.definition.kind == "gated" else _LARGEST[task.dtype]
         if not found.ulp < largest:
-            told.append(f"error of {found.ulp:.3g} ulp at {task.written(found.at)}")
+            failures.append(f"error of {found.ulp:.3g} ulp at {task.written(found.at)}")
     for what, (count, examples) in found.violations.items():
         places = ", ".join([*map(task.written, examples), *["..."] * (count > len(examples))])
-        told.append(f"{what} at {count:,} input{'s' * (count != 1)} ({places})")
+        failures.append(f"{what} at {count:,} input{'s' * (count != 1)} ({places})")
     if not task.is_sample:
         reference = results.same_in_float64(task)
         if reference is not None and not reference.findings.ulp <= REFERENCE_ULP:
-            told.append(f"its reference in float64 is off by {reference.findings.ulp:.3g} ulp")
-    return told
+            failures.append(f"its reference in float64 is off by {reference.findings.ulp:.3g} ulp")
+    return failures

@@ -1,7 +1,7 @@
-"""The formula of an activation as one would type it in NumPy, and SciPy's function of the same name.
+"""Baselines of an activation, to compare speed with: its formula in plain NumPy, and SciPy's function of the same name.
 
-Both are what users have without this package. They are derived, not listed: the formula from the expression, SciPy's
-function from the names of the activation.
+Users have both without this package. They are derived, not listed: the formula from the expression, SciPy's function
+from the names of the activation.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-_AS_TYPED: dict[str, Callable[..., Any]] = {
+_IN_NUMPY: dict[str, Callable[..., Any]] = {
     "add": lambda a, b: a + b,
     "subtract": lambda a, b: a - b,
     "multiply": lambda a, b: a * b,
@@ -57,53 +57,53 @@ _AS_TYPED: dict[str, Callable[..., Any]] = {
 }
 
 
-def textbook(activation: Activation, *, erf: Any = None, **hyperparameters: float) -> Callable[..., Any] | None:
-    """Return the formula in plain NumPy operations, which CuPy's arrays take over.
+def plain_numpy(activation: Activation, *, erf: Any = None, **hyperparameters: float) -> Callable[..., Any] | None:
+    """Return the formula in plain NumPy operations, which also run on CuPy arrays.
 
     Parameters
     ----------
     activation : Activation
-        Whose formula; that of its default options.
+        The activation, with its default options.
     erf : callable, optional
-        The error function where a formula needs it; that of SciPy by default.
+        The error function, which some formulas need; that of SciPy by default.
     **hyperparameters
-        Values for what has no default, or others than the defaults.
+        Values of hyperparameters without defaults, or other values than the defaults.
 
     Returns
     -------
     callable or None
-        Of an array, and of the cotangent for a vjp; None if nobody could type it, or if it needs SciPy and that is not
-        installed.
+        A function of an array, and of the cotangent for a vjp; None if the formula needs an algorithm, or SciPy, and
+        that is not installed.
 
     Examples
     --------
     >>> import numpy as np
     >>> from actufunc import sigmoid
-    >>> from actufunc.cli.textbook import textbook
-    >>> textbook(sigmoid)(np.array([0.0]))
+    >>> from actufunc.cli.baselines import plain_numpy
+    >>> plain_numpy(sigmoid)(np.array([0.0]))
     array([0.5])
     """
     definition = activation.definition
-    # Not definition.expression(), which may look after NaN: nobody types that.
-    formula = lowered(definition.formula(definition.options), _AS_TYPED)
+    # Not definition.expression(), which may handle NaN in addition.
+    formula = lowered(definition.formula(definition.options), _IN_NUMPY)
     if any(node.operation == "axis_threshold" for node in formula.nodes()):
-        return None  # no operation, but an algorithm
-    known = dict(_AS_TYPED)
+        return None  # an algorithm, not an operation
+    operations = dict(_IN_NUMPY)
     if any(node.operation == "normal_cdf" for node in formula.nodes()):
         if erf is None:
             if importlib.util.find_spec("scipy") is None:
                 return None
             erf = importlib.import_module("scipy.special").erf
-        known["normal_cdf"] = lambda x: 0.5 * (1 + erf(x / math.sqrt(2)))
+        operations["normal_cdf"] = lambda x: 0.5 * (1 + erf(x / math.sqrt(2)))
     values = {**definition.hyperparameters, **hyperparameters}
 
     def compute(x: Array, g: Any = None) -> Any:
         def combine(node: Expression, operands: tuple[Any, ...]) -> Any:
             numbers = [_number(o) if isinstance(o, Expression) else o for o in operands]
             if node.operation == "where":
-                # Of two Python numbers np.where makes float64 or int64, with which the rest would be float64.
+                # np.where of two Python numbers is float64 or int64, which would promote float32.
                 numbers[1:] = [x.dtype.type(n) if isinstance(n, bool | int | float) else n for n in numbers[1:]]
-            return known[node.operation](*numbers)
+            return operations[node.operation](*numbers)
 
         result = formula.fold(lambda node: {**values, "x": x, "g": g}[node.value], combine)
         if isinstance(result, Expression):  # the formula is a number
@@ -118,18 +118,19 @@ def _number(node: Expression) -> float:
     return float(node.value) if isinstance(node.value, Decimal) else node.value
 
 
-def from_scipy(activation: Activation) -> Callable[[Array, Array], Any] | None:
-    """Return SciPy's function of the same name, or of an alias, called on an array and, if it takes one, an output.
+def scipy_function(activation: Activation) -> Callable[[Array, Array], Any] | None:
+    """Return SciPy's function of the same name or of an alias.
 
     Parameters
     ----------
     activation : Activation
-        What to look for.
+        The activation.
 
     Returns
     -------
     callable or None
-        Of an array and an output; None if SciPy has no such function or is not installed.
+        A function of an array and an output, which SciPy's ufuncs write to; None if SciPy has no such function or is
+        not installed.
     """
     if importlib.util.find_spec("scipy") is None:
         return None

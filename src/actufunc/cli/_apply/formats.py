@@ -1,4 +1,4 @@
-"""The formats of files, told by the ends of their names: what is read from them, and what is written to them."""
+"""File formats, by the suffixes of names: inputs and outputs of `apply`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from actufunc.cli._errors import format_path, stop
+from actufunc.cli._files import AtomicFile, scratch
+
 from . import text
-from .archive import Archive, Member, members
-from .files import NewFile, scratch
-from .npy import Data, Header, create, open_npy
-from .problem import shown, stop
-from .store import NewStore, Store, open_store
+from .npy import Header, NpyArray, create, open_npy
+from .npz import NpzArchive, NpzMember, npz_members
+from .zarr import AtomicZarr, ZarrArray, open_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from .blocks import Source, Target
+    from .out_of_core import Source, Target
 
     Phase = Callable[[str, int], Callable[[float], object]]
 
@@ -31,39 +32,39 @@ class Input:
 
     Parameters
     ----------
-    found : Data, Member, TextTable or Store
-        What is known of it without reading it.
+    found : NpyArray, NpzMember, TextTable or ZarrArray
+        The array, of which only metadata have been read.
     path : Path
         The file.
     """
 
-    def __init__(self, found: Data | Member | text.TextTable | Store, path: Path) -> None:
+    def __init__(self, found: NpyArray | NpzMember | text.TextTable | ZarrArray, path: Path) -> None:
         self.found, self.path = found, path
         self.dtype: np.dtype[Any] = found.dtype
-        self.name = found.name if isinstance(found, Member) else None
+        self.name = found.name if isinstance(found, NpzMember) else None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the array; the rows of a text count as 0 until they are read."""
+        """Shape of the array; the number of rows of a text is 0 until it is read."""
         return self.found.shape
 
     @property
     def title(self) -> str:
-        """What messages call it, where the name of the file is not enough."""
-        return f"{self.found.title}: " if isinstance(self.found, Member) else ""
+        """Prefix of messages, if the name of the file is not enough."""
+        return f"{self.found.title}: " if isinstance(self.found, NpzMember) else ""
 
     @property
     def fortran_order(self) -> bool:
-        """Whether the first axis is the fastest."""
-        return isinstance(self.found, Data | Member) and self.found.header.fortran_order
+        """True if the first axis is contiguous."""
+        return isinstance(self.found, NpyArray | NpzMember) and self.found.header.fortran_order
 
     def load(self, stack: contextlib.ExitStack, folder: Path, chunk: float, phase: Phase) -> Source:
-        """Return the array; what cannot be read at any place is copied to a file in a folder."""
+        """Return the array; from a format without random access it is copied to a temporary file in `folder`."""
         found = self.found
-        if isinstance(found, Data | Store):
+        if isinstance(found, NpyArray | ZarrArray):
             return found
         copy = stack.enter_context(scratch(folder))
-        if isinstance(found, Member):
+        if isinstance(found, NpzMember):
             return found.load(copy)
         return found.load(copy, chunk, phase(f"reading {self.path.name}", self.path.stat().st_size))
 
@@ -74,29 +75,29 @@ def inputs(stack: contextlib.ExitStack, path: Path, member: str | None) -> list[
     Parameters
     ----------
     stack : ExitStack
-        Closes the file.
+        The stack that closes the file.
     path : Path
-        Its name. What has no other known end is taken for a .npy file.
+        The file. Any other suffix than those of the formats means .npy.
     member : str or None
         Name of an array in an archive or a group.
 
     Raises
     ------
-    ProblemError
-        If it cannot be read.
+    CommandError
+        If the file cannot be read.
     """
     kind = path.suffix.lower()
     if kind == ".npz":
-        return [Input(each, path) for each in members(path, member)]
+        return [Input(each, path) for each in npz_members(path, member)]
     if kind == ".zarr":
-        return [Input(open_store(path, member), path)]
+        return [Input(open_zarr(path, member), path)]
     if member is not None:
-        stop(f"--member is for .npz and .zarr, and {shown(path)} is neither")
+        stop(f"--member is for .npz and .zarr, and {format_path(path)} is neither")
     if kind in text.KINDS:
         return [Input(text.TextTable(path), path)]
     file, header = open_npy(path)
     stack.enter_context(file)
-    return [Input(Data(file, header), path)]
+    return [Input(NpyArray(file, header), path)]
 
 
 class Output:
@@ -105,49 +106,49 @@ class Output:
     Parameters
     ----------
     path : Path
-        Its name. A link stays a link: what it points to is replaced.
+        The file. A symbolic link is kept, and its target is replaced.
     force : bool
-        Whether what is there is replaced.
+        Whether an existing file is replaced.
     """
 
     def __init__(self, path: Path, *, force: bool) -> None:
         self.path, self._folder = path, path.parent
-        self._new = self._made(Path(os.path.realpath(path)), force=force)
+        self._atomic = self._create_atomic(Path(os.path.realpath(path)), force=force)
 
-    def _made(self, path: Path, *, force: bool) -> NewFile | NewStore:
-        return NewFile(path, force=force)
+    def _create_atomic(self, path: Path, *, force: bool) -> AtomicFile | AtomicZarr:
+        return AtomicFile(path, force=force)
 
     def check(self, given: list[Input], results: list[Header]) -> None:
-        """Raise `ProblemError` if it is known already that it cannot be written."""
+        """Raise `CommandError` if it is certain that the file cannot be written."""
         if len(given) > 1:
             names = ", ".join(str(each.name) for each in given)
             stop(
-                f"{shown(given[0].path)} has {len(given)} members ({names}); --member chooses one, or give an output"
-                " that ends in .npz"
+                f"{format_path(given[0].path)} has {len(given)} members ({names}); --member chooses one, or give an"
+                " output that ends in .npz"
             )
-        self._new.check(given[0].path, sum(result.nbytes for result in results))
+        self._atomic.check(given[0].path, sum(result.nbytes for result in results))
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
-        """Make it, beside its place; if it is left before `finish`, nothing remains."""
-        with self._new as self._place:
+        """Create the file under a temporary name, which is removed unless `finish` is called."""
+        with self._atomic as self._opened:
             yield
 
     @property
     def _file(self) -> FileIO:
-        assert not isinstance(self._place, NewStore)  # noqa: S101
-        return self._place
+        assert not isinstance(self._opened, AtomicZarr)  # noqa: S101
+        return self._opened
 
     def target(self, stack: contextlib.ExitStack, header: Header, given: Input) -> Target:  # noqa: ARG002
-        """Return the array that is to be filled with a result; the stack is closed after `done`."""
+        """Return an array to write a result to; the stack is closed after `done`."""
         return create(self._file, header)
 
     def done(self, given: Input, chunk: float, phase: Phase) -> None:
-        """Take what has been filled."""
+        """Add the array that has been written to the file."""
 
     def finish(self) -> None:
-        """Put it in its place."""
-        self._new.finish()
+        """Rename the file to its final path."""
+        self._atomic.finish()
 
 
 class _Text(Output):
@@ -168,13 +169,13 @@ class _Text(Output):
 
 class _Npz(Output):
     def check(self, given: list[Input], results: list[Header]) -> None:
-        self._new.check(given[0].path, sum(result.nbytes for result in results))
-        self._is_compressed = any(isinstance(each.found, Member) and each.found.is_compressed for each in given)
+        self._atomic.check(given[0].path, sum(result.nbytes for result in results))
+        self._is_compressed = any(isinstance(each.found, NpzMember) and each.found.is_compressed for each in given)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
         with super().open():
-            self._archive = Archive(self._file, compressed=self._is_compressed)
+            self._archive = NpzArchive(self._file, compressed=self._is_compressed)
             try:
                 yield
             except BaseException:
@@ -194,14 +195,14 @@ class _Npz(Output):
 
 
 class _Zarr(Output):
-    def _made(self, path: Path, *, force: bool) -> NewStore:
-        import zarr  # noqa: F401, PLC0415 -- to say at once that it is missing
+    def _create_atomic(self, path: Path, *, force: bool) -> AtomicZarr:
+        import zarr  # noqa: F401, PLC0415 -- raises at once if it is not installed
 
-        return NewStore(path, force=force)
+        return AtomicZarr(path, force=force)
 
     def target(self, stack: contextlib.ExitStack, header: Header, given: Input) -> Target:  # noqa: ARG002
-        assert isinstance(self._place, NewStore)  # noqa: S101
-        return self._place.create(header, given.found)
+        assert isinstance(self._opened, AtomicZarr)  # noqa: S101
+        return self._opened.create(header, given.found)
 
 
 _OUTPUTS: dict[str, type[Output]] = {
@@ -213,22 +214,22 @@ _OUTPUTS: dict[str, type[Output]] = {
 
 
 def output(path: Path, *, force: bool) -> Output:
-    """Return a file to be written, whose format the end of its name tells.
+    """Return a file to be written, in the format of its suffix.
 
     Parameters
     ----------
     path : Path
-        Its name.
+        The file.
     force : bool
-        Whether a file there is replaced.
+        Whether an existing file is replaced.
 
     Raises
     ------
-    ProblemError
-        If the name does not end in that of a format.
+    CommandError
+        If no format has this suffix.
     """
     kind = path.suffix.lower()
     if kind not in _OUTPUTS:
         *others, last = _OUTPUTS
-        stop(f"{shown(path)} must end in {', '.join(others)} or {last}, the formats that apply writes")
+        stop(f"{format_path(path)} must end in {', '.join(others)} or {last}, the formats that apply writes")
     return _OUTPUTS[kind](path, force=force)

@@ -1,4 +1,4 @@
-"""Files in NumPy's .npy format, larger than memory: the header, and boxes of the array."""
+"""Files in NumPy's .npy format: the header, and boxes of an array that may be larger than memory."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
-from .files import open_regular, reserve
-from .problem import shown, size, stop
+from actufunc.cli._errors import format_path, format_size, stop
+from actufunc.cli._files import open_regular, reserve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     Box = tuple[slice, ...]
 
 _VERSIONS = {(1, 0), (2, 0), (3, 0)}
-# To make a map costs as much as to copy some pages; pages of a map count as memory of the process.
-_MAPPED = 1 << 22  # bytes
+# Largest memory map, in bytes. A map costs as much as a copy of some pages; its pages count as memory of the process.
+_LARGEST_MAP = 1 << 22
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a .npy file holds, and where in the file its data begin."""
+    """The array in a .npy file, and the offset of its data."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -60,21 +60,20 @@ def open_npy(path: Path) -> tuple[BinaryIO, Header]:
     Returns
     -------
     tuple of file and Header
-        The file is to be closed by the caller.
+        The caller closes the file.
 
     Raises
     ------
-    ProblemError
-        If it cannot be read, is none, or ends early.
+    CommandError
+        If the file cannot be read, is not a .npy file, or is truncated.
     """
     file = open_regular(path)
     try:
-        header = read_header(file, shown(path))
+        header = read_header(file, format_path(path))
         there = os.fstat(file.fileno()).st_size - header.offset
         if not header.dtype.hasobject and there < header.nbytes:
-            stop(
-                f"{shown(path)} is truncated: {size(header.nbytes)} of data should follow the header, {size(there)} do"
-            )
+            expected, found = format_size(header.nbytes), format_size(there)
+            stop(f"{format_path(path)} is truncated: {expected} of data should follow the header, {found} do")
     except BaseException:
         file.close()
         raise
@@ -87,19 +86,19 @@ def read_header(file: Any, title: str) -> Header:
     Parameters
     ----------
     file : binary file
-        At its beginning.
+        The file, at its beginning.
     title : str
-        What messages call it.
+        Name of the file in messages.
 
     Returns
     -------
     Header
-        Checked but for the size of the data.
+        The header; the size of the data is not checked.
 
     Raises
     ------
-    ProblemError
-        If there is none, or one that is damaged.
+    CommandError
+        If there is no valid header.
     """
     try:
         version = npy.read_magic(file)
@@ -113,7 +112,7 @@ def read_header(file: Any, title: str) -> Header:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # headers written by Python 2
             shape, fortran_order, dtype = read(file)
-    # Whatever a parser says to random bytes.
+    # A parser of random bytes may raise any of these.
     except (ValueError, TypeError, SyntaxError, tokenize.TokenError, OverflowError, RecursionError, MemoryError):
         stop(f"{title} is not a .npy file that NumPy can read: its header is damaged")
     if min(shape, default=0) < 0:
@@ -121,8 +120,8 @@ def read_header(file: Any, title: str) -> Header:
     return Header(dtype, shape, fortran_order and len(shape) > 1, file.tell())
 
 
-def create(file: BinaryIO | FileIO, header: Header) -> Data:
-    """Write a header to a new file, take space for the data, and return these."""
+def create(file: BinaryIO | FileIO, header: Header) -> NpyArray:
+    """Write a header to a new file, reserve space for the data, and return the array."""
     description = {
         "descr": npy.dtype_to_descr(header.dtype),
         "fortran_order": header.fortran_order,
@@ -131,21 +130,21 @@ def create(file: BinaryIO | FileIO, header: Header) -> Data:
     npy.write_array_header_1_0(file, description)
     placed = replace(header, offset=file.tell())
     reserve(file, placed.offset, header.nbytes)
-    return Data(file, placed, writable=True)
+    return NpyArray(file, placed, writable=True)
 
 
-class Data:
-    """The array in an open .npy file, through memory maps of a part at a time.
+class NpyArray:
+    """The array in an open .npy file, of which one part at a time is mapped to memory.
 
-    Pages that a map has touched count as memory of the process until the map is closed. Hence nothing is mapped for
-    longer than it takes to compute or copy one part.
+    Touched pages of a map count as memory of the process until the map is closed. Hence a part is mapped only while it
+    is computed or copied.
 
     Parameters
     ----------
     file : binary file
         Open for reading, or for reading and writing.
     header : Header
-        Of the file.
+        Header of the file.
     writable : bool
         Whether the maps may be written to.
     """
@@ -154,18 +153,18 @@ class Data:
         self._file, self.header, self._writable = file, header, writable
         self.dtype, self.shape = header.dtype, header.shape
         self.chunks = (1,) * len(self.shape)  # boxes may begin and end anywhere
-        self.fast = range(len(self.shape)) if header.fortran_order else range(len(self.shape))[::-1]
+        self.fastest_first = range(len(self.shape)) if header.fortran_order else range(len(self.shape))[::-1]
         strides, step = [0] * len(self.shape), 1
-        for axis in self.fast:
+        for axis in self.fastest_first:
             strides[axis], step = step, step * self.shape[axis]
         self._strides = tuple(strides)  # in elements
 
     def is_contiguous(self, box: Box) -> bool:
-        """Tell whether the elements of a box lie side by side in the file."""
+        """Return True if the elements of a box are contiguous in the file."""
         return self._span(box)[1] == math.prod(lengths(box))
 
     def view(self, box: Box) -> Array:
-        """Map what lies between the first and the last element of a box, and return these, in the order of the file.
+        """Map the file from the first to the last element of a box, and return the box.
 
         The map is closed with the last reference to the array.
         """
@@ -180,7 +179,7 @@ class Data:
         return np.ndarray(lengths(box), self.dtype, pages, first - aligned, strides)
 
     def read(self, box: Box) -> Array:
-        """Return a box: mapped if it lies together, else copied."""
+        """Return a box, mapped if it is contiguous, else copied."""
         if self.is_contiguous(box):
             return self.view(box)
         array = np.empty(lengths(box), self.dtype.newbyteorder("="), "F" if self.header.fortran_order else "C")
@@ -189,24 +188,24 @@ class Data:
         return array
 
     def write(self, box: Box, array: Array) -> None:
-        """Put a box into the file."""
+        """Write a box to the file."""
         for part, place in self._parts(box, box):
             self.view(part)[...] = array[place]
 
     def _span(self, box: Box) -> tuple[int, int]:
-        """Return where in the file a box begins, and how many elements on it has ended."""
+        """Return the offset of a box in the file, and the distance to its end, in elements."""
         start = sum(part.start * stride for part, stride in zip(box, self._strides, strict=True))
         last = sum((part.stop - 1) * stride for part, stride in zip(box, self._strides, strict=True))
         return start, last - start + 1
 
     def _parts(self, part: Box, box: Box) -> Iterator[tuple[Box, Box]]:
-        """Cut a part of a box into those that may be mapped, each also counted from the corner of the box."""
-        limit = _MAPPED // self.dtype.itemsize
+        """Cut a part of a box into parts that may be mapped, each in coordinates of the array and of the box."""
+        limit = _LARGEST_MAP // self.dtype.itemsize
         if self._span(part)[1] <= limit:
             yield part, tuple(slice(p.start - b.start, p.stop - b.start) for p, b in zip(part, box, strict=True))
             return
         sizes = lengths(part)
-        axis = next(axis for axis in reversed(self.fast) if sizes[axis] > 1)
+        axis = next(axis for axis in reversed(self.fastest_first) if sizes[axis] > 1)
         step = max(1, limit // self._strides[axis])
         for start in range(part[axis].start, part[axis].stop, step):
             some = slice(start, min(start + step, part[axis].stop))

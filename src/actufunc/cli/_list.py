@@ -18,13 +18,7 @@ _INDENT = 4
 
 
 def run() -> int:
-    """Print every function: signature, aliases, what it is, formula, values of options.
-
-    Returns
-    -------
-    int
-        Exit status.
-    """
+    """Print every function: signature, aliases, summary, formula, values of options; return the exit status."""
     console = Console(highlight=False)
     for function in catalogue.ACTIVATIONS.values():
         heading = Text(_signature(function), style="bold")

@@ -1,4 +1,4 @@
-"""Zarr arrays, chunk by chunk, where zarr is installed."""
+"""Zarr arrays, which are read and written by chunks; needs zarr."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
-from .files import New
-from .problem import shown, stop
+from actufunc.cli._errors import format_path, stop
+from actufunc.cli._files import AtomicOutput
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 _METADATA = ("zarr.json", ".zarray", ".zgroup")  # of versions 3 and 2
 
 
-class Store:
+class ZarrArray:
     """A Zarr array: a `Source` and a `Target`.
 
     Parameters
     ----------
     path : Path
-        Of the store.
+        The store.
     array : zarr.Array
         The array in it.
     """
@@ -36,49 +36,49 @@ class Store:
         self.dtype: np.dtype[Any] = np.dtype(array.dtype)
         self.shape: tuple[int, ...] = tuple(array.shape)
         self.chunks: tuple[int, ...] = tuple(getattr(array, "shards", None) or array.chunks)
-        self.fast = range(len(self.shape))[::-1]
+        self.fastest_first = range(len(self.shape))[::-1]
 
     def read(self, box: Box) -> Array:
-        """Return a box."""
+        """Return the elements in a box."""
         try:
             return np.asarray(self.array[box])
         except Exception as error:  # noqa: BLE001 -- of any codec
             _refuse("read", self._path, error)
 
     def is_contiguous(self, box: Box) -> bool:  # noqa: ARG002
-        """Tell that nothing is computed in place."""
+        """Return False: nothing is computed in place."""
         return False
 
     def view(self, box: Box) -> Array:
-        """There is none."""
+        """Raise NotImplementedError: there are no views."""
         raise NotImplementedError
 
     def write(self, box: Box, array: Array) -> None:
-        """Put a box into it."""
+        """Write the elements of a box."""
         self.array[box] = array
 
 
-def open_store(path: Path, member: str | None) -> Store:
+def open_zarr(path: Path, member: str | None) -> ZarrArray:
     """Open a Zarr array, or one in a group.
 
     Parameters
     ----------
     path : Path
-        Of the store.
+        The store.
     member : str or None
         Name of an array in a group.
 
     Raises
     ------
-    ProblemError
-        If there is none.
+    CommandError
+        If there is no such array.
     """
     import zarr  # noqa: PLC0415
 
     if not path.exists():
-        stop(f"cannot read {shown(path)}: no such file or directory")
-    if not _is_store(path):
-        stop(f"{shown(path)} is not a Zarr store")
+        stop(f"cannot read {format_path(path)}: no such file or directory")
+    if not _is_zarr(path):
+        stop(f"{format_path(path)} is not a Zarr store")
     try:
         found = zarr.open(str(path), mode="r")
         names = sorted(name for name, _ in found.arrays()) if isinstance(found, zarr.Group) else []
@@ -86,42 +86,42 @@ def open_store(path: Path, member: str | None) -> Store:
         _refuse("read", path, error)
     if not isinstance(found, zarr.Group):
         if member is not None:
-            stop(f"{shown(path)} is one array; leave --member away")
-        return Store(path, found)
+            stop(f"{format_path(path)} is one array; leave --member away")
+        return ZarrArray(path, found)
     if member is None and len(names) == 1:
         member = names[0]
     if member not in names:
         what = "is a group of arrays" if member is None else f"has no member {member!r}"
-        stop(f"{shown(path)} {what}; --member takes {', '.join(names) or 'none, for there are none'}")
-    return Store(path, found[member])
+        stop(f"{format_path(path)} {what}; --member takes {', '.join(names) or 'none, for there are none'}")
+    return ZarrArray(path, found[member])
 
 
-class NewStore(New):
-    """A Zarr array that is written beside its place; see `New`."""
+class AtomicZarr(AtomicOutput):
+    """A Zarr array that is written under a temporary name; see `AtomicOutput`."""
 
     def _check_replaceable(self) -> None:
-        if not _is_store(self.path):  # what else is in a directory is not ours to take away
-            stop(f"cannot write {shown(self.path)}: it exists, and is not a Zarr store")
+        if not _is_zarr(self.path):  # other directories are never replaced
+            stop(f"cannot write {format_path(self.path)}: it exists, and is not a Zarr store")
 
     def __enter__(self) -> Self:
-        """Promise to remove what `create` makes."""
-        self._mine = True
+        """Prepare to remove the array that `create` makes."""
+        self._created = True
         return self
 
-    def create(self, header: Header, like: object) -> Store:
-        """Make an array, in the chunks of another if that is a Zarr array of the same shape."""
+    def create(self, header: Header, like: object) -> ZarrArray:
+        """Create an array, with the chunks of `like` if that is a Zarr array of the same shape."""
         import zarr  # noqa: PLC0415
 
-        chunks = like.array.chunks if isinstance(like, Store) and like.shape == header.shape else "auto"
+        chunks = like.array.chunks if isinstance(like, ZarrArray) and like.shape == header.shape else "auto"
         array = zarr.create_array(str(self.temporary), shape=header.shape, dtype=header.dtype, chunks=chunks)
-        return Store(self.path, array)
+        return ZarrArray(self.path, array)
 
-    def _put(self) -> None:
+    def _rename(self) -> None:
         self._check_absent()
         if not self.path.exists():
             self.temporary.rename(self.path)
             return
-        old = self._beside()
+        old = self._temporary_path()
         self.path.rename(old)
         try:
             self.temporary.rename(self.path)
@@ -131,13 +131,13 @@ class NewStore(New):
         shutil.rmtree(old, ignore_errors=True)
 
     def _remove(self) -> None:
-        if self._mine:
+        if self._created:
             shutil.rmtree(self.temporary, ignore_errors=True)
 
 
-def _is_store(path: Path) -> bool:
+def _is_zarr(path: Path) -> bool:
     return path.is_dir() and any((path / name).is_file() for name in _METADATA)
 
 
 def _refuse(what: str, path: Path, error: Exception) -> NoReturn:
-    stop(f"cannot {what} {shown(path)}: {str(error).strip().partition(chr(10))[0] or type(error).__name__}")
+    stop(f"cannot {what} {format_path(path)}: {str(error).strip().partition(chr(10))[0] or type(error).__name__}")

@@ -1,4 +1,4 @@
-"""``actufunc`` without a command: what this machine offers, how fast and how accurate each function is on it."""
+"""``actufunc`` without a command: this system, and the speed and accuracy of each function on it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import actufunc
 from actufunc import _catalogue as catalogue
 from actufunc import accuracy
 
-from .machine import facts
-from .textbook import from_scipy, textbook
+from .baselines import plain_numpy, scipy_function
+from .system import system_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _DTYPES = ("float32", "float64")
-_WIDTH = 6  # of a figure
+_WIDTH = 6  # characters of a number
 _HEADING = f"{'single':>{_WIDTH}} {'double':>{_WIDTH}}"
 _ROWS, _LENGTH = 100, 1000
-_ELEMENTS = _ROWS * _LENGTH  # fits the second-level cache: the arithmetic is measured, not the memory
+_ELEMENTS = _ROWS * _LENGTH  # fits the L2 cache: arithmetic is measured, not memory
 _SECONDS = 0.15  # of timing per function and dtype
 _LEAST_REPEATS = 7
 _POINTS = 1000  # at which the error is measured
-_POINTS_OF_ROW = 16
+_POINTS_PER_ROW = 16
 _ORDINARY = 1e30
 
 
 @dataclass(frozen=True)
-class _Measured:
-    """One function in one dtype: nanoseconds per element, NaN for who does not have it, and the error in ulp."""
+class _Measurement:
+    """One function in one dtype: nanoseconds per element, NaN for libraries without it, and the error in ulp."""
 
     ours: float
     numpy: float
@@ -51,24 +51,18 @@ class _Measured:
 
 
 def run() -> int:
-    """Print what this machine offers and a table over the catalogue.
-
-    Returns
-    -------
-    int
-        Exit status.
-    """
+    """Print the properties of this system and a table of the catalogue, and return the exit status."""
     console = Console(highlight=False)
     about = Table.grid(padding=(0, 2))
-    for heading, text in facts().items():
+    for heading, text in system_info().items():
         about.add_row(Text(heading, "bold"), text)
     console.print(about)
     functions = list(catalogue.ACTIVATIONS.values())
     pairs = [(function, dtype) for function in functions for dtype in _DTYPES]
     errors = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    measured: dict[tuple[Activation, str], _Measured] = {}
-    # Without its own thread, which would disturb the timing.
+    measured: dict[tuple[Activation, str], _Measurement] = {}
+    # Without a thread that refreshes it, which would disturb the timing.
     with Progress(
         *columns, console=errors, transient=True, disable=not errors.is_terminal, auto_refresh=False
     ) as progress:
@@ -96,27 +90,27 @@ def _ours(function: Activation, dtype: str) -> tuple[Callable[[], Any], Array, A
     return lambda: function(x, out=out, **given), x, out
 
 
-def _measure(function: Activation, dtype: str) -> _Measured:
+def _measure(function: Activation, dtype: str) -> _Measurement:
     ours, x, out = _ours(function, dtype)
-    typed, scipy = textbook(function, **catalogue.examples(function)), from_scipy(function)
+    plain, scipy = plain_numpy(function, **catalogue.examples(function)), scipy_function(function)
     with np.errstate(all="ignore"), actufunc.num_threads(1):  # as NumPy and SciPy
         seconds = _interleaved(
             ours,
-            None if typed is None else lambda: typed(x),
+            None if plain is None else lambda: plain(x),
             None if scipy is None else lambda: scipy(x, out),
         )
     error = _error(function, dtype)
     own, numpy, special = (s / _ELEMENTS * 1e9 for s in seconds)
-    return _Measured(own, numpy, special, error)
+    return _Measurement(own, numpy, special, error)
 
 
 def _error(function: Activation, dtype: str) -> float:
-    """Return the largest error at some points; of a gated unit that of its halves."""
+    """Return the largest error at some points; of a gated unit, that of its elementwise function."""
     if function.definition.over_axis:
-        rows = accuracy.sample_rows(dtype, _POINTS // _POINTS_OF_ROW, _POINTS_OF_ROW)
+        rows = accuracy.sample_rows(dtype, _POINTS // _POINTS_PER_ROW, _POINTS_PER_ROW)
         return accuracy.largest_error(function, rows, **catalogue.examples(function)).ulp
     points = accuracy.sample(dtype, _POINTS)
-    if function.halves:  # where neither the activation of the gate nor the product is subnormal
+    if function.halves:  # neither the activation of the gate nor the product is subnormal
         points = points[np.abs(points) <= _ORDINARY]
         gate = np.random.default_rng(0).uniform(-5, 5, points.size).astype(dtype)
         return accuracy.largest_error(function.halves[0], points, gate=gate).ulp
@@ -124,7 +118,7 @@ def _error(function: Activation, dtype: str) -> float:
 
 
 def _interleaved(*calls: Callable[[], Any] | None) -> list[float]:
-    """Time calls in turn, so that all see the same machine, and return the shortest time of each in seconds.
+    """Time calls alternately, in the same state of the machine, and return the shortest time of each in seconds.
 
     NaN stands for a call that is None.
     """
@@ -141,7 +135,7 @@ def _interleaved(*calls: Callable[[], Any] | None) -> list[float]:
     return best
 
 
-def _table(functions: Sequence[Activation], measured: dict[tuple[Activation, str], _Measured]) -> Table:
+def _table(functions: Sequence[Activation], measured: dict[tuple[Activation, str], _Measurement]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
     table.add_column("", style="bold", overflow="fold")
     for heading in ("ns per element", "over NumPy", "over SciPy", "error in ulp"):
@@ -159,7 +153,7 @@ def _table(functions: Sequence[Activation], measured: dict[tuple[Activation, str
 
 
 def _pair(cells: Sequence[Text]) -> Text:
-    """Set the figures for both dtypes under their headings."""
+    """Align the numbers of both dtypes under their headings."""
     return Text(" ").join(Text(" " * (_WIDTH - len(cell))) + cell for cell in cells)
 
 

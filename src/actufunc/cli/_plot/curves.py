@@ -1,4 +1,4 @@
-"""One panel per function: its value and its derivatives."""
+"""Curves of functions and their derivatives, in one panel for each function."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .problem import stop
+from actufunc.cli._errors import stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     Curve = Callable[[Array], Array]
     Chosen = tuple[Activation, dict[str, Any]]
 
-_NEAR, _FAR = 5, 8  # half of the range of x; the larger for who has a kink between
-_STEPS = 160  # per unit of x; a power of two times 5, so that 0, 0.5 and other places of kinks are hit exactly
+_NEAR, _FAR = 5, 8  # half of the range of x; the larger for functions with a jump between
+_STEPS = 160  # per unit of x; a power of two times 5, so that 0, 0.5 and other kinks are sampled exactly
 _HALVINGS = 60
-_JUMP = 1e-6  # over the largest of the values
-_HUGE = 1e100  # beyond which Matplotlib's arithmetic would overflow
-_GAP = 0.1  # on both sides of where a derivative does not exist
-_SLOPES = 3  # by which a derivative may leave the range of the value in any panel
+_JUMP = 1e-6  # relative to the largest value
+_HUGE = 1e100  # larger values would overflow in Matplotlib's arithmetic
+_GAP = 0.1  # on both sides of a point where a derivative does not exist
+_SLOPES = 3  # the least range by which derivatives may exceed that of the value
 _MARGIN = 0.06
-_LEGEND = 4.2  # inches that it is wide
+_LEGEND = 4.2  # inches, the width of the legend
 
-# Blue, vermilion and green of Okabe and Ito, which the colour-blind tell apart; thinner, lest one hide another.
+# Blue, vermilion and green of Okabe and Ito, which the colour-blind distinguish; thinner lines do not hide others.
 _LINES: tuple[dict[str, Any], ...] = (
     {"label": "value", "color": "#0072b2", "linewidth": 1.6},
     {"label": "first derivative", "color": "#d55e00", "linewidth": 0.8},
@@ -39,8 +39,8 @@ _LINES: tuple[dict[str, Any], ...] = (
 
 
 @dataclass(frozen=True)
-class _Look:
-    """Sizes in inches and points."""
+class _Layout:
+    """Layout of a figure, in inches and points."""
 
     columns: int
     width: float
@@ -51,17 +51,17 @@ class _Look:
     letters: int
 
 
-_LARGE = _Look(columns=3, width=3.2, height=2.5, font=9, line=1.4, curves=3, letters=50)
-_SMALL = _Look(columns=6, width=1.5, height=1.2, font=6.5, line=1.1, curves=2, letters=24)
+_LARGE = _Layout(columns=3, width=3.2, height=2.5, font=9, line=1.4, curves=3, letters=50)
+_SMALL = _Layout(columns=6, width=1.5, height=1.2, font=6.5, line=1.1, curves=2, letters=24)
 
 
-def of_rows(function: Activation) -> bool:
-    """Tell whether a function takes rows of numbers rather than one number."""
+def takes_rows(function: Activation) -> bool:
+    """Return True if a function takes rows of numbers instead of one number."""
     return function.definition.over_axis or function.definition.gated
 
 
 def title(function: Activation, keywords: dict[str, Any]) -> str:
-    """Name a function and what is set."""
+    """Return the name of a function with its hyperparameters."""
     settings = ", ".join(f"{name}={value}" for name, value in keywords.items())
     return f"{function.__name__}({settings})" if settings else function.__name__
 
@@ -72,8 +72,8 @@ def curves(function: Activation, keywords: dict[str, Any]) -> tuple[str, list[Cu
     Parameters
     ----------
     function : Activation
-        Elementwise: itself, with its first and second derivative. Over an axis: its first result for ``[x, 0]``.
-        Gated: its result for ``[1, x]``. Of the last two there is no second derivative.
+        An elementwise function, with its first and second derivative; one over an axis by its first result for
+        ``[x, 0]``; or a gated unit by its result for ``[1, x]``. The last two have no second derivative here.
     keywords : dict
         Hyperparameters.
 
@@ -82,7 +82,7 @@ def curves(function: Activation, keywords: dict[str, Any]) -> tuple[str, list[Cu
     tuple of str and list of callable
         Each takes and returns a one-dimensional array.
     """
-    if not of_rows(function):
+    if not takes_rows(function):
         of = (function, function.grad, function.grad.grad)
         return title(function, keywords), [partial(each, **keywords) for each in of]
     varied, other = (1, 1.0) if function.definition.gated else (0, 0.0)
@@ -107,7 +107,7 @@ def curves(function: Activation, keywords: dict[str, Any]) -> tuple[str, list[Cu
 
 
 def _first(result: Array) -> Array:
-    """Return the first result of each row; there may be one only, with its axis or without."""
+    """Return the first result of each row, also if it is the only one, with or without its axis."""
     return result if result.ndim == 1 else result[:, 0]
 
 
@@ -117,15 +117,15 @@ def sample(curve: Curve, x: Array) -> tuple[Array, Array, Array]:
     Parameters
     ----------
     curve : callable
-        Of an array.
+        A function of an array.
     x : array
-        Increasing.
+        Increasing values.
 
     Returns
     -------
     x, y, jumps : array
-        `x` and its values, with three points more at each jump: on its left, NaN, on its right. A jump is where
-        neighbours remain apart however close they come.
+        `x` and the values, with three more points at each jump: on its left, NaN, on its right. A jump is a point
+        around which values differ at any distance.
     """
 
     def compute(x: Array) -> Array:
@@ -154,9 +154,9 @@ def draw(chosen: Sequence[Chosen], *, small: bool) -> Any:
     Parameters
     ----------
     chosen : sequence of Activation and dict
-        What to draw, with its hyperparameters.
+        The functions with their hyperparameters.
     small : bool
-        Whether there are many: small panels, without second derivatives.
+        True for small panels without second derivatives.
 
     Returns
     -------
@@ -166,24 +166,24 @@ def draw(chosen: Sequence[Chosen], *, small: bool) -> Any:
     from matplotlib import rc_context  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    look = _SMALL if small else _LARGE
-    columns = 2 if len(chosen) == 4 else min(look.columns, len(chosen))  # noqa: PLR2004 -- rather than three and one
+    layout = _SMALL if small else _LARGE
+    columns = 2 if len(chosen) == 4 else min(layout.columns, len(chosen))  # noqa: PLR2004 -- rather than three and one
     rows = math.ceil(len(chosen) / columns)
-    with rc_context({"font.size": look.font}):
-        size = max(_LEGEND, columns * look.width), rows * look.height + 0.3
+    with rc_context({"font.size": layout.font}):
+        size = max(_LEGEND, columns * layout.width), rows * layout.height + 0.3
         figure = Figure(size, layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
-        lines = [_panel(axes, *each, look) for axes, each in zip(grid, chosen, strict=False)]
+        lines = [_panel(axes, *each, layout) for axes, each in zip(grid, chosen, strict=False)]
         for axes in grid[len(chosen) :]:
             axes.set_axis_off()
-        figure.legend(handles=max(lines, key=len), loc="outside upper center", ncols=look.curves)
+        figure.legend(handles=max(lines, key=len), loc="outside upper center", ncols=layout.curves)
     return figure
 
 
-def _panel(axes: Any, function: Activation, keywords: dict[str, Any], look: _Look) -> list[Any]:
-    """Draw one function, and return the lines for the legend."""
+def _panel(axes: Any, function: Activation, keywords: dict[str, Any], layout: _Layout) -> list[Any]:
+    """Draw one panel, and return the lines for the legend."""
     name, of = curves(function, keywords)
-    sampled, jumps = _sampled(of[: look.curves])
+    sampled, jumps = _sampled(of[: layout.curves])
     start, end = _range(*sampled[0], jumps)
     shown = [(x[within], y[within]) for x, y in sampled for within in [(x >= start) & (x <= end)]]
     low, high = _limits([y for _, y in shown])
@@ -192,16 +192,16 @@ def _panel(axes: Any, function: Activation, keywords: dict[str, Any], look: _Loo
     for zero in (axes.axhline, axes.axvline):
         zero(0, color="0.85", linewidth=0.6, zorder=1)
     margin = _MARGIN * (high - low) or 1
-    axes.set_title(name if len(name) <= look.letters else name.replace("(", "\n(", 1))
+    axes.set_title(name if len(name) <= layout.letters else name.replace("(", "\n(", 1))
     axes.set(xlim=(start, end), ylim=(low - margin, high + margin), xticks=(start, (start + end) / 2, end))
     axes.locator_params(axis="y", nbins=4)
     axes.tick_params(length=2, pad=2)
-    styles = [{**line, "linewidth": line["linewidth"] * look.line} for line in _LINES]
+    styles = [{**line, "linewidth": line["linewidth"] * layout.line} for line in _LINES]
     return [axes.plot(x, y, **style)[0] for (x, y), style in zip(shown, styles, strict=False)]
 
 
 def _sampled(of: Sequence[Curve]) -> tuple[list[tuple[Array, Array]], Array]:
-    """Sample value and derivatives; where one of them jumps, the next does not exist."""
+    """Sample a value and its derivatives; where one of them jumps, the next does not exist."""
     grid = np.arange(-_FAR * _STEPS, _FAR * _STEPS + 1) / _STEPS
     found, jumps = [], np.empty(0)
     for curve in of:
@@ -213,14 +213,14 @@ def _sampled(of: Sequence[Curve]) -> tuple[list[tuple[Array, Array]], Array]:
 
 
 def _range(x: Array, y: Array, jumps: Array) -> tuple[float, float]:
-    """Choose a range of x that shows the jumps, and not more than has values."""
+    """Choose a range of x that includes the jumps and excludes infinite values."""
     half = _FAR if np.any(np.abs(jumps) > _NEAR) else _NEAR
     domain = x[np.isfinite(y) & (np.abs(x) <= half)]
     return (math.floor(domain[0]), math.ceil(domain[-1])) if domain.size > 1 else (-half, half)
 
 
 def _limits(values: Sequence[Array]) -> tuple[float, float]:
-    """Choose a range of y: that of the value, and for its derivatives, which may have poles, at most thrice that."""
+    """Choose a range of y: that of the value, and for derivatives, which may have poles, at most three times that."""
     value, *derivatives = (y[np.isfinite(y)] for y in values)
     if not value.size:
         return math.inf, -math.inf

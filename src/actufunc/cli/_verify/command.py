@@ -1,4 +1,4 @@
-"""``actufunc verify``: how right values and gradients are, over all inputs."""
+"""``actufunc verify``: measures the errors of values and gradients over all inputs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from rich.text import Text
 from actufunc import _catalogue as catalogue
 from actufunc._formats import FORMATS
 from actufunc._threads import processors
+from actufunc.cli._arguments import find_function, signals_interrupt
+from actufunc.cli._errors import format_path, reason, stop
+from actufunc.cli.system import processor, versions
 
-from .apply import find_function, signals_interrupt
-from .machine import processor, versions
-from .problem import of, shown, stop
-from .verify_tables import failures, legend, markdown, table
-from .verify_tasks import Results, tasks
+from .tables import failures, legend, markdown, table
+from .tasks import Results, tasks
 
 if TYPE_CHECKING:
     import argparse
@@ -31,36 +31,19 @@ if TYPE_CHECKING:
 
     from actufunc.accuracy.findings import Findings
 
-    from .verify_tasks import Task
+    from .tasks import Task
 
-_EVERY = 5.0  # seconds after which the file is written again
+_SAVE_EVERY = 5.0  # seconds
 _FAILED = 1
 _MOST_POINTS, _LEAST_POINTS = 10_000_000, 100
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure functions and print what was found.
-
-    Parameters
-    ----------
-    arguments : argparse.Namespace
-        Of the command line: `names`, none for the whole catalogue, `stride` (1 for all inputs), `points`, a list
-        `dtype`, `jobs` or None, `json` and `markdown`, names of files or None.
-
-    Returns
-    -------
-    int
-        Exit status: 0 if everything holds, else 1.
-
-    Raises
-    ------
-    ProblemError
-        If an argument or a file is bad.
-    """
+    """Measure functions, print the findings, and return the exit status: 0 if everything holds, else 1."""
     wanted = _tasks(arguments)
     for path in (arguments.json, arguments.markdown):
         if path is not None and not Path(path).parent.is_dir():
-            stop(f"cannot write {shown(path)}: {shown(Path(path).parent)} is not a directory")
+            stop(f"cannot write {format_path(path)}: {format_path(Path(path).parent)} is not a directory")
     about = {
         "Command": _command(arguments),
         "Date": dt.datetime.now(dt.UTC).date().isoformat(),
@@ -82,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             Path(arguments.markdown).write_text(markdown(results, about), encoding="utf-8")
         except OSError as error:
-            stop(f"cannot write {shown(arguments.markdown)}: {of(error)}")
+            stop(f"cannot write {format_path(arguments.markdown)}: {reason(error)}")
     failed = failures(results)
     console.print()
     console.print(Text(f"{len(failed)} of {len(wanted)} measurements do not hold:" if failed else "Everything holds."))
@@ -107,7 +90,7 @@ def _tasks(arguments: argparse.Namespace) -> list[Task]:
 
 
 def _command(arguments: argparse.Namespace) -> str:
-    """Return the command that gives the same figures."""
+    """Return the command that gives the same results."""
     parts = ["python -m actufunc verify", *arguments.names]
     parts += ["--exhaustive" if arguments.stride == 1 else f"--stride {arguments.stride}"]
     parts += [f"--points {arguments.points}", *(f"--dtype {dtype}" for dtype in arguments.dtype)]
@@ -118,7 +101,7 @@ def _command(arguments: argparse.Namespace) -> str:
 
 
 def _measure(results: Results, jobs: int, about: dict[str, str], errors: Console) -> None:
-    """Measure what is left, and write the file now and then, at the end and when interrupted."""
+    """Measure the remaining tasks, saving the file repeatedly, at the end and when interrupted."""
     left = results.left()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     progress = Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)
@@ -129,12 +112,12 @@ def _measure(results: Results, jobs: int, about: dict[str, str], errors: Console
             for task, block, findings in imap(_work, left):
                 results.add(task, block, findings)
                 progress.update(shown_task, description=task.key, advance=1)
-                if time.monotonic() > saved + _EVERY:
+                if time.monotonic() > saved + _SAVE_EVERY:
                     results.save(about)
                     saved = time.monotonic()
     except KeyboardInterrupt:
         if results.path is not None:
-            errors.print(f"{shown(results.path)} keeps what is done; the same command goes on from there")
+            errors.print(f"{format_path(results.path)} keeps what is done; the same command goes on from there")
         raise
     finally:
         results.save(about)
@@ -147,7 +130,7 @@ def _work(job: tuple[Task, int]) -> tuple[Task, int, Findings]:
 
 @contextlib.contextmanager
 def _workers(count: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """Give a function like `map`, over processes: mpmath holds the interpreter's lock."""
+    """Yield a function like `map` over processes, since mpmath holds the GIL."""
     if count <= 1:
         yield map
         return
@@ -156,5 +139,5 @@ def _workers(count: int) -> Iterator[Callable[..., Iterable[Any]]]:
 
 
 def _ignore_interrupts() -> None:
-    """Leave Ctrl-C, which the terminal sends to all processes, to the one that began."""
+    """Ignore Ctrl-C, which the terminal sends to all processes, in a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""``actufunc plot``: pictures of functions."""
+"""``actufunc plot``: draws functions into a file."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actufunc import _catalogue as catalogue
+from actufunc.cli._arguments import find_function, parse_hyperparameters, result_type, signals_interrupt
+from actufunc.cli._errors import format_path, format_size, stop
+from actufunc.cli._files import AtomicFile, write_all
 
-from . import depth, panels
-from .apply import find_function, keywords_of, result_of, signals_interrupt
-from .files import NewFile, write_all
-from .problem import shown, size, stop
+from . import curves, gradient_norms
 
 if TYPE_CHECKING:
     import argparse
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from actufunc import Activation
 
-    from .panels import Chosen
+    from .curves import Chosen
 
 _KINDS = (".png", ".svg", ".pdf")
 _STYLE = {
@@ -44,38 +44,22 @@ _STYLE = {
     "legend.frameon": False,
     "svg.hashsalt": "actufunc",
 }
-# The same picture is the same file, whenever it is drawn.
+# Without dates, so that files are reproducible.
 _WITHOUT_DATE = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Draw functions into a file.
-
-    Parameters
-    ----------
-    arguments : argparse.Namespace
-        Of the command line: a list `names` of functions, or `all`; `output`, a list `set` of hyperparameters as
-        ``name=value``, `depth` or None, and `force`.
-
-    Returns
-    -------
-    int
-        Exit status.
-
-    Raises
-    ------
-    ProblemError
-        If an argument or a file is bad.
-    """
+    """Draw functions into a file, and return the exit status; raise `CommandError` for a bad argument or file."""
     kind = Path(arguments.output).suffix.lower()
     if kind not in _KINDS:
-        stop(f"{shown(arguments.output)} must end in {', '.join(_KINDS[:-1])} or {_KINDS[-1]}, the formats there are")
+        name, (*others, last) = format_path(arguments.output), _KINDS
+        stop(f"{name} must end in {', '.join(others)} or {last}, the formats there are")
     functions = _functions(arguments)
-    chosen = list(zip(functions, _settings(functions, arguments.set), strict=True))
+    chosen = list(zip(functions, _hyperparameters(functions, arguments.set), strict=True))
     if arguments.depth is not None:
-        depth.check(chosen, arguments.depth)
-    # A link stays a link: what it points to is replaced.
-    new = NewFile(Path(os.path.realpath(arguments.output)), force=arguments.force)
+        gradient_norms.check(chosen, arguments.depth)
+    # A symbolic link is kept, and its target is replaced.
+    new = AtomicFile(Path(os.path.realpath(arguments.output)), force=arguments.force)
     new.check()
     picture = _draw(chosen, kind, arguments)
     new.check(count=len(picture))
@@ -83,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_all(file, picture)
         new.finish()
     what = f"{len(chosen)} functions" if len(chosen) > 1 else chosen[0][0].__name__
-    sys.stdout.write(f"{what}: {size(len(picture))}, to {shown(arguments.output)}\n")
+    sys.stdout.write(f"{what}: {format_size(len(picture))}, to {format_path(arguments.output)}\n")
     return 0
 
 
@@ -96,11 +80,11 @@ def _functions(arguments: argparse.Namespace) -> list[Activation]:
         stop("--all draws every function; leave the names away")
     if arguments.depth is not None:
         stop("--depth draws the functions that are named; leave --all away")
-    return sorted(catalogue.ACTIVATIONS.values(), key=panels.of_rows)
+    return sorted(catalogue.ACTIVATIONS.values(), key=curves.takes_rows)
 
 
-def _settings(functions: Sequence[Activation], given: Sequence[str]) -> list[dict[str, Any]]:
-    """Give each function those of the settings that it knows, and examples for what has no default."""
+def _hyperparameters(functions: Sequence[Activation], given: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the hyperparameters of each function: those given that it has, and examples of those without defaults."""
     theirs: list[list[str]] = [[] for _ in functions]
     for setting in given:
         name = setting.partition("=")[0]
@@ -109,32 +93,32 @@ def _settings(functions: Sequence[Activation], given: Sequence[str]) -> list[dic
         ]
         if not takers and len(functions) > 1 and "=" in setting:
             stop(f"none of these functions has a hyperparameter {name!r}")
-        for i in takers or [0]:  # which says what is wrong
+        for i in takers or [0]:  # raises an error for the first function
             theirs[i].append(setting)
     settings = []
     for function, its in zip(functions, theirs, strict=True):
-        keywords = catalogue.examples(function) | keywords_of(function, its)
-        result_of(function, np.dtype("float64"), (0, 2), keywords)
+        keywords = catalogue.examples(function) | parse_hyperparameters(function, its)
+        result_type(function, np.dtype("float64"), (0, 2), keywords)
         settings.append(keywords)
     return settings
 
 
 def _draw(chosen: Sequence[Chosen], kind: str, arguments: argparse.Namespace) -> bytes:
-    """Return a file with the picture."""
+    """Return the bytes of the file."""
     from matplotlib import style  # noqa: PLC0415
 
     with style.context(["default", _STYLE]):
         if arguments.depth is None:
-            figure = panels.draw(chosen, small=arguments.all)
+            figure = curves.draw(chosen, small=arguments.all)
         else:
-            figure = depth.draw(chosen, arguments.depth)
+            figure = gradient_norms.draw(chosen, arguments.depth)
         file = io.BytesIO()
         figure.savefig(file, format=kind[1:], metadata=_WITHOUT_DATE[kind])
     return _with_palette(file) if kind == ".png" and arguments.all else file.getvalue()
 
 
 def _with_palette(file: io.BytesIO) -> bytes:
-    """Reduce a picture of few hues to 256 colours, which makes it a third as large."""
+    """Reduce a picture to a palette of 256 colours, which makes it a third as large."""
     from PIL import Image  # noqa: PLC0415 -- comes with matplotlib
 
     smaller = io.BytesIO()

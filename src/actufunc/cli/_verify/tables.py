@@ -14,20 +14,20 @@ from actufunc.accuracy.measure import MAGNITUDES
 from actufunc.accuracy.target import NEAR_ROOT, OF_TERMS
 from actufunc.backends.promotion import HALF_TYPES
 
-from .verify_tasks import problems
+from .tasks import problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from actufunc.accuracy.findings import Findings
 
-    from .verify_tasks import Results, Task
+    from .tasks import Results, Task
 
 _NOTHING = "-"
 
 
 def table(results: Results) -> Table:
-    """Return a table with one row for the values of each function and one for its gradients."""
+    """Return a table with one row for the values of each function, and one for its gradients."""
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
     made.add_column("", overflow="fold")
     for dtype in FORMATS:
@@ -38,18 +38,18 @@ def table(results: Results) -> Table:
         task = next(iter(row.values()))
         holds = not any(problems(each, results) for each in row.values())
         cells = [_figure(row[dtype], _found(results, row[dtype])) if dtype in row else _NOTHING for dtype in FORMATS]
-        single = row.get("float32")
+        float32 = row.get("float32")
         made.add_row(
             Text(f"{task.title} {task.what}", "bold" if not task.gradient else ""),
             *cells,
-            _NOTHING if single is None else _share(_found(results, single)),
+            _NOTHING if float32 is None else _share(_found(results, float32)),
             Text("holds", "green") if holds else Text("fails", "red"),
         )
     return made
 
 
 def _rows(results: Results) -> Iterator[dict[str, Task]]:
-    """Yield the tasks that differ in their dtypes only, by these."""
+    """Yield the tasks that differ only in their dtypes, by dtype."""
     for _, group in itertools.groupby(results.records, lambda task: (task.title, task.what)):
         yield {task.dtype: task for task in group}
 
@@ -71,7 +71,7 @@ def _share(found: Findings) -> str:
 
 
 def legend(results: Results) -> list[str]:
-    """Say what the figures are."""
+    """Return explanations of the table."""
     lines = [
         "ulp: the largest error in units in the last place; 0.5 is correct rounding.",
         "right: the share of inputs that give the number nearest to the exact value; wrong: how many do not.",
@@ -95,7 +95,7 @@ def _is_marked(found: Findings) -> bool:
 
 
 def _inputs(results: Results, dtype: str) -> str:
-    """Say how many inputs of a dtype were tried."""
+    """Return the number of inputs of a dtype, in words."""
     chosen = [task for task in results.records if task.dtype == dtype and not (task.is_sample and dtype == "float32")]
     if not chosen:
         return ""
@@ -115,18 +115,18 @@ def _inputs(results: Results, dtype: str) -> str:
 
 
 def failures(results: Results) -> list[str]:
-    """Return what does not hold, one line for a measurement."""
-    told = ((task, problems(task, results)) for task in results.records)
-    return [f"{task.key}: {'; '.join(what)}" for task, what in told if what]
+    """Return the failed tasks, each in one line."""
+    found = ((task, problems(task, results)) for task in results.records)
+    return [f"{task.key}: {'; '.join(texts)}" for task, texts in found if texts]
 
 
 def markdown(results: Results, about: dict[str, str]) -> str:
-    """Return everything as Markdown.
+    """Return the results as Markdown.
 
     Parameters
     ----------
     results : Results
-        What has been measured.
+        The results.
     about : dict
         Command, date, versions and machine, by heading.
 

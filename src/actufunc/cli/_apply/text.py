@@ -1,8 +1,7 @@
-"""Tables of numbers as text, .csv, .tsv and .txt, some rows at a time.
+"""Tables of numbers as text, .csv, .tsv and .txt, read and written some rows at a time.
 
-NumPy's `loadtxt` and `savetxt` read and write them: numbers become float64 and are written with as many digits as tell
-them from others of their dtype. Beside that it is settled here what separates numbers, which lines are a heading, and
-what is wrong with a line that is no row of numbers.
+NumPy's `loadtxt` and `savetxt` read numbers as float64 and write them with the digits that identify them in their
+dtype. This module determines the separator and the heading, and reports lines that are not rows of numbers.
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TextIO
 
 import numpy as np
 
-from .files import open_regular, write_all
-from .npy import Data, Header
-from .problem import of, shown, stop
+from actufunc.cli._errors import format_path, reason, stop
+from actufunc.cli._files import open_regular, write_all
+
+from .npy import Header, NpyArray
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,17 +26,16 @@ if TYPE_CHECKING:
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": " "}
 KINDS = tuple(_SEPARATORS)
 _COMMENT = "#"
-_PER_CHARACTER = 64  # bytes of memory that it may take to read one, where lines are short
-_PER_NUMBER = 512  # and to write one number
-_SHOWN = 30  # characters of a field that is no number
+_PER_CHARACTER = 64  # bytes of memory to read one character, if lines are short
+_PER_NUMBER = 512  # bytes of memory to write one number
+_SHOWN = 30  # characters of an invalid field in a message
 
 
 class TextTable:
     """A table in a text file.
 
-    Its heading are lines that begin with ``#``, and a line that is not numbers, above the first row. Numbers stand
-    apart by semicolons, tabs or commas, whichever the first row has, else by blanks. One column is an array of one
-    dimension.
+    The heading consists of lines that begin with ``#``, and of a line of names, above the first row. The separator is a
+    semicolon, tab or comma, whichever the first row has, else blanks. A table of one column is a 1-dimensional array.
 
     Parameters
     ----------
@@ -48,11 +47,11 @@ class TextTable:
     dtype : dtype
         float64.
     shape : tuple of int
-        Number of columns, if there are several, after that of rows, which counts as 0 until they are read.
+        Number of rows, which is 0 until they are read, and number of columns if there are several.
     heading : list of str
         Lines above the first row.
     separator : str or None
-        What stands between numbers; None for blanks.
+        Separator of numbers; None for blanks.
     """
 
     dtype = np.dtype(np.float64)
@@ -63,28 +62,28 @@ class TextTable:
             with _opened(path) as file:
                 self.heading, first = _until_row(file)
         except OSError as error:
-            stop(f"cannot read {shown(path)}: {of(error)}")
+            stop(f"cannot read {format_path(path)}: {reason(error)}")
         self.separator = _separator(first or self._names())
         self.columns = len(_fields(first or self._names(), self.separator))
         if not self.columns:
-            stop(f"{shown(path)} holds no numbers")
+            stop(f"{format_path(path)} holds no numbers")
         self.shape: tuple[int, ...] = (0,) if self.columns == 1 else (0, self.columns)
 
     def _names(self) -> str:
-        """Return the line of the heading that tells how many columns there are where there is no row."""
+        """Return the line of names, which gives the number of columns if there is no row."""
         return self.heading[-1].lstrip(_COMMENT) if self.heading else ""
 
-    def load(self, scratch: BinaryIO, chunk: float, advance: Callable[[float], object]) -> Data:
-        """Write all numbers to a file without a header, and return them as an array.
+    def load(self, scratch: BinaryIO, chunk: float, advance: Callable[[float], object]) -> NpyArray:
+        """Copy all numbers to a binary file without a header, and return the array in that.
 
         Parameters
         ----------
         scratch : binary file
-            An empty one.
+            An empty file.
         chunk : float
-            Bytes to hold at a time.
+            Number of bytes to hold at a time.
         advance : callable
-            Is told how many characters have been read.
+            Takes the number of characters that have been read.
         """
         rows = 0
         for lines, number in self._lines(max(1, int(chunk / _PER_CHARACTER))):
@@ -93,10 +92,10 @@ class TextTable:
             write_all(scratch, part.tobytes())
             advance(sum(map(len, lines)))
         self.shape = (rows, *self.shape[1:])
-        return Data(scratch, Header(self.dtype, self.shape, fortran_order=False))
+        return NpyArray(scratch, Header(self.dtype, self.shape, fortran_order=False))
 
     def _lines(self, characters: int) -> Iterator[tuple[list[str], int]]:
-        """Yield lines below the heading, some at a time, with the number of the first."""
+        """Yield lists of lines below the heading, each with the number of its first line."""
         with _opened(self.path) as file:
             number, left = 1, len(self.heading)
             while left and (line := file.readline()):
@@ -110,10 +109,10 @@ class TextTable:
         try:
             return file.readlines(characters)
         except OSError as error:
-            stop(f"cannot read {shown(self.path)}: {of(error)}")
+            stop(f"cannot read {format_path(self.path)}: {reason(error)}")
 
     def _parsed(self, lines: list[str], number: int) -> Array:
-        if not any(map(_has_row, lines)):  # of which loadtxt would warn
+        if not any(map(_has_row, lines)):  # loadtxt would warn
             return np.empty((0, self.columns))
         try:
             part = np.loadtxt(lines, self.dtype, delimiter=self.separator, ndmin=2, quotechar='"', comments=_COMMENT)
@@ -124,11 +123,11 @@ class TextTable:
         return part
 
     def _refuse(self, lines: list[str], number: int, error: ValueError | None = None) -> NoReturn:
-        """Say which line is wrong, and how."""
+        """Raise `CommandError` that names the first invalid line and its error."""
         for place, line in enumerate(lines, number):
             if not _has_row(line):
                 continue
-            where = f"line {place} of {shown(self.path)}"
+            where = f"line {place} of {format_path(self.path)}"
             fields = _fields(line.partition(_COMMENT)[0], self.separator)
             if len(fields) != self.columns:
                 stop(f"{where} has {_counted(fields)}, the first row {_counted(range(self.columns))}")
@@ -137,35 +136,36 @@ class TextTable:
                     if not field:
                         stop(f"{where} lacks a number; write nan for one that is missing")
                     stop(f"{field[:_SHOWN]!r} in {where} is not a number")
-        stop(f"cannot read {shown(self.path)}: {error}")
+        stop(f"cannot read {format_path(self.path)}: {error}")
 
 
 def check(path: Path, shape: tuple[int, ...]) -> None:
-    """Raise `ProblemError` if an array of this shape is no table."""
+    """Raise `CommandError` if an array of this shape is not a table."""
     if len(shape) > 2:  # noqa: PLR2004
-        stop(f"{shown(path)} would hold at most two dimensions, and the result has {len(shape)}; write a .npy file")
+        stop(
+            f"{format_path(path)} would hold at most two dimensions, and the result has {len(shape)}; write a .npy file"
+        )
 
 
 def save(
-    file: FileIO, kind: str, data: Data, like: TextTable | None, chunk: float, advance: Callable[[float], object]
+    file: FileIO, kind: str, data: NpyArray, like: TextTable | None, chunk: float, advance: Callable[[float], object]
 ) -> None:
     """Write an array as a table.
 
     Parameters
     ----------
     file : binary file
-        Where to.
+        The file.
     kind : str
         Suffix of its name.
-    data : Data
+    data : NpyArray
         An array of at most two dimensions.
     like : TextTable or None
-        What it was computed from: its heading is written again over as many columns, and its separator if it is of
-        the same kind.
+        The input: its heading is copied if it has as many columns, its separator if it has the same format.
     chunk : float
-        Bytes to hold at a time.
+        Number of bytes to hold at a time.
     advance : callable
-        Is told how many elements have been written.
+        Takes the number of elements that have been written.
     """
     separator = _SEPARATORS[kind]
     columns = data.shape[1] if len(data.shape) > 1 else 1
@@ -177,7 +177,7 @@ def save(
                 is_same = line.startswith(_COMMENT) or separator == like.separator
                 own = line if is_same else separator.join(_fields(line, like.separator))
                 write_all(file, f"{own}\n".encode(errors="surrogateescape"))
-    style = "%s" if data.dtype.kind == "f" else "%d"  # str(float32) has the digits that float32 needs, and no more
+    style = "%s" if data.dtype.kind == "f" else "%d"  # str(float32) has the digits that identify a float32
     rows = data.shape[0] if data.shape else 1
     step = max(1, int(chunk / _PER_NUMBER / max(1, columns)))
     for start in range(0, rows, step):
@@ -190,12 +190,12 @@ def save(
 
 
 def _opened(path: Path) -> TextIO:
-    # Whatever bytes there are, they are told as the number that they are not, or written back in a heading.
+    # Bytes that are not UTF-8 are reported as invalid numbers, or copied with a heading.
     return io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", errors="surrogateescape")
 
 
 def _until_row(file: TextIO) -> tuple[list[str], str]:
-    """Return the heading and the first row, or "" if there is none."""
+    """Return the heading, and the first row or "" if there is none."""
     heading: list[str] = []
     has_names = False
     for line in map(str.strip, file):
@@ -211,7 +211,7 @@ def _until_row(file: TextIO) -> tuple[list[str], str]:
 
 
 def _separator(line: str) -> str | None:
-    # A comma may stand within numbers that semicolons separate.
+    # Semicolons first: they may separate numbers with decimal commas.
     return next((separator for separator in (";", "\t", ",") if separator in line), None)
 
 

@@ -1,4 +1,4 @@
-"""Archives of arrays, .npz: members are read and written through files of their own."""
+"""Archives of arrays, .npz: each member is read and written by a temporary .npy file."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import zipfile
 import zlib
 from typing import IO, TYPE_CHECKING, BinaryIO
 
-from .files import open_regular, write_all
-from .npy import Data, read_header
-from .problem import shown, stop
+from actufunc.cli._errors import format_path, stop
+from actufunc.cli._files import open_regular, write_all
+
+from .npy import NpyArray, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SUFFIX = ".npy"
-_COPIED = 1 << 20
+_BUFFER = 1 << 20  # bytes
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
 
 
-class Member:
+class NpzMember:
     """An array in an archive.
 
     Parameters
@@ -30,30 +31,30 @@ class Member:
     path : Path
         The archive.
     info : ZipInfo
-        Of the member.
+        Directory entry of the member.
     """
 
     def __init__(self, path: Path, info: zipfile.ZipInfo) -> None:
         self.path, self._info = path, info
         self.name = info.filename.removesuffix(_SUFFIX)
-        self.title = f"{self.name!r} in {shown(path)}"
+        self.title = f"{self.name!r} in {format_path(path)}"
         self.is_compressed = info.compress_type != zipfile.ZIP_STORED
         with self._opened() as file:
             self.header = read_header(file, self.title)
-        there = info.file_size - self.header.offset
-        if not self.header.dtype.hasobject and there < self.header.nbytes:
+        found = info.file_size - self.header.offset
+        if not self.header.dtype.hasobject and found < self.header.nbytes:
             stop(f"{self.title} is truncated")
         self.dtype, self.shape = self.header.dtype, self.header.shape
 
-    def load(self, file: BinaryIO) -> Data:
-        """Copy it to an empty file, and return the array there."""
-        for part in self._parts():
+    def load(self, file: BinaryIO) -> NpyArray:
+        """Copy the member to an empty file, and return the array in that."""
+        for part in self._pieces():
             write_all(file, part)
-        return Data(file, self.header)
+        return NpyArray(file, self.header)
 
-    def _parts(self) -> Iterator[bytes]:
+    def _pieces(self) -> Iterator[bytes]:
         with self._opened() as stream:
-            while part := stream.read(_COPIED):
+            while part := stream.read(_BUFFER):
                 yield part
 
     @contextlib.contextmanager
@@ -65,7 +66,7 @@ class Member:
             stop(f"cannot read {self.title}: {error}")
 
 
-def members(path: Path, chosen: str | None) -> list[Member]:
+def npz_members(path: Path, chosen: str | None) -> list[NpzMember]:
     """Return the arrays of an archive, or one of them.
 
     Parameters
@@ -77,29 +78,29 @@ def members(path: Path, chosen: str | None) -> list[Member]:
 
     Raises
     ------
-    ProblemError
-        If it is no archive, or a member is no array, or there is none of that name.
+    CommandError
+        If the file is not an archive, a member is not an array, or no member has that name.
     """
     with open_regular(path) as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 infos = {info.filename.removesuffix(_SUFFIX): info for info in archive.infolist()}
         except _DAMAGED:
-            stop(f"{shown(path)} is not a .npz file, or it is damaged")
+            stop(f"{format_path(path)} is not a .npz file, or it is damaged")
     if chosen is not None and chosen not in infos:
-        stop(f"{shown(path)} has no member {chosen!r}; it has {', '.join(infos) or 'none'}")
+        stop(f"{format_path(path)} has no member {chosen!r}; it has {', '.join(infos) or 'none'}")
     if not infos:
-        stop(f"{shown(path)} holds no arrays")
-    return [Member(path, info) for name, info in infos.items() if chosen in (None, name)]
+        stop(f"{format_path(path)} holds no arrays")
+    return [NpzMember(path, info) for name, info in infos.items() if chosen in (None, name)]
 
 
-class Archive:
-    """An archive that is being written, one array after the other, as `numpy.savez` does.
+class NpzArchive:
+    """A new archive, to which arrays are added one by one, as `numpy.savez` does.
 
     Parameters
     ----------
     file : binary file
-        A new one.
+        A new file.
     compressed : bool
         Whether members are compressed, as by `numpy.savez_compressed`.
     """
@@ -111,13 +112,13 @@ class Archive:
         """Add a .npy file."""
         file.seek(0)
         with self._zip.open(name + _SUFFIX, "w", force_zip64=True) as stream:
-            shutil.copyfileobj(file, stream, _COPIED)
+            shutil.copyfileobj(file, stream, _BUFFER)
 
     def close(self) -> None:
-        """Write the directory."""
+        """Write the directory of the archive."""
         self._zip.close()
 
     def abandon(self) -> None:
-        """Close it as it is, for what is left open complains when it is forgotten."""
+        """Close the incomplete archive; if it stayed open, its destructor would warn."""
         with contextlib.suppress(Exception):
             self._zip.close()

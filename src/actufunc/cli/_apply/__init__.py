@@ -1,0 +1,1 @@
+"""``actufunc apply``: a function over files of any size."""

@@ -1,0 +1,1 @@
+"""``actufunc plot``: pictures of functions."""

@@ -1,0 +1,1 @@
+"""``actufunc verify``: the errors of values and gradients over all inputs."""
