@@ -15,7 +15,7 @@ from ._protocols import config, description, pickling, source, ufunc_methods
 from ._protocols.several_results import by_several, of_parts
 from ._protocols.torch_compile import cached_property, constant_result, has_tensor, is_compiling
 from .backends.numpy.fast_path import LARGE, TINY
-from .formula.definition import Definition, gradient, vector_jacobian_product, with_derivative
+from .formula.definition import Definition, gradient, override_derivative, vector_jacobian_product
 from .formula.expression import Expression, constant
 
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ class Activation:
             )
         if kind != "elementwise":
             raise TypeError(f"{self.__name__} reduces over an axis: state its vjp with @{self.__name__}.cotangent")
-        self._redefine(with_derivative(self.definition, wrt, formula), None)
+        self._redefine(override_derivative(self.definition, wrt, formula), None)
         return formula
 
     def cotangent(self, formula: _Function) -> _Function:

@@ -341,21 +341,21 @@ def test_own_activation_and_its_stated_derivative() -> None:
     """Its kinks are those of grad, and what it states of its derivative is taken, inside others too."""
 
     @activation
-    def stated(x: Any, alpha: float = 2) -> Any:
+    def custom(x: Any, alpha: float = 2) -> Any:
         return alpha * x
 
-    stated.derivative(lambda x, alpha: 10 * alpha * x)
-    stated.derivative(lambda x, alpha: exp(x), wrt="alpha")
+    custom.derivative(lambda x, alpha: 10 * alpha * x)
+    custom.derivative(lambda x, alpha: exp(x), wrt="alpha")
 
     @activation
     def outer(x: Any) -> Any:
-        return stated(3 * x) + x
+        return custom(3 * x) + x
 
     x = np.array([-1.5, 0.25, 1.0])
-    close(slope(stated, tf.constant(x)), 20 * x)
+    close(slope(custom, tf.constant(x)), 20 * x)
     close(slope(outer, tf.constant(x)), 3 * 20 * 3 * x + 1)
     close(slope(steep, tf.constant(x)), steep.grad(x))
-    close(slope(lambda alpha: stated(tf.constant(x), alpha), tf.Variable([2.0, 2.0, 2.0], dtype="float64")), np.exp(x))
+    close(slope(lambda alpha: custom(tf.constant(x), alpha), tf.Variable([2.0, 2.0, 2.0], dtype="float64")), np.exp(x))
 
 
 def test_function_of_a_hyperparameter_alone() -> None:

@@ -124,24 +124,24 @@ def test_autograd_of_formula_at_kink(name: str, case: Case) -> None:
 
 @both
 def test_stated_derivative_is_taken(name: str) -> None:
-    """Also where the function is part of another; its own derivative is that of what was stated."""
+    """Also where the function is part of another; its own derivative is that of what was custom."""
 
     @activation
-    def stated(x: Any, alpha: float = 2) -> Any:
+    def custom(x: Any, alpha: float = 2) -> Any:
         return alpha * x
 
-    stated.derivative(lambda x, alpha: 10 * alpha * x)
-    stated.derivative(lambda x, alpha: exp(x), wrt="alpha")
+    custom.derivative(lambda x, alpha: 10 * alpha * x)
+    custom.derivative(lambda x, alpha: exp(x), wrt="alpha")
 
     @activation
     def outer(x: Any) -> Any:
-        return stated(3 * x) + x
+        return custom(3 * x) + x
 
     library, x = load(name), np.array([-1.5, 0.25])
-    np.testing.assert_allclose(autograd(library, stated, x), 20 * x)
+    np.testing.assert_allclose(autograd(library, custom, x), 20 * x)
     np.testing.assert_allclose(autograd(library, outer, x), 3 * 20 * 3 * x + 1)
-    np.testing.assert_allclose(autograd(library, stated.grad, x), [20, 20])
-    by_alpha = autograd(library, lambda alpha: stated(library.asarray(x), alpha), np.array([2.0, 2.0]))
+    np.testing.assert_allclose(autograd(library, custom.grad, x), [20, 20])
+    by_alpha = autograd(library, lambda alpha: custom(library.asarray(x), alpha), np.array([2.0, 2.0]))
     np.testing.assert_allclose(by_alpha, np.exp(x))
 
 

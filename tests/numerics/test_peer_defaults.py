@@ -23,7 +23,7 @@ PEERS = sorted({twin.peer for twin in TWINS})
 FORMS = {True: "tanh", False: "none"}  # of gelu
 
 
-def stated(function: Activation, name: str) -> set[tuple[str, str]]:
+def documented(function: Activation, name: str) -> set[tuple[str, str]]:
     """Return what the docstring says of a peer: where, and which default."""
     _, said = fields(function).get("Defaults elsewhere", ("", ""))
     found = set()
@@ -78,7 +78,7 @@ def differing(twin: Twin, package: Any) -> set[tuple[str, str]]:
 @pytest.mark.parametrize("function", ACTIVATIONS.values(), ids=lambda function: function.__name__)
 def test_defaults_elsewhere(function: Activation, name: str) -> None:
     package = peer(name).package
-    said = stated(function, name)
+    said = documented(function, name)
     twins = [t for t in TWINS if t.peer == name and NAMES[t.ours] is function and not t.keywords and not t.composed]
     by_signature = set().union(*(differing(twin, package) for twin in twins))
     # Found by values, whatever the signature says.

@@ -134,11 +134,11 @@ def table() -> dict[str, tuple[list[str], str]]:
 
 def test_table_of_functions() -> None:
     """What the README says of each name is what the catalogue has."""
-    stated = table()
-    assert len(stated) >= 40  # what the peers have
-    assert set(stated) <= set(ACTIVATIONS)
+    documented = table()
+    assert len(documented) >= 40  # what the peers have
+    assert set(documented) <= set(ACTIVATIONS)
     assert set(NAMES) <= set(actufunc.__all__)
-    for name, (others, hyperparameters) in stated.items():
+    for name, (others, hyperparameters) in documented.items():
         function = ACTIVATIONS[name]
         assert others == aliases(function)
         protocol = {} if function.definition.kind == "elementwise" else {"axis": -1}

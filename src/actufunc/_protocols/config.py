@@ -116,7 +116,7 @@ def _from_rows(rows: Any, names: Any) -> Expression:
         count = len(places)
         record = OPERATIONS.get(operation)
         # A node with derivatives has a value, and any number of pairs.
-        known = count > 1 and count % 2 == 1 if operation == "stated" else record and count == record.arity
+        known = count > 1 and count % 2 == 1 if operation == "with_derivatives" else record and count == record.arity
         known = known and all(isinstance(place, int) and 0 <= place < len(made) for place in places)
         number = Decimal(value["decimal"]) if isinstance(value, dict) else value
         kinds = {"argument": str, "constant": bool | int | float | Decimal}.get(operation, type(None))

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from actufunc._decorator import activation
-from actufunc.formula import Expression, absolute, bounded, maximum, minimum, rounded_once, sqrt, stated, where
+from actufunc.formula import (
+    Expression,
+    absolute,
+    bounded,
+    maximum,
+    minimum,
+    rounded_once,
+    sqrt,
+    where,
+    with_derivatives,
+)
 
 from ._bounds import HUGE
 
@@ -76,7 +86,7 @@ def _(x: Expression, b: Expression) -> Expression:
     tail = b / 4 / mean / root  # the derivative on the left, and its difference from 1 on the right
     left = where(u < HUGE, rounded_once(tail), b / 4 / large / large)
     y, r = _root(x, b)
-    return stated(where(x >= 0, rounded_once(1 - tail), left), {x: b / 2 / r / r / r, b: -y / 4 / r / r / r})
+    return with_derivatives(where(x >= 0, rounded_once(1 - tail), left), {x: b / 2 / r / r / r, b: -y / 4 / r / r / r})
 
 
 @squareplus.derivative(wrt="b")
@@ -85,4 +95,4 @@ def _(x: Expression, b: Expression) -> Expression:
     large = maximum(absolute(x), HUGE)
     y, r = _root(x, b)
     slope = where(absolute(x) < large, 0.25 / root, 0.25 / large)
-    return stated(slope, {x: -y / 4 / r / r / r, b: -0.125 / r / r / r})
+    return with_derivatives(slope, {x: -y / 4 / r / r / r, b: -0.125 / r / r / r})

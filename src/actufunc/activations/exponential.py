@@ -6,7 +6,7 @@ import math
 from decimal import Decimal
 
 from actufunc._decorator import activation
-from actufunc.formula import Expression, absolute, clip, damped, exp, expm1, rounded_once, stated, where
+from actufunc.formula import Expression, absolute, clip, damped, exp, expm1, rounded_once, where, with_derivatives
 from actufunc.formula.expression import constant
 
 from ._bounds import left_part, zero_at_saturation
@@ -90,7 +90,7 @@ def celu(x: Expression, alpha: float | Expression = 1) -> Expression:
 def _(x: Expression, alpha: Expression) -> Expression:
     u = left_part(x) / alpha
     v = zero_at_saturation(left_part(x), u) / alpha
-    return where(x > 0, 1, stated(exp(u), {x: damped(1 / alpha, exp(u)), alpha: damped(-v / alpha, exp(v))}))
+    return where(x > 0, 1, with_derivatives(exp(u), {x: damped(1 / alpha, exp(u)), alpha: damped(-v / alpha, exp(v))}))
 
 
 _TERMS = 19
@@ -108,7 +108,9 @@ def _(x: Expression, alpha: Expression) -> Expression:
         total = total * near + 1 / (math.factorial(k) * (k + 2))
     change = where(absolute(u) < 1, -(near * near * total), expm1(u) - damped(u, exp(u)))
     v = zero_at_saturation(left_part(x), u) / alpha
-    return where(x > 0, 0, stated(change, {x: -damped(v / alpha, exp(v)), alpha: damped(v * v / alpha, exp(v))}))
+    return where(
+        x > 0, 0, with_derivatives(change, {x: -damped(v / alpha, exp(v)), alpha: damped(v * v / alpha, exp(v))})
+    )
 
 
 # The fixed point of mean 0 and variance 1, to more digits than a float64 holds: the equations of Klambauer et al.

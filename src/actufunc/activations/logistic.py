@@ -20,8 +20,8 @@ from actufunc.formula import (
     maximum,
     minimum,
     rounded_once,
-    stated,
     where,
+    with_derivatives,
 )
 
 from ._bounds import HUGE, SATURATION, zero_at_saturation
@@ -295,7 +295,7 @@ def softplus(x: Expression, beta: float | Expression = 1) -> Expression:
 @softplus.derivative
 def _(x: Expression, beta: Expression) -> Expression:
     density = logistic_pdf(beta * x)
-    return stated(logistic(beta * x), {x: damped(beta, density), beta: damped(x, density)})
+    return with_derivatives(logistic(beta * x), {x: damped(beta, density), beta: damped(x, density)})
 
 
 @softplus.derivative(wrt="beta")
@@ -306,7 +306,7 @@ def _(x: Expression, beta: Expression) -> Expression:
     entropy = damped(formula.softplus(-u), logistic(u)) + damped(formula.softplus(u), logistic(-u))
     y = zero_at_saturation(x, u)
     density = logistic_pdf(beta * y)
-    entropy = stated(entropy, {x: -damped(beta * beta * y, density), beta: -damped(beta * y * y, density)})
+    entropy = with_derivatives(entropy, {x: -damped(beta * beta * y, density), beta: -damped(beta * y * y, density)})
     return -entropy / beta / beta
 
 

@@ -19,8 +19,8 @@ from actufunc.formula import (
     normal_pdf,
     raised,
     rounded_once,
-    stated,
     where,
+    with_derivatives,
 )
 from actufunc.formula.operations import half_tanh, magnitude
 
@@ -76,7 +76,7 @@ def _slope(u: Expression, change: Expression) -> Expression:
 def _(x: Expression, beta: Expression) -> Expression:
     u, change = beta * x, bounded(beta * x, -HUGE, HUGE)
     density = logistic_pdf(u)
-    sigma = stated(logistic(u), {x: damped(beta, density), beta: damped(x, density)})
+    sigma = with_derivatives(logistic(u), {x: damped(beta, density), beta: damped(x, density)})
     return evaluated(sigma + damped(change, density), by=_slope(u, change))
 
 
@@ -255,7 +255,7 @@ def _(x: Expression) -> Expression:
     q = evaluated(0.5 - 0.5 * half_tanh(x), by=logistic(-x))
     below = 1 + q * q
     change = damped(damped(damped(4 / (below * below), q), q), p)
-    t = stated(p * (1 + q) / below, {x: change})
+    t = with_derivatives(p * (1 + q) / below, {x: change})
     return evaluated(t + damped(x, change), by=slope)
 
 

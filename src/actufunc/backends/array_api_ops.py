@@ -32,7 +32,7 @@ def compute(xp: Any, expression: Expression, arrays: Mapping[str, Any], shapes: 
     xp : namespace
         Of the arrays.
     expression : Expression
-        What to compute, without stated derivatives.
+        What to compute, without custom derivatives.
     arrays : mapping of str to array
         Values of its arguments; those of `x` have the dtype of the result.
     shapes : Reduced, optional

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import array_api_compat as compat
 
-from actufunc.formula.custom_derivative import plain
+from actufunc.formula.custom_derivative import without_derivatives
 from actufunc.formula.derivative import derivative, with_nan
 from actufunc.formula.expression import argument
 
@@ -44,7 +44,7 @@ class Formula:
 
     @functools.cached_property
     def _computed(self) -> Expression:
-        return plain(with_nan(self.expression, "x"))
+        return without_derivatives(with_nan(self.expression, "x"))
 
     def __call__(self, xp: Any, *arrays: Any) -> Any:
         """Compute the function in a namespace."""

@@ -3,8 +3,8 @@
 A formula is differentiated at any order. Where the function that it stands for is smooth, the one-sided derivative of
 an `absolute`, `maximum`, `clip` or `where` in its text must not show, so the text says what it means: `bounded` for a
 clamp that makes no difference, `where` for pieces, each of which is differentiated as what it is on its side,
-`evaluated` for a smooth formula that is computed by another, `stated` for a part whose derivative is known better. They
-change no value, and no backend knows of them.
+`evaluated` for a smooth formula that is computed by another, `with_derivatives` for a part whose derivatives are known
+better. They change no value, and backends do not see them.
 
 Examples
 --------
@@ -17,7 +17,7 @@ Examples
 array([1., 0.])
 """
 
-from .custom_derivative import evaluated, stated
+from .custom_derivative import evaluated, with_derivatives
 from .expression import Expression
 from .operations import (
     absolute,
@@ -71,7 +71,7 @@ __all__ = [
     "rounded_once",
     "softplus",
     "sqrt",
-    "stated",
     "tanh",
     "where",
+    "with_derivatives",
 ]

@@ -1,9 +1,9 @@
-"""Values that state their derivatives: how a function is computed need not be what is differentiated.
+"""Expressions with derivatives of their own: how a function is computed need not be what is differentiated.
 
 A formula that is accurate is often made of pieces, clamped, or the difference of two words; its derivatives are those
 of the function only where no piece ends, and lose digits. So a node may carry, beside what computes its value, its
 partial derivatives by other expressions. These are expressions too, which may carry derivatives of their own, and so
-on: the hyperbolic tangent and its derivative, for instance, state each other's.
+on: the derivatives of the hyperbolic tangent and of its derivative, for instance, are made of each other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def stated(value: Operand, partials: Mapping[Expression, Operand]) -> Expression:
+def with_derivatives(value: Operand, partials: Mapping[Expression, Operand]) -> Expression:
     """Return `value` with its partial derivatives, which are taken instead of the automatic ones at every order.
 
     Parameters
@@ -25,8 +25,8 @@ def stated(value: Operand, partials: Mapping[Expression, Operand]) -> Expression
     value : Expression
         What is computed.
     partials : mapping of Expression to Expression or number
-        The derivative of `value` by each argument or other expression through which it depends on the arguments. What
-        is not named, the value is taken not to depend on.
+        The derivative of `value` by each argument or other expression through which it depends on the arguments. By
+        an argument that is not named it is zero.
 
     Returns
     -------
@@ -39,16 +39,16 @@ def stated(value: Operand, partials: Mapping[Expression, Operand]) -> Expression
 
     >>> import numpy as np
     >>> from actufunc import activation
-    >>> from actufunc.formula import maximum, sqrt, stated
+    >>> from actufunc.formula import maximum, sqrt, with_derivatives
     >>> @activation
     ... def root(x):
     ...     y = sqrt(maximum(x, 1e-4))
-    ...     return stated(y, {x: 0.5 / y})
+    ...     return with_derivatives(y, {x: 0.5 / y})
     >>> root.grad(np.array([0.0, 4.0]))
     array([50.  ,  0.25])
     """
     pairs = ((constant(by), constant(partial)) for by, partial in partials.items())
-    return make_node("stated", (constant(value), *(node for pair in pairs for node in pair)))
+    return make_node("with_derivatives", (constant(value), *(node for pair in pairs for node in pair)))
 
 
 def evaluated(formula: Operand, by: Operand) -> Expression:
@@ -81,15 +81,15 @@ def evaluated(formula: Operand, by: Operand) -> Expression:
     array([1.])
     """
     formula = constant(formula)
-    return formula if formula is by else stated(by, {formula: 1})
+    return formula if formula is by else with_derivatives(by, {formula: 1})
 
 
-def plain(expression: Expression) -> Expression:
-    """Return the expression without the derivatives that it states."""
+def without_derivatives(expression: Expression) -> Expression:
+    """Return what an expression computes, without the derivatives given to its parts."""
 
     def combine(node: Expression, operands: tuple[Any, ...]) -> Expression:
-        return operands[0] if node.operation == "stated" else node.of(*operands)
+        return operands[0] if node.operation == "with_derivatives" else node.of(*operands)
 
-    if all(node.operation != "stated" for node in expression.nodes()):
+    if all(node.operation != "with_derivatives" for node in expression.nodes()):
         return expression
     return expression.rewritten(combine)

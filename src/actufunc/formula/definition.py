@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .custom_derivative import plain, stated
+from .custom_derivative import with_derivatives, without_derivatives
 from .derivative import derivative, with_nan
 from .expression import Expression, argument, constant, make_node
 from .operations import halves
@@ -73,7 +73,7 @@ class Definition:
 
     def formula(self, options: Mapping[str, Any]) -> Expression:
         """Return the formula as it was written, for these options."""
-        return plain(self.trace(**options))
+        return without_derivatives(self.trace(**options))
 
     def specialised(self, options: Mapping[str, Any], scalars: Mapping[str, Any]) -> Expression:
         """Return what to compute for these options and values of scalar hyperparameters."""
@@ -241,10 +241,10 @@ def _of_halves(name: str, expression: Expression) -> Expression:
     return expression.rewritten(combine)
 
 
-_being_stated: ContextVar[frozenset[Definition]] = ContextVar("_being_stated", default=frozenset())
+_being_overridden: ContextVar[frozenset[Definition]] = ContextVar("_being_overridden", default=frozenset())
 
 
-def with_derivative(of: Definition, wrt: str, formula: Callable[..., Any]) -> Definition:
+def override_derivative(of: Definition, wrt: str, formula: Callable[..., Any]) -> Definition:
     """Return a definition that states its derivative by an argument.
 
     Parameters
@@ -260,16 +260,18 @@ def with_derivative(of: Definition, wrt: str, formula: Callable[..., Any]) -> De
 
     def trace(**options: Any) -> Expression:
         value = of.trace(**options)
-        if of in _being_stated.get():  # the formula calls the function itself: then it has the automatic derivative
-            return plain(value)
+        if of in _being_overridden.get():  # the formula calls the function itself: then it has the automatic derivative
+            return without_derivatives(value)
         symbols = {name: argument(name) for name in of.arguments}
         partials = {name: derivative(value, name) for name in symbols if name != wrt}
-        before = _being_stated.set(_being_stated.get() | {of})
+        before = _being_overridden.set(_being_overridden.get() | {of})
         try:
             partials[wrt] = constant(formula(**symbols, **options))
         finally:
-            _being_stated.reset(before)
-        return stated(plain(value), {symbols[name]: partial for name, partial in partials.items()})
+            _being_overridden.reset(before)
+        return with_derivatives(
+            without_derivatives(value), {symbols[name]: partial for name, partial in partials.items()}
+        )
 
     return dataclasses.replace(of, trace=trace, _expressions={})
 

@@ -42,7 +42,7 @@ def derivative(expression: Expression, name: str) -> Expression:
         pairs = [(o, o if _is_nan(o) else zero) if isinstance(o, Expression) else o for o in operands]
         values = [value for value, _ in pairs]
         slopes = [slope for _, slope in pairs]
-        if node.operation == "stated":
+        if node.operation == "with_derivatives":
             return node, functools.reduce(slope_sum, map(slope_product, values[2::2], slopes[1::2]))
         if node.record.condition or all(is_constant(slope, 0) for slope in slopes):
             return node, zero
@@ -68,7 +68,7 @@ def keeps_nan(expression: Expression, name: str) -> bool:
         kept = [o is True for o in operands]
         if node.record.condition:
             return False
-        if node.operation == "stated":
+        if node.operation == "with_derivatives":
             return kept[0]
         return kept[1] and kept[2] if node.operation == "where" else any(kept)
 

@@ -306,7 +306,7 @@ def is_constant(node: Expression, value: float | None = None) -> bool:
 def apply(operation: str, *operands: object) -> Expression:
     """Apply an operation, simplified where that changes no bit of any result."""
     nodes = tuple(constant(operand) for operand in operands)
-    if operation == "stated":
+    if operation == "with_derivatives":
         return make_node(operation, nodes)
     if OPERATIONS[operation].part and nodes[0].operation != "argument":
         raise TypeError("halves() takes the argument x itself; apply functions to the halves instead")

@@ -73,7 +73,7 @@ def _resolved(branch: Expression, fact: Fact | None) -> Expression:
 
 def _differentiated(node: Expression) -> tuple[Expression, ...]:
     """Return the operands through which a node is differentiated."""
-    return node.operands[1:] if node.operation == "stated" else node.operands
+    return node.operands[1:] if node.operation == "with_derivatives" else node.operands
 
 
 def _side(node: Expression, fact: Fact) -> Expression | None:

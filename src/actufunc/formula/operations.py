@@ -23,7 +23,7 @@ import inspect
 import operator
 from typing import TYPE_CHECKING, Any
 
-from .custom_derivative import evaluated, stated
+from .custom_derivative import evaluated, with_derivatives
 from .expression import Expression, Operand, apply, constant, is_constant
 from .registry import OPERATIONS, Operation, named
 
@@ -83,7 +83,7 @@ def _slope_of_quotient(a: Expression, b: Expression, da: Expression, db: Express
 # Leaves, and nodes that only the code around formulas makes.
 _enter("argument", 0)
 _enter("constant", 0)
-_enter("stated")  # a value, and pairs of an expression and the derivative by it
+_enter("with_derivatives")  # a value, and pairs of an expression and the derivative by it
 _enter("joined")  # the results of a gated unit's vjp, along the axis
 
 # Operators.
@@ -152,7 +152,7 @@ def _inverse_cosh_squared(x: Expression) -> Expression:
     """``1/cosh(x)**2``, where ``1 - tanh(x)**2`` would cancel; differentiated as that, through tanh."""
     u = 2 * minimum(absolute(x), _FAR)
     t = tanh(x)
-    return stated(damped(4 * logistic(u), logistic(-u)), {t: -2 * t})
+    return with_derivatives(damped(4 * logistic(u), logistic(-u)), {t: -2 * t})
 
 
 def tanh(x: Operand) -> Expression:
@@ -166,7 +166,7 @@ _record(tanh, costly=True, wide=True, bounded=True, derivative=_inverse_cosh_squ
 def _logistic_slope(x: Expression) -> Expression:
     """``logistic_pdf(x)`` without a choice between the tails, in which it loses digits where it is subnormal."""
     t = half_tanh(x)
-    return stated(rounded_once(logistic(x) * logistic(-x)), {t: -0.5 * t})
+    return with_derivatives(rounded_once(logistic(x) * logistic(-x)), {t: -0.5 * t})
 
 
 def _logistic_by_exp(x: Expression) -> Expression:
@@ -189,7 +189,7 @@ def logistic_pdf(x: Operand) -> Expression:
     """
     x = constant(x)
     far, t = magnitude(x), half_tanh(x)
-    return stated(damped(logistic(far), logistic(-far)), {t: -0.5 * t})
+    return with_derivatives(damped(logistic(far), logistic(-far)), {t: -0.5 * t})
 
 
 def magnitude(x: Expression) -> Expression:
@@ -323,7 +323,7 @@ def damped_by_parts(x: Expression, factor: Expression, multiply: Callable[..., E
     `multiply`.
     """
     product = apply("damped", x, factor)
-    value = factor.operands[0] if factor.operation == "stated" else factor
+    value = factor.operands[0] if factor.operation == "with_derivatives" else factor
     if value.operation != "damped" or product.operation != "damped":
         return product
     rest, small = value.operands
