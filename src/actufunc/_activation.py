@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import numpy as np
 
 from ._calling.array_kinds import SCALARS
-from ._calling.binding import NOT_GIVEN, Positions, bind, call_keywords, has_gate, pop_x, warn_of_rest
+from ._calling.binding import bind, call_keywords, has_gate, pop_x, warn_of_rest
+from ._calling.function import NOT_GIVEN, Positions
 from ._calling.plans import Plan, UnplannedError, key_of, place_of_kernel, remember
 from ._dispatch import plan
 from ._protocols import config, description, pickling, source, ufunc_methods

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -9,7 +10,48 @@ if TYPE_CHECKING:
 
     from actufunc.formula.definition import Definition
 
-    from .binding import Positions
+NOT_GIVEN: Any = type("NotGiven", (), {"__repr__": lambda _: "<not given>", "__slots__": ()})()
+"""Stands for `x` or `out` in a call that names neither: ``out=None`` says that what `where` leaves out is meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """What may be given by position.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Arguments and options, `x` first.
+    follows : str or None
+        Keyword of the call protocol that may stand behind them: "axis", or "out" as for a NumPy ufunc, if there is
+        nothing but arrays that it could be taken for.
+    """
+
+    names: tuple[str, ...]
+    follows: str | None
+
+    @classmethod
+    def of(cls, definition: Definition) -> Positions:
+        """Return those of a definition."""
+        names = (*definition.arguments, *(name for name in definition.options if name != "wrt"))
+        if definition.over_axis or definition.gated:
+            return cls(names, "axis")
+        return cls(names, "out" if names == definition.arrays else None)
+
+    def split(
+        self, name: str, args: tuple[Any, ...], keywords: dict[str, Any], out: Any
+    ) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
+        """Take what follows from the positional arguments behind `x`, and name it."""
+        room = len(self.names) - 1
+        if len(args) <= room or self.follows is None:
+            return args, keywords, out
+        if len(args) > room + 1:
+            raise TypeError(f"{name} takes at most {room + 2} positional arguments, not {len(args) + 1}")
+        if (self.follows == "out" and out is not NOT_GIVEN) or self.follows in keywords:
+            raise TypeError(f"{name} got {self.follows!r} by position and by keyword")
+        if self.follows == "out":
+            return args[:room], keywords, args[room]
+        return args[:room], {**keywords, "axis": args[room]}, out
 
 
 class Function(Protocol):

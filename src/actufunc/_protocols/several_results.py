@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actufunc._calling.array_kinds import may_overlap
-from actufunc._calling.binding import NOT_GIVEN
+from actufunc._calling.function import NOT_GIVEN
 from actufunc.backends.broadcasting import check_fits
 from actufunc.backends.promotion import check_cast
 

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .expression import Expression
-
 
 @dataclass(frozen=True)
 class Operation:
@@ -63,8 +61,8 @@ class Operation:
 
     name: str
     arity: int | None
-    derivative: Callable[..., Expression] | None = None
-    composition: Callable[..., Expression] | None = None
+    derivative: Callable[..., Any] | None = None
+    composition: Callable[..., Any] | None = None
     operator: Callable[..., Any] | None = None
     infix: str = ""
     precedence: int = 100
