@@ -42,4 +42,4 @@ if not TYPE_CHECKING:  # type checkers follow the star import, and could not fol
         return [*__all__, "__version__", *public]
 
 
-_register()
+_register("actufunc.layers.keras")

@@ -23,6 +23,9 @@ _FIRST_VERSION = 3
 class _WhenImported(MetaPathFinder):
     """A finder that finds Keras by the finders after it, and lets its loader register our classes."""
 
+    layers = ""
+    """Module whose import registers them."""
+
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != _KERAS:
             return None
@@ -66,8 +69,9 @@ class _Registering(Loader):
 _FINDER = _WhenImported()
 
 
-def register() -> None:
-    """Register our classes with Keras now if it is imported, else when it is."""
+def register(layers: str) -> None:
+    """Import the module `layers`, whose classes register themselves, now if Keras is imported, else when it is."""
+    _FINDER.layers = layers
     keras = sys.modules.get(_KERAS)
     if keras is not None:
         _register(keras)
@@ -76,6 +80,6 @@ def register() -> None:
 
 
 def _register(keras: Any) -> None:
-    """Import the module whose classes register themselves, unless Keras is too old."""
+    """Import the module of layers, unless Keras is too old."""
     if int(getattr(keras, "__version__", "0").partition(".")[0]) >= _FIRST_VERSION:
-        importlib.import_module(".layers.keras", __package__)
+        importlib.import_module(_FINDER.layers)

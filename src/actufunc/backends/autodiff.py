@@ -1,4 +1,4 @@
-"""Formulas in torch, JAX and TensorFlow: these libraries differentiate them by our derivatives.
+"""Formulas in torch and JAX: these libraries differentiate them by our derivatives.
 
 Automatic differentiation of the operations that a formula is made of would cancel in the tails, and keep what each of
 them needs. Here a derivative is a formula itself, computed from the arguments alone, and differentiated likewise: so
@@ -72,10 +72,8 @@ def formula_of(definition: Definition, options: tuple[tuple[str, Any], ...]) -> 
 
 
 def differentiable(xp: Any) -> Callable[..., Any]:
-    """Return what applies a formula to arrays of torch, JAX or TensorFlow, so that the library can differentiate it."""
-    if compat.is_torch_namespace(xp):
-        return _torch()
-    return _jax() if compat.is_jax_namespace(xp) else _tensorflow()
+    """Return what applies a formula to arrays of torch or JAX, so that the library can differentiate it."""
+    return _torch() if compat.is_torch_namespace(xp) else _jax()
 
 
 @functools.cache
@@ -143,36 +141,6 @@ def _jax() -> Callable[..., Any]:
             if not isinstance(tangent, jax.custom_derivatives.SymbolicZero)
         )
         return apply(formula, *arrays), functools.reduce(operator.add, products)
-
-    return apply
-
-
-@functools.cache
-def _tensorflow() -> Callable[..., Any]:
-    import tensorflow as tf  # noqa: PLC0415
-
-    from .tensorflow import namespace as xp  # noqa: PLC0415
-
-    def apply(formula: Formula, *operands: Any) -> Any:
-        """Apply a formula to tensors and Python numbers."""
-        work = compute_dtype(xp, operands[0].dtype)
-        arrays = [o if tf.is_tensor(o) else xp.full((), o, dtype=work) for o in operands]
-        places = [i for i, operand in enumerate(operands) if tf.is_tensor(operand)]
-
-        @tf.custom_gradient  # type: ignore[untyped-decorator]
-        def compute_formula(*tensors: Any) -> Any:
-            given = list(arrays)
-            for i, tensor in zip(places, tensors, strict=True):
-                given[i] = tensor
-
-            def backward(cotangent: Any) -> list[Any]:
-                products = ((i, apply(formula.times_derivative(i), *given, cotangent)) for i in places)
-                return [xp.summed_like(product, given[i]) for i, product in products]
-
-            # A tape that watches the tensors would keep what the formula computes in between.
-            return formula(xp, *map(tf.stop_gradient, given)), backward
-
-        return compute_formula(*(arrays[i] for i in places))
 
     return apply
 

@@ -12,13 +12,14 @@ from actufunc._calling.array_kinds import owner
 from actufunc._calling.call import refuse_for_numpy_only
 from actufunc._calling.plans import Plan, once
 from actufunc.backends.array_api_ops import compute, covers
-from actufunc.backends.autodiff import differentiable, formula_of
+from actufunc.backends.autodiff import formula_of
 from actufunc.backends.axis import Reduced, normalise_axis, split_axis
 from actufunc.backends.delegation import find
 from actufunc.backends.masking import fill_left_out, value_left_out
 from actufunc.backends.promotion import asked_dtype, call_keeps_integers
 
 from . import namespace as xp
+from .autodiff import apply
 
 if TYPE_CHECKING:
     from actufunc._calling.call import Call
@@ -131,7 +132,7 @@ def _elementwise(call: Call, operands: Operands) -> Plan:
         formula = formula_of(call.definition, tuple(call.options.items()))
 
         def function(*arrays: Any) -> Any:
-            return differentiable(xp)(formula, *arrays, *hyperparameters)
+            return apply(formula, *arrays, *hyperparameters)
 
     names = call.definition.arrays
     is_as_given = all(call.operands[key] is operands[key] for key in names)
