@@ -141,14 +141,14 @@ FUNCTION_CACHE = Internal(
     "numba.core.caching",
     "FunctionCache",
     "a broken file of Numba's cache, which has what users' functions call, is replaced",
-    "tests/backends/numpy/test_numba_extension.py::test_a_broken_cache_is_mended",
+    "tests/backends/numpy/test_numba_extension_cache.py::test_a_broken_cache_is_mended",
     "what it held is compiled in every process",
 )
 CPU_TARGET = Internal(
     "numba.core.registry",
     "cpu_target",
     "activations can be called as soon as compiled code mentions one, and not in code for a GPU",
-    "tests/backends/numpy/test_numba_extension.py::test_first_use_in_many_threads_and_in_a_fork",
+    "tests/backends/numpy/test_numba_extension_cache.py::test_first_use_in_many_threads_and_in_a_fork",
     "Numba is asked to compile something else first",
 )
 ATTRIBUTES = Internal(
