@@ -1,4 +1,4 @@
-"""Operands that broadcast, down to those without dimensions, of any dtype: as if they were arrays alike."""
+"""Operands of different dtypes that broadcast, down to 0-d arrays: the result on contiguous arrays of one dtype."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls that a plan is kept for give what they give without one."""
+"""Calls with a cached plan give what they give without one; calls that only look alike have plans of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The call protocol on NumPy arrays: what a NumPy ufunc does, these do."""
+"""Calls on NumPy arrays do what a NumPy ufunc does: dtypes, scalars, subclasses, containers, pickling, warnings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls as people type them: what stands by position, scalars, masks as lists, what the first call settles."""
+"""Arguments by position and by name, scalars, masks as lists; the second call of a kind is not planned again."""
 
 from __future__ import annotations
 

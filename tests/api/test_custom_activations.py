@@ -1,4 +1,4 @@
-"""Activations that users define: where they are defined, what they are made of, pickling, derivatives."""
+"""Activations that users define: where they are defined, pickling, derivatives, kernels on disk."""
 
 from __future__ import annotations
 

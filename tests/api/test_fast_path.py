@@ -1,4 +1,4 @@
-"""Calls that go straight to a kernel, since calls like them were served before, do what the first call does."""
+"""The fast path gives the results, layouts, outputs and errors of the first call, whatever the arrays."""
 
 from __future__ import annotations
 

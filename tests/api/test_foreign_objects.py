@@ -1,4 +1,4 @@
-"""Objects of libraries that the code does not know: containers, frameworks, buffers, and what is no array at all."""
+"""Objects of unknown libraries: containers, buffers and frameworks are handed over, converted or refused by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions that reduce an axis, and gated units, which halve one: shapes, outputs, derivatives, every library."""
+"""Reductions over an axis and gated units: shapes, outputs and derivatives, in every library."""
 
 from __future__ import annotations
 

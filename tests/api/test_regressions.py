@@ -1,4 +1,4 @@
-"""What went wrong once."""
+"""Errors that were found once, and must not come back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands for an activation at the prompt and in tables: one line."""
+"""The repr of an activation is one line with its formula, at the prompt and in tables."""
 
 from __future__ import annotations
 

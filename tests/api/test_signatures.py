@@ -1,4 +1,4 @@
-"""Signatures of calls, and `resolve_dtypes`: as those of NumPy's ufuncs, or refused."""
+"""`signature=` and `resolve_dtypes` accept and refuse what those of NumPy's ufuncs do."""
 
 from __future__ import annotations
 

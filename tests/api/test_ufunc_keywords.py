@@ -1,4 +1,4 @@
-"""The call protocol of NumPy's ufuncs, and the same errors, for every library whose arrays can be written to."""
+"""Keywords of a ufunc (out, where, dtype, casting, order), layouts and errors, on NumPy's and CuPy's arrays."""
 
 from __future__ import annotations
 

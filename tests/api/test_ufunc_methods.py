@@ -1,4 +1,4 @@
-"""What `numpy.ufunc` has beside its call: attributes, methods, and the table that tells of them."""
+"""Attributes and methods of a NumPy ufunc beside its call (at, outer), and the table that lists them."""
 
 from __future__ import annotations
 

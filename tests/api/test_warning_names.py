@@ -1,4 +1,4 @@
-"""Warnings name a function as people know it."""
+"""Warnings about overflow and the like name the function by its public name."""
 
 from __future__ import annotations
 

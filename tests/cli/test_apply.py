@@ -1,4 +1,4 @@
-"""``actufunc apply`` on real .npy files."""
+"""``actufunc apply`` on .npy files."""
 
 from __future__ import annotations
 

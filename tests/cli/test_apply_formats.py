@@ -1,4 +1,4 @@
-"""``actufunc apply`` from and to every format."""
+"""``actufunc apply`` from and to every file format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``actufunc apply`` that is interrupted, and the memory that it takes."""
+"""``actufunc apply`` that is interrupted or killed leaves no partial file; its memory is bounded."""
 
 from __future__ import annotations
 

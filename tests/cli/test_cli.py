@@ -1,4 +1,4 @@
-"""The command line, but for `apply`, `plot` and `verify`, which have files of their own."""
+"""The command line apart from `apply`, `plot` and `verify`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures by the command line, and what they show."""
+"""Pictures that the command line draws, and what they show."""
 
 from __future__ import annotations
 

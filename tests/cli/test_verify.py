@@ -1,4 +1,4 @@
-"""Verification over all inputs: the loop that compares, what docstrings state, the command."""
+"""``actufunc verify``: the loop over all inputs, the properties that docstrings document, the command."""
 
 from __future__ import annotations
 

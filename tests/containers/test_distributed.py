@@ -1,4 +1,4 @@
-"""A cluster of two processes: from store to store (benchmarks/blocks.py does so with what exceeds their memory)."""
+"""A dask cluster of two processes, from store to store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames and nested arrays whose parts could be taken for the whole: pandas, dask.dataframe, awkward, Arrow."""
+"""pandas, dask.dataframe, awkward, Arrow, narwhals and files: functions over an axis see all values or are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Libraries that differentiate or compute later, and are not served: refused by name in every place of a call."""
+"""Libraries that differentiate or compute later and are not supported: refused by name in every place of a call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keras on its three backends: built, fitted, saved, loaded and cloned, with hyperparameters that are learned."""
+"""Keras on its three backends: layers are built, fitted, saved, loaded and cloned, with learned hyperparameters."""
 
 from __future__ import annotations
 

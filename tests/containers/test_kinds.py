@@ -1,4 +1,4 @@
-"""Every class of containers in the table, with its library: each function over an axis is right, or refused."""
+"""Every kind of container in the table: each function over an axis follows it, or is refused."""
 
 from __future__ import annotations
 

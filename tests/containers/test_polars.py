@@ -1,4 +1,4 @@
-"""polars: groups, slices, streams and nulls, of which a function over an axis could see only a part."""
+"""polars: groups, slices, streams and nulls, which show a function over an axis only a part of the values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of containers: nothing is wrong in it, and the README shows it."""
+"""The table of containers is true of the real libraries, and the README shows it."""
 
 from __future__ import annotations
 

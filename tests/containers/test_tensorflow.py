@@ -1,4 +1,4 @@
-"""TensorFlow's tensors: NumPy's values and our derivatives, eagerly, in a tf.function, compiled by XLA, under tapes."""
+"""TensorFlow's tensors: NumPy's values, dtypes, axes, and errors."""
 
 from __future__ import annotations
 

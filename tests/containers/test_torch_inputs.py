@@ -1,4 +1,4 @@
-"""The inputs that torch tests its own functions with, and its checks of first and second derivatives."""
+"""The inputs with which torch tests its own functions, and its checks of first and second derivatives."""
 
 from __future__ import annotations
 

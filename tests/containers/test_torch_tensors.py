@@ -1,4 +1,4 @@
-"""Tensors of torch that are not whole: what it cannot compute of them is a clear error."""
+"""Masked and nested tensors of torch: computed elementwise, or refused by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quantities: dimensionless in, dimensionless out, as by `numpy.exp`; other units are the library's own error."""
+"""Quantities with units: dimensionless in, dimensionless out; other units are the library's own error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Formulas that say what they mean: computed in one way, differentiated in another, in pieces or clamped."""
+"""Formulas that are computed in one way and differentiated in another: pieces, clamps, custom derivatives."""
 
 from __future__ import annotations
 

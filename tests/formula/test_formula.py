@@ -1,4 +1,4 @@
-"""The formula layer: what a definition may say, what it becomes, and what is refused."""
+"""Formulas: what a definition may say, the expression that it becomes, and what is refused."""
 
 from __future__ import annotations
 

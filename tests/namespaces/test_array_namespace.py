@@ -1,4 +1,4 @@
-"""The namespace of a library with the activations: what is added, what stays, and what it is taken for."""
+"""The namespace of a library extended with the activations: what is added, and what stays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""dask arrays: lazy, block by block, and over a chunked axis by a tree that joins what each block gives."""
+"""dask arrays: lazy, block by block, and over a chunked axis by a tree that joins the results of the blocks."""
 
 from __future__ import annotations
 

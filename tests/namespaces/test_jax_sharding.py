@@ -1,4 +1,4 @@
-"""Arrays of JAX that several devices share: results are shared out as what they are computed from."""
+"""Results of JAX's sharded arrays are sharded as their arguments are."""
 
 from __future__ import annotations
 

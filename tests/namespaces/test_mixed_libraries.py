@@ -1,4 +1,4 @@
-"""NumPy's arrays and scalars beside the arrays of another library: taken where that library takes them itself."""
+"""NumPy's arrays and scalars beside arrays of another library are taken where that library takes them itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every array library gets: its own arrays back, NumPy's values, derivatives, and errors in a sentence."""
+"""Every array library gets its own arrays back, with NumPy's values and derivatives, or one-line errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The functions in use: models that learn to read handwritten digits, written once for every array library.
+"""Models that learn to read handwritten digits, written once for every array library.
 
 Backpropagation is by hand, with the derivatives of the activations. Everything is float64, the data, the split and the
 initial weights are fixed, so that all libraries have to arrive at the same weights.

@@ -1,4 +1,4 @@
-"""The measure itself: references, units in the last place, samples."""
+"""The measure of accuracy itself: references, units in the last place, samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Under flush-to-zero what is normal stays as it is, bit for bit; only subnormal numbers may become zero."""
+"""Under flush-to-zero normal results keep their bits; only subnormal numbers may become zero."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Half types on NumPy arrays: correctly rounded on every number, whatever way a call takes."""
+"""Half types on NumPy arrays are correctly rounded on every number, in every layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a default of another library differs, the docstring says so: no more and no less than their signatures have."""
+"""Docstrings mention each default that differs from another library's, and no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same bits on every instruction set, and however the elements lie in memory."""
+"""Results have the same bits on every instruction set, and in every layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmarks are run by pytest-benchmark, with the commands that the README gives."""
+"""The benchmarks run by pytest-benchmark, with the commands of the README."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How benchmarks/report.py tells the comparison with CPU libraries, from figures that are made up."""
+"""benchmarks/report.py, on figures that are made up."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Docstrings: complete, and their examples run."""
+"""Docstrings are complete, their examples run, and each file of tests stands in tests/README.md."""
 
 from __future__ import annotations
 
+import ast
 import doctest
 import inspect
 import math
@@ -160,3 +161,12 @@ def test_version() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text()
     assert re.fullmatch(r"\d+\.\d+\.\d+", actufunc.__version__)
     assert "## [Unreleased]" in changelog or f"## [{actufunc.__version__}]" in changelog
+
+
+def test_each_file_of_tests_stands_in_their_table() -> None:
+    """With the first line of its docstring."""
+    folder = ROOT / "tests"
+    rows = set(re.findall(r"^\| \[(.+)\]\(\1\) \| (.+) \|$", (folder / "README.md").read_text(), re.MULTILINE))
+    files = [path for path in folder.rglob("*.py") if path.name != "conftest.py"]
+    documented = {path: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" for path in files}
+    assert rows == {(path.relative_to(folder).as_posix(), text.partition("\n")[0]) for path, text in documented.items()}

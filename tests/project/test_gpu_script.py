@@ -1,4 +1,4 @@
-"""benchmarks/gpu.py, as far as it goes without a GPU: everything but the numbers."""
+"""benchmarks/gpu.py, without a GPU: everything but the numbers."""
 
 from __future__ import annotations
 

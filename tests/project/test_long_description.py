@@ -1,4 +1,4 @@
-"""The README as the wheel carries it, where nothing of the repository is beside it."""
+"""The README in the wheel reads without the repository beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run without a library leaves out, and a second one makes up for."""
+"""The plugin of `.ci/run`: a second run executes what a first one without optional libraries left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program that calls all that compiles a kernel, in an order of its own, and prints digests of the results.
+"""A program that compiles all kernels, in a random order, and prints digests of the results.
 
 ``python all_kernels.py NUMBER``: the number decides the order.
 """

@@ -1,4 +1,4 @@
-"""Array libraries: what tests over all of them are parametrized with."""
+"""Array libraries for tests that are parametrized with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line in the working directory: what it makes, and what it says if it fails."""
+"""The command line, called in the working directory: its files, output and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The CUDA text of every elementwise function of the catalogue, in loops that run on the host."""
+"""The CUDA text of every elementwise function, in loops that run on the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bits of results, and digests of them to compare those of one process with those of another."""
+"""The bits of results, and digests of them for comparisons between processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flush-to-zero: what a library built with ``-ffast-math`` leaves behind in the processor that loads it."""
+"""Flush-to-zero, as a library built with ``-ffast-math`` leaves it on in the processor."""
 
 from __future__ import annotations
 

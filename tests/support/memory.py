@@ -1,4 +1,4 @@
-"""Memory in which a write that goes astray is seen.
+"""Memory between guard pages, in which every stray read or write is seen.
 
 `Memory` lies between pages that nobody may touch, so that one byte past its end ends the process with SIGSEGV, and all
 of its bytes can be compared with what they should be.

@@ -1,4 +1,4 @@
-"""Where other libraries compute something else than the functions of the catalogue, or less exactly."""
+"""Values of other libraries that differ from the catalogue's, or are less exact."""
 
 from __future__ import annotations
 

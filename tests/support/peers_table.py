@@ -1,4 +1,4 @@
-"""What other libraries call the functions of the catalogue, and which of theirs have no place in it."""
+"""Names that other libraries have for the functions of the catalogue, and functions that it lacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs of their own, for what concerns a whole process."""
+"""Programs in fresh interpreters, for tests about a whole process."""
 
 from __future__ import annotations
 

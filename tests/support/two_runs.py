@@ -1,4 +1,4 @@
-"""Two runs of the tests that together leave none out, as `.ci/run` has them.
+"""A plugin of pytest for two runs of the tests that together leave none out, as in `.ci/run`.
 
 The first runs where optional libraries are missing, and skips what needs them: ``--write-passed=FILE`` keeps the names
 of the tests that passed. The second, ``--all-but=FILE -m ""``, runs all others where everything is installed: what was

@@ -1,4 +1,4 @@
-"""The CUDA text for half types, on every number there is."""
+"""The CUDA text for half types, run on the host on every number."""
 
 from __future__ import annotations
 

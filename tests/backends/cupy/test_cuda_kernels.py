@@ -1,4 +1,4 @@
-"""Every CUDA kernel of the catalogue, as CuPy would hand it to NVRTC: it compiles, and moves 16 bytes at a time."""
+"""Every CUDA kernel of the catalogue, as CuPy hands it to NVRTC: it compiles, and moves 16 bytes at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The CUDA text, compiled for the host: what it computes, and what it looks like."""
+"""The CUDA text, compiled for the host: its results, and its form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is CuPy's own: no driver, no Numba, rows of every length, devices, how often memory is touched."""
+"""CuPy's arrays: rows of every length, subnormal numbers, devices, streams, memory; neither Numba nor a driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that start together on a cache that is empty, as the tasks of a cluster and the workers of a server do."""
+"""Processes that start together on an empty cache of kernels compute the same and leave no broken file."""
 
 from __future__ import annotations
 

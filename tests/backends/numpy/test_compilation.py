@@ -1,4 +1,4 @@
-"""Compilation: once, by whoever comes first; and a cache on disk that may be shared, broken, read-only or full."""
+"""Each kernel is compiled once, in threads and processes; the cache on disk may be broken, read-only or full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interrupts, memory that runs out, and nothing that leaks."""
+"""Interrupts and exhausted memory leave nothing broken, and calls leak nothing."""
 
 from __future__ import annotations
 

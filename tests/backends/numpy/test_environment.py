@@ -1,4 +1,4 @@
-"""What kernels depend on: a digest of it keeps those of an earlier version, or of other settings, from being used."""
+"""The digest of what kernels depend on (versions, settings, sources) tells stale kernels from valid ones."""
 
 from __future__ import annotations
 

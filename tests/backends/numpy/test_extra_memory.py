@@ -1,4 +1,4 @@
-"""Memory that a call takes beyond its arguments: the result and nothing else, and with ``out=`` nothing."""
+"""A call allocates its result and nothing else, and nothing with ``out=``."""
 
 from __future__ import annotations
 

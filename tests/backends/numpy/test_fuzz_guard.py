@@ -1,4 +1,4 @@
-"""No call writes outside its output, and every result is the one computed element by element.
+"""Random views as inputs and outputs: nothing outside an output is written, and each element is right.
 
 Random views of a buffer serve as inputs and outputs. Around every output element that the view does not own stands a
 canary that must survive.

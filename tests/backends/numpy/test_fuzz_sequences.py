@@ -1,4 +1,4 @@
-"""The guard under attack: random views of guarded memory, one call after the other, and four at once.
+"""Random sequences of calls on guarded memory, one after the other and four at once, as Hypothesis draws them.
 
 Inputs and outputs of a call are views of the same memory, with any strides, so that they overlap in every way. After
 each call every byte of the memory is what it was or what the function, applied element by element, makes of it; and

@@ -1,4 +1,4 @@
-"""What Numba does today, without our guard and our choice of threads.
+"""Behaviour of Numba that the backend works around; a release that changes it is noticed.
 
 Where one of these fails, Numba has mended it, and what we do about it may become simpler.
 """

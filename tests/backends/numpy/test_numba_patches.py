@@ -1,4 +1,4 @@
-"""What of Numba may change: each name that it does not promise to keep, moved elsewhere as in another version."""
+"""Each internal name of Numba that is used may be missing: results are the same without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads, forks and processes in every situation that another user of Numba may have left behind.
+"""Threads, forks and processes, in each state in which another user of Numba may leave the process.
 
 What is tried runs in programs of their own with a time limit: what could go wrong here kills or hangs a process.
 """

@@ -1,4 +1,4 @@
-"""Large results that use memory again: never memory that is still in use, and never much of it."""
+"""Memory of large results is used again, never while anything refers to it, and within a bound."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many threads, and who has a say in it."""
+"""The number of threads, and the settings, libraries and processes that decide it."""
 
 from __future__ import annotations
 

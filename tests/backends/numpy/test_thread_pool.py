@@ -1,4 +1,4 @@
-"""The pool of Python threads, and work that interrupts wait for."""
+"""The pool of Python threads: exceptions, interrupts and forks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads for large arrays: from which size on, and that they make no difference to the result."""
+"""Threads for large arrays: the sizes from which they work, and that results have the same bits."""
 
 from __future__ import annotations
 
