@@ -7,15 +7,15 @@ In "Parameters", ``name : {"a", "b"}, default "a"`` lists the values of an optio
 reStructuredText, ``:NAME: VALUE`` or ``:NAME if CONDITION: VALUE``, continued on indented lines:
 
 ``:Range: [LOW, HIGH), WORD, WORD``
-    Interval of the results, with a round bracket at a bound that they only approach. Words, each of which may be
+    Interval of the results, with a round bracket at a bound that they approach only. Words, each of which may be
     missing: ``even`` or ``odd``; ``increasing``, which allows for steps; ``smooth`` or ``smooth but at 0``.
 ``:Values: VALUE at POINT, VALUE at POINT and POINT``
-    Results at -inf, -0, +0, +inf and NaN, all of them, with their signs, and at other points.
+    Results at -inf, -0, +0, +inf and NaN, all of them, and at any other points. Zeros have signs: ``-0 at -inf``.
 ``:Special values:``, ``:Derivative:``, ``:vjp:``, ``:Integers:``, ``:Defaults elsewhere:``
     Prose. The first is for functions over an axis and gated units, the fourth for functions that keep integers.
 
-Bounds, values and conditions are Python expressions of hyperparameters and `log`, and have no comma. A field holds
-where its condition does. ``actufunc verify`` and the tests check what the first two say.
+Bounds, values and conditions are Python expressions of hyperparameters, ``inf``, ``NaN`` and ``log``, without a comma.
+A field with a condition says nothing where that does not hold. ``actufunc verify`` and the tests check the first two.
 """
 
 from __future__ import annotations
@@ -225,6 +225,8 @@ def fields(function: Activation) -> dict[str, tuple[str, str]]:
             raise ValueError(
                 f"the docstring of {function.__name__} has {line!r}, not :NAME: VALUE by a name of {names}"
             )
+        if match[1] in found:
+            raise ValueError(f"the docstring of {function.__name__} has :{match[1]}: twice")
         found[match[1]] = match[2] or "True", match[3]
     return found
 
