@@ -1,7 +1,7 @@
-"""The options of the benchmarks, and what their speed is measured with.
+"""The options of the benchmarks, and the number of threads.
 
-The settings of threads must be in the environment before NumPy and the others are imported, which pytest does after it
-has read this file. `report.py` has set them by then; by hand it is one thread.
+That must be in the environment before NumPy and the others are imported, which pytest does after it has read this file.
+`report.py` sets it before; otherwise it is one thread.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 import pytest
-from settings import environment, threads
+from thread_settings import environment, threads
 
 os.environ |= environment(threads())
 
@@ -18,13 +18,13 @@ os.environ |= environment(threads())
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--selection``."""
     parser.addoption(
-        "--selection", default="main", help="cells to time: main (about a minute, the default), quick, cpu or full"
+        "--selection", default="main", help="cases to time: main (about a minute, the default), quick, cpu or full"
     )
 
 
 def pytest_collection(session: pytest.Session) -> None:
-    """Refuse a selection that there is not."""
-    from cells import SELECTIONS  # noqa: PLC0415 -- imports all libraries
+    """Refuse an unknown selection."""
+    from cpu_cases import SELECTIONS  # noqa: PLC0415 -- imports all libraries
 
     name = session.config.getoption("selection")
     if name not in SELECTIONS:
@@ -32,16 +32,16 @@ def pytest_collection(session: pytest.Session) -> None:
 
 
 def pytest_pycollect_makeitem(collector: pytest.Module, name: str, obj: object) -> list[pytest.Item] | None:
-    """Leave out functions of which the selection has no cell."""
+    """Omit functions without a case in the selection."""
     if getattr(obj, "__test__", None) is not True:
         return None
-    from cells import SELECTIONS  # noqa: PLC0415 -- imports all libraries
+    from cpu_cases import SELECTIONS  # noqa: PLC0415 -- imports all libraries
 
     return None if name in SELECTIONS[collector.config.getoption("selection")].functions else []
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:  # noqa: ARG001
-    """Note in the report which libraries there are, and how ours sees the machine."""
+    """Add the versions of libraries, and our view of the processor and threads, to the report."""
     from libraries import versions  # noqa: PLC0415 -- imports NumPy
 
     from actufunc.cli import system  # noqa: PLC0415

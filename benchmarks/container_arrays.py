@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from container_cells import Container, row
+from container_trials import Container, row
 
 
 def _fresh_file(suffix: str) -> Path:

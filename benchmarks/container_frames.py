@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from container_cells import Container, row
+from container_trials import Container, row
 
 _INDEX = ["a", "b", "c", "d"]
 

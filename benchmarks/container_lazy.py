@@ -7,7 +7,7 @@ import functools
 from typing import Any
 
 import numpy as np
-from container_cells import Container, row
+from container_trials import Container, row
 
 
 @row("dask.array, chunked along all axes", "dask.array")

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 import numpy as np
-from container_cells import Container, NotHereError, row
+from container_trials import Container, NotHereError, row
 
 
 def _within(transform: Any) -> Any:

@@ -1,7 +1,7 @@
-"""What becomes of each container in a call: the same kind back, another kind, a clear error, or something wrong.
+"""The outcome of calls on containers: the same kind back, another kind, a clear error, or something wrong.
 
 ``python benchmarks/containers.py`` tries all that are installed, beside NumPy's arrays, and prints a table; ``--why``
-says of each cell which call it is and what came, ``--readme`` writes the table into the README.
+prints the call and the result of each cell, ``--readme`` writes the table into the README.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from container_cells import COLUMNS, ROWS, Cell, NotHereError, Verdict, build, try_row
+from container_trials import COLUMNS, ROWS, NotHereError, Outcome, Verdict, build, try_row
 from rich.console import Console
 from rich.table import Table
 
@@ -30,11 +30,11 @@ _README = Path(__file__).parents[1] / "README.md"
 START, END = "<!-- The table of containers, as benchmarks/containers.py writes it. -->", "<!-- Its end. -->"
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
 
-Found = dict[str, Cell | None]
+Found = dict[str, Outcome | None]
 
 
 def try_here(names: list[str]) -> dict[str, Found]:
-    """Try rows in this process; of those that cannot be tried there is none in the result."""
+    """Try rows in this process, omitting those whose libraries are missing or not usable."""
     found = {}
     for name in names:
         if ROWS[name].is_installed:
@@ -46,7 +46,7 @@ def try_here(names: list[str]) -> dict[str, Found]:
 
 
 def try_apart(process: str, names: list[str]) -> dict[str, Found]:
-    """Try rows in a process of their own."""
+    """Try rows in a separate process."""
     environment = os.environ | _QUIET
     if process.startswith("keras"):
         environment["KERAS_BACKEND"] = process.partition("-")[2]
@@ -66,7 +66,7 @@ def _as_json(found: dict[str, Found]) -> dict[str, Any]:
 
 def _of_json(found: dict[str, Any]) -> dict[str, Found]:
     return {
-        name: {column: cell and Cell(Verdict(cell[0]), *cell[1:]) for column, cell in cells.items()}
+        name: {column: cell and Outcome(Verdict(cell[0]), *cell[1:]) for column, cell in cells.items()}
         for name, cells in found.items()
     }
 
@@ -104,7 +104,7 @@ _STYLES = {
 }
 
 
-def word(cell: Cell | None) -> str:
+def word(cell: Outcome | None) -> str:
     """Return what a cell of the README's table says."""
     if cell is None:
         return ""

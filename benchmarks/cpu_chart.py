@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from measured import CLEAR, Measured, Row, mean, names
+from cpu_results import CLEAR, CpuResults, CpuRow, mean, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,22 +19,22 @@ _LEAST, _MOST, _INK = 12, 80, "#333333"
 _TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 30, 50)
 
 
-def draw(measured: Measured, file: Path) -> None:
-    """Draw one dot for each cell: how many times as fast as the fastest peer we are, by function.
+def draw(results: CpuResults, file: Path) -> None:
+    """Draw one dot for each case: how many times as fast as the fastest peer we are, by function.
 
     Parameters
     ----------
-    measured : Measured
-        What to draw.
+    results : CpuResults
+        The results.
     file : Path
-        Where to write the PNG; the same figures give the same picture.
+        The PNG file, which depends on the results only.
     """
     import matplotlib as mpl  # noqa: PLC0415
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
-    rows = measured.compared
+    rows = results.compared
     functions = list(dict.fromkeys(row.function for row in rows))
     figure, axes = plt.subplots(figsize=(8, 1.7 + 0.42 * len(functions)), layout="constrained")
     left, right = min([0.7, *(row.ratio for row in rows)]) / 1.1, max([2.0, *(row.ratio for row in rows)]) * 1.1
@@ -89,20 +89,20 @@ def draw(measured: Measured, file: Path) -> None:
 
 @dataclass(frozen=True)
 class _Dots:
-    """How a cell looks: the dtype is the colour, the size is the area, and more threads make it a ring."""
+    """Styles of the dots: colours for dtypes, areas for sizes, and rings for several threads."""
 
     areas: dict[int, float]
     threads: tuple[int, ...]
 
     @classmethod
-    def of(cls, rows: Iterable[Row]) -> _Dots:
+    def of(cls, rows: Iterable[CpuRow]) -> _Dots:
         sizes = sorted({row.size for row in rows})
         step = (_MOST - _LEAST) / max(len(sizes) - 1, 1)
         return cls(
             {size: _LEAST + step * i for i, size in enumerate(sizes)}, tuple(sorted({row.threads for row in rows}))
         )
 
-    def style(self, row: Row) -> dict[str, Any]:
+    def style(self, row: CpuRow) -> dict[str, Any]:
         colour, is_filled = _COLOURS[row.dtype], row.threads == self.threads[0]
         return {
             "s": self.areas[row.size],

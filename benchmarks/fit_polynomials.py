@@ -32,11 +32,11 @@ class Fit:
     name : str
         Name of the printed constant.
     function : callable
-        What is approximated, of an mpmath number.
+        The function of an mpmath number.
     interval : tuple of two numbers
-        Where.
+        The interval of the approximation.
     weight : callable
-        What the error is multiplied by; ``lambda x: 1 / function(x)`` makes it a relative error.
+        Factor of the error; ``lambda x: 1 / function(x)`` makes it a relative error.
     degree : int
         Highest power.
     forced : sequence of numbers, optional

@@ -8,7 +8,7 @@ and, where it is installed, torch. Inputs are rotated, so that no cache helps. T
 wrong or a test fails.
 
 It needs CuPy and array-api-compat; mpmath for the errors of float64, pytest and what the tests import for the tests,
-matplotlib for the chart. What is missing is said and left out. ``--minutes`` bounds the time; cells that it does not
+matplotlib for the chart. What is missing is said and left out. ``--minutes`` bounds the time; cases that it does not
 suffice for are left out, and counted. Errors are measured by several processes: most of their time goes into compiling,
 which CuPy keeps on disk for the timings, and into mpmath.
 """
@@ -39,8 +39,8 @@ for needed in ("cupy", "array_api_compat"):
 import cupy  # noqa: E402
 import gpu_ulp  # noqa: E402
 import numpy as np  # noqa: E402
-from gpu_cells import DTYPES, WHATS, Cell, cells, dtype_of, peers  # noqa: E402
-from gpu_report import Measured, Row, as_markdown, write  # noqa: E402
+from gpu_cases import DTYPES, WHATS, GpuCase, cases, dtype_of, peers  # noqa: E402
+from gpu_report import GpuResults, GpuRow, as_markdown, write  # noqa: E402
 
 import actufunc  # noqa: E402
 
@@ -52,13 +52,13 @@ ROWS = (1 << 10, 1 << 12, 1 << 14, 1 << 16)
 EXHAUSTIVE = ("sigmoid", "tanh", "softplus", "silu", "gelu", "gelu_tanh", "relu", "elu", "log_sigmoid")
 """Functions that are tried on every float32."""
 
-_CALLS = 2000  # of which the mean is told as the overhead of one
+_CALLS = 2000  # whose mean time is the overhead of one
 _LARGE = (1 << 31) + 5000  # elements
 
-_OF_A_PROCESS = 6 << 30  # bytes of the device that one which measures errors may come to hold
+_OF_A_PROCESS = 6 << 30  # bytes of the device that a process which measures errors may hold
 
-_STRIDE = 257  # every how many float32 numbers other functions are tried on
-_ROTATED = 512 << 20  # bytes of inputs that are used in turns
+_STRIDE = 257  # every nth float32 number is tried for other functions
+_ROTATED = 512 << 20  # bytes of inputs that are rotated
 _ROUNDS, _ROUND = 5, 2e-3  # and seconds that one round takes at least
 _TESTS = {
     "backends/cupy/test_cupy.py": ("ml_dtypes",),
@@ -72,7 +72,7 @@ _FOR_TESTS = ("pytest", "hypothesis", "mpmath", "numba", "array_api_compat")
 
 
 class Device:
-    """What is asked of the device beside computing."""
+    """Properties and timing of the device."""
 
     def name(self) -> str:
         """Name the device and the versions."""
@@ -100,7 +100,7 @@ class Device:
         return float(cupy.cuda.get_elapsed_time(start, end)) / 1000
 
     def synchronize(self) -> None:
-        """Wait."""
+        """Wait for the device."""
         cupy.cuda.get_current_stream().synchronize()
 
 
@@ -110,9 +110,9 @@ def main(arguments: Sequence[str] | None = None, device: Device | None = None) -
     Parameters
     ----------
     arguments : sequence of str, optional
-        Of the command line.
+        Arguments of the command line.
     device : Device, optional
-        What measures time.
+        The device, which measures time.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None, device: Device | None = None) -
     parser.add_argument("--minutes", type=float, default=8, help="time to take at most (default 8)")
     parser.add_argument("--sizes", type=_count, nargs="+", default=SIZES, metavar="N", help="numbers of elements")
     parser.add_argument("--rows", type=_count, nargs="+", default=ROWS, metavar="N", help="lengths of rows of softmax")
-    names = sorted({cell.name for cell in cells()})
+    names = sorted({case.name for case in cases()})
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help="functions to measure")
     parser.add_argument("--stride", type=_count, metavar="N", help="try every Nth float32 only")
     parser.add_argument(
@@ -147,26 +147,26 @@ def main(arguments: Sequence[str] | None = None, device: Device | None = None) -
         parser.error(f"--png needs {missing[0]}")
     device = device or Device()
     end = time.monotonic() + 60 * chosen.minutes
-    measured = Measured(device.name())
+    results = GpuResults(device.name())
     if not chosen.no_tests:
-        measured.tests = _run_tests(end - time.monotonic(), chosen.jobs)
-        if measured.tests.startswith("failed"):
-            measured.wrong.append(f"tests: {measured.tests}")
-    wanted = [cell for cell in cells() if not chosen.only or cell.name in chosen.only]
+        results.tests = _run_tests(end - time.monotonic(), chosen.jobs)
+        if results.tests.startswith("failed"):
+            results.wrong.append(f"tests: {results.tests}")
+    wanted = [case for case in cases() if not chosen.only or case.name in chosen.only]
     for dtype in ("bfloat16",) if "bfloat16" not in DTYPES else ():
-        measured.left_out.append(f"{dtype}: ml_dtypes, CuPy 14 or NumPy 2.1.2 is missing")
+        results.left_out.append(f"{dtype}: ml_dtypes, CuPy 14 or NumPy 2.1.2 is missing")
     for what, step in (("overhead", _measure_overhead), ("large arrays", _measure_large)):
         if time.monotonic() > end:
-            measured.left_out.append(f"{what}: no time")
+            results.left_out.append(f"{what}: no time")
             continue
-        with _recorded(measured, what):
-            step(measured, device)
-    _measure_errors(wanted, measured, chosen, device, time.monotonic() + (end - time.monotonic()) / 2)
-    write(measured, chosen.markdown, chosen.json, chosen.png)  # what comes now is long
-    _measure_speed(wanted, measured, chosen, device, end)
-    print(as_markdown(measured))
-    write(measured, chosen.markdown, chosen.json, chosen.png)
-    return 1 if measured.wrong else 0
+        with _recorded(results, what):
+            step(results, device)
+    _measure_errors(wanted, results, chosen, device, time.monotonic() + (end - time.monotonic()) / 2)
+    write(results, chosen.markdown, chosen.json, chosen.png)  # what comes now is long
+    _measure_speed(wanted, results, chosen, device, end)
+    print(as_markdown(results))
+    write(results, chosen.markdown, chosen.json, chosen.png)
+    return 1 if results.wrong else 0
 
 
 def _count(text: str) -> int:
@@ -177,12 +177,12 @@ def _count(text: str) -> int:
 
 
 @contextlib.contextmanager
-def _recorded(measured: Measured, what: str) -> Iterator[None]:
+def _recorded(results: GpuResults, what: str) -> Iterator[None]:
     """Count whatever goes wrong as wrong, and go on: the others count as well."""
     try:
         yield
     except Exception as problem:  # noqa: BLE001
-        measured.wrong.append(f"{what}: {type(problem).__name__}: {problem}")
+        results.wrong.append(f"{what}: {type(problem).__name__}: {problem}")
 
 
 def _file(text: str) -> Path:
@@ -194,7 +194,7 @@ def _file(text: str) -> Path:
 
 
 def _without_gpu() -> str:
-    """Say why there is no GPU; nothing if there is one."""
+    """Return the reason why there is no GPU, or ""."""
     try:
         return "" if cupy.cuda.runtime.getDeviceCount() else "CuPy finds no GPU"
     except cupy.cuda.runtime.CUDARuntimeError as error:
@@ -236,11 +236,11 @@ def _missing(modules: Sequence[str]) -> list[str]:
 
 
 def _measure_errors(
-    wanted: list[Cell], measured: Measured, chosen: argparse.Namespace, device: Device, end: float
+    wanted: list[GpuCase], results: GpuResults, chosen: argparse.Namespace, device: Device, end: float
 ) -> None:
     tasks = [
-        (cell, dtype, chosen.stride or _stride(cell), tuple(chosen.rows))
-        for cell in sorted(wanted, key=lambda cell: WHATS.index(cell.what))
+        (case, dtype, chosen.stride or _stride(case), tuple(chosen.rows))
+        for case in sorted(wanted, key=lambda case: WHATS.index(case.what))
         for dtype in DTYPES
     ]
     jobs = min(chosen.jobs, max(1, device.free() // _OF_A_PROCESS))
@@ -251,62 +251,62 @@ def _measure_errors(
         else:
             pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
             stack.callback(pool.shutdown, cancel_futures=True)
-            futures = [pool.submit(_error_of, str(cell), dtype, stride, rows) for cell, dtype, stride, rows in tasks]
+            futures = [pool.submit(_error_of, str(case), dtype, stride, rows) for case, dtype, stride, rows in tasks]
             waiting = [
                 functools.partial(lambda future: future.result(max(0, end - time.monotonic())), future)
                 for future in futures
             ]
-        for (cell, dtype, *_), result in zip(tasks, waiting, strict=True):
-            what = f"error of {cell} in {dtype}"
+        for (case, dtype, *_), result in zip(tasks, waiting, strict=True):
+            what = f"error of {case} in {dtype}"
             if time.monotonic() > end:
-                measured.left_out.append(f"{what}: no time")
+                results.left_out.append(f"{what}: no time")
                 continue
             found = None
-            with _recorded(measured, what):
+            with _recorded(results, what):
                 try:
                     found = result()
                 except TimeoutError:
-                    measured.left_out.append(f"{what}: no time")
+                    results.left_out.append(f"{what}: no time")
             if found is None:
                 continue
-            measured.errors.append({"function": str(cell), "dtype": dtype, **found._asdict()})
+            results.errors.append({"function": str(case), "dtype": dtype, **found._asdict()})
             if found.ulp > gpu_ulp.WRONG[dtype]:
-                measured.wrong.append(f"{cell} in {dtype} is off by {found.ulp:.3g} ulp at {found.at!r}")
+                results.wrong.append(f"{case} in {dtype} is off by {found.ulp:.3g} ulp at {found.at!r}")
 
 
-def _stride(cell: Cell) -> int:
-    return 1 if cell.name in EXHAUSTIVE and cell.what == "value" else _STRIDE
+def _stride(case: GpuCase) -> int:
+    return 1 if case.name in EXHAUSTIVE and case.what == "value" else _STRIDE
 
 
 def _error_of(name: str, dtype: str, stride: int, rows: Sequence[int]) -> gpu_ulp.Error | None:
-    """Measure an error in a process of its own, which is told the cell by its name."""
-    return _largest_error(next(cell for cell in cells() if str(cell) == name), dtype, stride, rows)
+    """Measure an error in a process of its own, which is told the case by its name."""
+    return _largest_error(next(case for case in cases() if str(case) == name), dtype, stride, rows)
 
 
-def _largest_error(cell: Cell, dtype: str, stride: int, rows: Sequence[int]) -> gpu_ulp.Error | None:
-    if cell.over_axis and dtype != "float64":
-        return max(gpu_ulp.rows_error(cell, dtype, length) for length in rows)
-    return gpu_ulp.largest_error(cell, dtype, stride=stride)
+def _largest_error(case: GpuCase, dtype: str, stride: int, rows: Sequence[int]) -> gpu_ulp.Error | None:
+    if case.over_axis and dtype != "float64":
+        return max(gpu_ulp.rows_error(case, dtype, length) for length in rows)
+    return gpu_ulp.largest_error(case, dtype, stride=stride)
 
 
-def _measure_large(measured: Measured, device: Device) -> None:
+def _measure_large(results: GpuResults, device: Device) -> None:
     """Look at the last elements of an array of more than 2^31: indices of 32 bits would not reach them."""
     size = _LARGE
     if 3 * 2 * size > device.free():
-        measured.left_out.append(f"an array of {size} elements: not enough memory")
+        results.left_out.append(f"an array of {size} elements: not enough memory")
         return
     x, out = (cupy.empty(size, np.float16) for _ in range(2))
     _scrambled()(1.0, x)
     actufunc.sigmoid(x, out=out)
     last = x[-1000:]
     if not (actufunc.sigmoid(last).get() == out[-1000:].get()).all():
-        measured.wrong.append(f"sigmoid of an array of {size} elements is wrong at its end")
+        results.wrong.append(f"sigmoid of an array of {size} elements is wrong at its end")
     actufunc.softmax(x.reshape(-1, 8), out=out.reshape(-1, 8))
     if not (actufunc.softmax(last.reshape(-1, 8)).get() == out[-1000:].get().reshape(-1, 8)).all():
-        measured.wrong.append(f"softmax of an array of {size} elements is wrong at its end")
+        results.wrong.append(f"softmax of an array of {size} elements is wrong at its end")
 
 
-def _measure_overhead(measured: Measured, device: Device) -> None:
+def _measure_overhead(results: GpuResults, device: Device) -> None:
     """Time calls on small arrays by the host's clock."""
     x = cupy.empty(1000, np.float32)
     out, square, tail = cupy.empty_like(x), x.reshape(10, 100), x[1:]
@@ -323,13 +323,13 @@ def _measure_overhead(measured: Measured, device: Device) -> None:
         "softmax(x) in two dimensions": lambda _: actufunc.softmax(square),
     }
     for name, call in calls.items():
-        with _recorded(measured, f"overhead of {name}"):
+        with _recorded(results, f"overhead of {name}"):
             call(0)
             device.synchronize()
             start = time.perf_counter()
             for number in range(_CALLS):
                 call(number)
-            measured.overhead[name] = (time.perf_counter() - start) / _CALLS * 1e6
+            results.overhead[name] = (time.perf_counter() - start) / _CALLS * 1e6
             device.synchronize()
 
 
@@ -337,27 +337,27 @@ def _measure_overhead(measured: Measured, device: Device) -> None:
 
 
 def _measure_speed(
-    wanted: list[Cell], measured: Measured, chosen: argparse.Namespace, device: Device, end: float
+    wanted: list[GpuCase], results: GpuResults, chosen: argparse.Namespace, device: Device, end: float
 ) -> None:
     for size in sorted(chosen.sizes, reverse=True):  # the largest tells most
         for dtype in DTYPES:
             itemsize = dtype_of(dtype).itemsize
-            most = max(cell.arrays for cell in wanted) + 1
+            most = max(case.arrays for case in wanted) + 1
             if 2 * most * size * itemsize > device.free():
-                measured.left_out.append(f"{dtype} with {size} elements: not enough memory")
+                results.left_out.append(f"{dtype} with {size} elements: not enough memory")
                 continue
-            with _recorded(measured, f"speed in {dtype} with {size} elements"):
+            with _recorded(results, f"speed in {dtype} with {size} elements"):
                 buffers = _buffers(size, dtype, most)
                 copy = _copy_speed(device, buffers)
-                for cell in wanted:
-                    for length in chosen.rows if cell.over_axis else [None]:
+                for case in wanted:
+                    for length in chosen.rows if case.over_axis else [None]:
                         if time.monotonic() > end:
-                            measured.left_out.append(f"{cell} in {dtype} with {size} elements: no time")
+                            results.left_out.append(f"{case} in {dtype} with {size} elements: no time")
                             continue
-                        row = Row(cell.name, cell.what, dtype, size, length, {"copy": copy})
-                        with _recorded(measured, f"speed of {cell} in {dtype} with {size} elements"):
-                            _time(cell, row, buffers, device)
-                            measured.rows.append(row)
+                        row = GpuRow(case.name, case.what, dtype, size, length, {"copy": copy})
+                        with _recorded(results, f"speed of {case} in {dtype} with {size} elements"):
+                            _time(case, row, buffers, device)
+                            results.rows.append(row)
                 del buffers
 
 
@@ -393,15 +393,15 @@ def _scrambled() -> Any:
     return cupy.ElementwiseKernel("float32 seed", "T x", text, "actufunc_scrambled")
 
 
-def _time(cell: Cell, row: Row, buffers: list[list[Any]], device: Device) -> None:
-    """Time our function and those of others, with the shape that the row asks for."""
+def _time(case: GpuCase, row: GpuRow, buffers: list[list[Any]], device: Device) -> None:
+    """Time our function and its peers, on arrays of the row's shape."""
     shaped = [[a.reshape(-1, row.length) if row.length else a for a in group] for group in buffers]
-    count = row.elements * shaped[0][0].dtype.itemsize * (cell.arrays + 1)
+    count = row.elements * shaped[0][0].dtype.itemsize * (case.arrays + 1)
     functions: dict[str, Callable[[int], object]] = {
-        "actufunc": lambda n: cell(*shaped[n % len(shaped)][: cell.arrays], out=shaped[n % len(shaped)][-1])
+        "actufunc": lambda n: case(*shaped[n % len(shaped)][: case.arrays], out=shaped[n % len(shaped)][-1])
     }
-    for name, function in peers(cell, shaped[0]).items():
-        functions[name] = lambda n, f=function: f(*shaped[n % len(shaped)][: cell.arrays])  # type: ignore[misc]
+    for name, function in peers(case, shaped[0]).items():
+        functions[name] = lambda n, f=function: f(*shaped[n % len(shaped)][: case.arrays])  # type: ignore[misc]
     for name, function in functions.items():
         row.speed[name] = _gigabytes_per_second(device, function, count)
 

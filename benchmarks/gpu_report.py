@@ -1,4 +1,4 @@
-"""What `gpu.py` has measured, and how it is told: tables, a verdict on the goals, a chart."""
+"""Results of `gpu.py`, and their report: tables, a verdict on the goals, a chart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gpu_cells import DTYPES
+from gpu_cases import DTYPES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +18,8 @@ _GOAL_SIZE, _GOAL_ULP = 1 << 28, 2.0
 
 
 @dataclass
-class Row:
-    """What was measured in one cell: gigabytes per second by library, that of the copy among them."""
+class GpuRow:
+    """The result of one case: gigabytes per second by library, and of the copy."""
 
     function: str
     what: str
@@ -35,7 +35,7 @@ class Row:
 
     @property
     def goal(self) -> float | None:
-        """The share to reach, if this cell counts."""
+        """The share to reach, or None if the array is too small for a goal."""
         if self.elements < _GOAL_SIZE:
             return None
         return GOALS["rows" if self.length else self.what]
@@ -48,81 +48,81 @@ class Row:
 
 
 @dataclass
-class Measured:
-    """Everything that is written down."""
+class GpuResults:
+    """The results of all cases."""
 
     device: str
     tests: str = "not run"
     errors: list[dict[str, Any]] = field(default_factory=list)
     overhead: dict[str, float] = field(default_factory=dict)
-    rows: list[Row] = field(default_factory=list)
+    rows: list[GpuRow] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
 
-def as_markdown(measured: Measured) -> str:
+def as_markdown(results: GpuResults) -> str:
     """Return the tables and the verdict."""
-    lines = [f"# {measured.device}", "", f"Tests: {measured.tests}.", ""]
+    lines = [f"# {results.device}", "", f"Tests: {results.tests}.", ""]
     lines += [
         "## Largest errors, in ulp",
         "",
         "| function | " + " | ".join(DTYPES) + " |",
         "| --- |" + " --- |" * len(DTYPES),
     ]
-    for name in dict.fromkeys(each["function"] for each in measured.errors):
-        of = {each["dtype"]: each for each in measured.errors if each["function"] == name}
+    for name in dict.fromkeys(each["function"] for each in results.errors):
+        of = {each["dtype"]: each for each in results.errors if each["function"] == name}
         texts = (f"{of[d]['ulp']:.3g}" if d in of else "" for d in DTYPES)
         lines.append(f"| {name} | {' | '.join(texts)} |")
     lines += ["", "## A call on a small array, in microseconds of the host", ""]
-    lines += [f"- `{name}`: {each:.1f}" for name, each in measured.overhead.items()]
-    names = [*dict.fromkeys(name for row in measured.rows for name in row.speed)]
+    lines += [f"- `{name}`: {each:.1f}" for name, each in results.overhead.items()]
+    names = [*dict.fromkeys(name for row in results.rows for name in row.speed)]
     lines += ["", "## GB/s", "", f"| function | dtype | elements | {' | '.join(names)} | of the copy |"]
     lines.append("| --- | --- | --- |" + " --- |" * (len(names) + 1))
-    for row in measured.rows:
+    for row in results.rows:
         speeds = (f"{row.speed[name]:.0f}" if name in row.speed else "" for name in names)
         exponent = row.elements.bit_length() - 1
         size = f"2^{exponent}" if row.elements == 1 << exponent else f"{row.elements:,}"
         lines.append(f"| {_label(row)} | {row.dtype} | {size} | {' | '.join(speeds)} | {row.share:.0%} |")
-    return "\n".join([*lines, "", *_verdict(measured), ""])
+    return "\n".join([*lines, "", *_verdict(results), ""])
 
 
-def _verdict(measured: Measured) -> list[str]:
-    """Say which goals are reached."""
+def _verdict(results: GpuResults) -> list[str]:
+    """Return which goals are reached, in words."""
     lines = ["## Goals", ""]
-    counting = [row for row in measured.rows if row.goal is not None]
+    counting = [row for row in results.rows if row.goal is not None]
     for what, goal in GOALS.items():
         of = [row for row in counting if ("rows" if row.length else row.what) == what]
         if of:
             worst = min(of, key=lambda row: row.share)
             reached = sum(row.share >= goal for row in of)
             lines.append(
-                f"- {what}: {reached} of {len(of)} cells reach {goal:.0%} of the copy's bandwidth;"
+                f"- {what}: {reached} of {len(of)} cases reach {goal:.0%} of the copy's bandwidth;"
                 f" the least is {worst.share:.0%} ({worst.function}, {worst.dtype})"
             )
-    compared = [row for row in measured.rows if row.fastest]
+    compared = [row for row in results.rows if row.fastest]
     ahead = sum(row.speed["actufunc"] >= row.speed[str(row.fastest)] for row in compared)
-    lines.append(f"- ahead of every peer in {ahead} of {len(compared)} cells")
-    exact = [each for each in measured.errors if each["dtype"] in {"float32", "float64"}]
+    lines.append(f"- ahead of every peer in {ahead} of {len(compared)} cases")
+    exact = [each for each in results.errors if each["dtype"] in {"float32", "float64"}]
     if exact:
         within = sum(each["ulp"] <= _GOAL_ULP for each in exact)
         lines.append(f"- {within} of {len(exact)} functions and derivatives within {_GOAL_ULP:g} ulp")
-    lines += [f"- left out: {each}" for each in measured.left_out]
-    lines += [f"- WRONG: {each}" for each in measured.wrong]
+    lines += [f"- left out: {each}" for each in results.left_out]
+    lines += [f"- WRONG: {each}" for each in results.wrong]
     return lines
 
 
 _COLOURS = {"float16": "#4477aa", "bfloat16": "#66ccee", "float32": "#228833", "float64": "#ee6677"}
 
 
-def draw(measured: Measured, file: Path) -> None:
+def draw(results: GpuResults, file: Path) -> None:
     """Draw our share of the copy's bandwidth, for the largest size, by function and dtype."""
     import matplotlib as mpl  # noqa: PLC0415
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
-    largest = max((row.elements for row in measured.rows), default=0)
-    rows = [row for row in measured.rows if row.elements == largest]
+    largest = max((row.elements for row in results.rows), default=0)
+    rows = [row for row in results.rows if row.elements == largest]
     labels = [*dict.fromkeys(_label(row) for row in rows)]
     figure, axes = plt.subplots(figsize=(7, 1.4 + 0.25 * len(labels)), layout="constrained")
     for number, dtype in enumerate(DTYPES):
@@ -134,31 +134,31 @@ def draw(measured: Measured, file: Path) -> None:
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlim(left=0)
     axes.set_xlabel(f"bandwidth, as a share of a copy's, with {largest:,} elements")
-    axes.set_title(measured.device, fontsize="medium")
+    axes.set_title(results.device, fontsize="medium")
     figure.legend(loc="outside upper center", ncols=len(DTYPES), fontsize="small")
     axes.grid(linewidth=0.3)
     figure.savefig(file, dpi=150, format="png")
     plt.close(figure)
 
 
-def _label(row: Row) -> str:
+def _label(row: GpuRow) -> str:
     name = row.function if row.what == "value" else f"{row.function}.{row.what}"
     return f"{name}, rows of {row.length}" if row.length else name
 
 
-def write(measured: Measured, markdown: Path | None, file: Path | None, png: Path | None) -> None:
+def write(results: GpuResults, markdown: Path | None, file: Path | None, png: Path | None) -> None:
     """Write the files that are asked for.
 
     Parameters
     ----------
-    measured : Measured
-        What to write.
+    results : GpuResults
+        The results.
     markdown, file, png : Path or None
-        Where: the tables, all as JSON, the chart.
+        The files for the tables, for all results as JSON, and for the chart.
     """
     if markdown:
-        markdown.write_text(as_markdown(measured) + "\n", encoding="utf-8")
+        markdown.write_text(as_markdown(results) + "\n", encoding="utf-8")
     if file:
-        file.write_text(json.dumps(asdict(measured), indent=1), encoding="utf-8")
-    if png and measured.rows:
-        draw(measured, png)
+        file.write_text(json.dumps(asdict(results), indent=1), encoding="utf-8")
+    if png and results.rows:
+        draw(results, png)

@@ -1,8 +1,8 @@
-"""How far results on the device are from exact ones, measured on the device.
+"""The errors of results on the device, measured on the device.
 
-The reference for float32 and the half types is the same formula in float64, which itself is compared with mpmath on a
-sample. All inputs of the half types are tried, and of float32 all or every so many. CuPy has the device take subnormal
-floats for zero: what is measured must not, and what measures reads them by their bits.
+The reference for float32 and the half types is the same formula in float64, which is compared with mpmath on a sample.
+All inputs of the half types are tried, and all or every nth of float32. CuPy compiles kernels that flush subnormal
+floats: ours must not, and the kernels that measure read subnormal numbers by their bits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cupy
 import numpy as np
-from gpu_cells import Cell, dtype_of
+from gpu_cases import GpuCase, dtype_of
 
 from actufunc import accuracy
 from actufunc._activation import Activation
@@ -30,30 +30,30 @@ if TYPE_CHECKING:
 CHUNK = 1 << 26
 SAMPLE = 1000  # points for mpmath
 WRONG = {"float16": 0.57, "bfloat16": 0.57, "float32": 8.0, "float64": 8.0}
-"""Errors in ulp from which on a result is wrong. Of the half types: half an ulp, and 1/16 before the rounding. Of the
-others: more than exponentials that are off by 2 ulp can make of any derivative."""
+"""Errors in ulp from which on a result is wrong. Half types: half an ulp, and 1/16 before the rounding. Others: more
+than the largest error of a derivative by exponentials that are off by 2 ulp."""
 
 
 class Error(NamedTuple):
-    """The largest error in ulp, where it is, and of how many inputs."""
+    """The largest error in ulp, its place, and the number of inputs."""
 
     ulp: float
     at: float
     inputs: int
 
 
-def largest_error(cell: Cell, dtype: str, *, stride: int = 1) -> Error | None:
+def largest_error(case: GpuCase, dtype: str, *, stride: int = 1) -> Error | None:
     """Measure the largest error of a function of one element.
 
     Parameters
     ----------
-    cell : Cell
-        What to measure. A vjp is measured with cotangents between 1/2 and 2; it may be infinite where the derivative
+    case : GpuCase
+        The case. A vjp is measured with cotangents between 1/2 and 2; it may be infinite where the derivative
         is. In derivatives, next to the roots, the error counts beside terms of 1.
     dtype : str
-        Of the arrays.
+        Name of the dtype.
     stride : int
-        Every how many float32 numbers to try.
+        Every `stride`-th float32 number is tried.
 
     Returns
     -------
@@ -61,16 +61,16 @@ def largest_error(cell: Cell, dtype: str, *, stride: int = 1) -> Error | None:
         None if it takes mpmath, which is missing.
     """
     if dtype == "float64":
-        return _beside_mpmath(cell)
+        return _beside_mpmath(case)
     worst, count = (0.0, 0.0), 0
     for x in _all_numbers(dtype, stride):
         g = cupy.empty_like(x)
         _cotangents()(x, g)
-        inputs = [x, g][: cell.arrays]
+        inputs = [x, g][: case.arrays]
         wide = [_as_float64(each) for each in inputs]
         errors = cupy.empty(x.shape, np.float64)
-        last_factor = wide[1] if cell.arrays > 1 else 1.0
-        _error(dtype, of_terms=cell.what != "value")(x, cell(*inputs), cell(*wide), 0.0, last_factor, errors)
+        last_factor = wide[1] if case.arrays > 1 else 1.0
+        _error(dtype, of_terms=case.what != "value")(x, case(*inputs), case(*wide), 0.0, last_factor, errors)
         at = int(errors.argmax())
         worst = max(worst, (float(errors[at]), float(x[at])))
         count += x.size
@@ -147,23 +147,23 @@ def _error(dtype: str, *, of_terms: bool) -> Any:
     return cupy.ElementwiseKernel(inputs, "float64 error", text, name, preamble=_WIDENED)
 
 
-def _beside_mpmath(cell: Cell) -> Error | None:
+def _beside_mpmath(case: GpuCase) -> Error | None:
     if importlib.util.find_spec("mpmath") is None:
         return None
     points = (
-        accuracy.sample_rows(np.float64, SAMPLE // 20, 20) if cell.over_axis else accuracy.sample("float64", SAMPLE)
+        accuracy.sample_rows(np.float64, SAMPLE // 20, 20) if case.over_axis else accuracy.sample("float64", SAMPLE)
     )
-    arguments = dict(cell.keywords)
+    arguments = dict(case.keywords)
     arrays = [cupy.asarray(points)]
-    if cell.arrays > 1:
+    if case.arrays > 1:
         arguments["g"] = np.linspace(0.5, 2, points.size).reshape(points.shape)
         arrays.append(cupy.asarray(arguments["g"]))
-    values = cell(*arrays).get()
-    exact = accuracy.reference(cell.function, points, **arguments)
-    errors = accuracy.ulp_error(values, exact, beside=accuracy.beside(cell.function))
-    if cell.what != "value":  # beside the terms that cancel: of 1 next to a root, and those of a row
+    values = case(*arrays).get()
+    exact = accuracy.reference(case.function, points, **arguments)
+    errors = accuracy.ulp_error(values, exact, beside=accuracy.beside(case.function))
+    if case.what != "value":  # beside the terms that cancel: of 1 next to a root, and those of a row
         with np.errstate(invalid="ignore", over="ignore"):
-            terms = np.abs(_terms(cell)(points, arguments["g"])) if cell.over_axis else np.float64(np.abs(points) < 4)  # noqa: PLR2004
+            terms = np.abs(_terms(case)(points, arguments["g"])) if case.over_axis else np.float64(np.abs(points) < 4)  # noqa: PLR2004
             off = [abs(float(e - v)) for v, e in zip(values.flat, exact.flat, strict=True)]
             beside = np.reshape(off, points.shape) / np.spacing(terms)
         errors = np.where(terms > 0, np.fmin(errors, beside), errors)
@@ -171,7 +171,7 @@ def _beside_mpmath(cell: Cell) -> Error | None:
     return Error(float(errors.flat[worst]), float(points.flat[worst]), points.size)
 
 
-def rows_error(cell: Cell, dtype: str, length: int) -> Error:
+def rows_error(case: GpuCase, dtype: str, length: int) -> Error:
     """Measure the largest error of a function over rows of some length, beside the same in float64.
 
     Cotangents are positive, and the error of a vjp counts beside the terms of the differences that it is made of; that
@@ -180,18 +180,18 @@ def rows_error(cell: Cell, dtype: str, length: int) -> Error:
     x = cupy.asarray(accuracy.sample_rows(dtype_of(dtype), 64, length))
     g = cupy.empty_like(x)
     _cotangents()(x, g)
-    inputs = [x, g][: cell.arrays]
+    inputs = [x, g][: case.arrays]
     wide = [_as_float64(each) for each in inputs]
-    terms: Any = _terms(cell)(*wide) if cell.what == "vjp" else accuracy.beside(cell.function)
+    terms: Any = _terms(case)(*wide) if case.what == "vjp" else accuracy.beside(case.function)
     errors = cupy.empty(x.shape, np.float64)
-    _error(dtype, of_terms=False)(x, cell(*inputs), cell(*wide), terms, 1.0, errors)
+    _error(dtype, of_terms=False)(x, case(*inputs), case(*wide), terms, 1.0, errors)
     at = int(errors.argmax())
     return Error(float(errors.reshape(-1)[at]), float(x.reshape(-1)[at]), x.size)
 
 
-def _terms(cell: Cell) -> Activation:
+def _terms(case: GpuCase) -> Activation:
     """Return the vjp of a function over an axis with the largest terms of its differences as values."""
-    return Activation(_with_sums(cell.function.definition))
+    return Activation(_with_sums(case.function.definition))
 
 
 @functools.cache

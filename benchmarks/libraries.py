@@ -1,4 +1,4 @@
-"""What can be timed: calls, and the libraries that make them."""
+"""Libraries that can be timed, and their calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from settings import threads
+from thread_settings import threads
 
 _DISTRIBUTIONS = ("actufunc", "numpy", "numba", "scipy", "torch", "jax", "onnxruntime", "numexpr")
 
@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 Function = Callable[..., Any]
 
 
-class Call(NamedTuple):
+class TimedCall(NamedTuple):
     """A call that is ready to be timed."""
 
     function: Function
@@ -31,38 +31,38 @@ class Call(NamedTuple):
 
 
 class Library(Protocol):
-    """Who can be timed."""
+    """A library that can be timed."""
 
     @property
     def traced(self) -> bool:
-        """Whether it allocates by NumPy, which tells tracemalloc."""
+        """True if it allocates by NumPy, which tracemalloc traces."""
 
     def has(self, function: str, output: str) -> bool:
-        """Tell whether it has a function, with a fresh result (`output` is "fresh") or a given one ("out")."""
+        """Return True if it has a function with a new result (`output` is "fresh") or a given one ("out")."""
 
-    def call(self, function: str, x: Array, out: Array | None) -> Call | None:
+    def call(self, function: str, x: Array, out: Array | None) -> TimedCall | None:
         """Return a call on `x`; None if the library turns out to lack it for this dtype."""
 
 
 @dataclass(frozen=True)
-class Table:
+class ArrayLibrary:
     """A library whose functions are called on its arrays."""
 
     fresh: Mapping[str, Function]
     into: Mapping[str, Function]
     convert: Function = np.asarray  # shares the memory of a NumPy array, where the library can
-    build: Function = lambda function: function  # compiles it, if that is not to be done for all at once
+    build: Function = lambda function: function  # compiles one function, if they are not compiled together
     traced: bool = True
 
     def has(self, function: str, output: str) -> bool:
-        """Look it up."""
+        """Return True if the function is in the table."""
         return function in (self.fresh if output == "fresh" else self.into)
 
-    def call(self, function: str, x: Array, out: Array | None) -> Call:
-        """Convert the arrays beforehand."""
+    def call(self, function: str, x: Array, out: Array | None) -> TimedCall:
+        """Return a call on converted arrays."""
         if out is None:
-            return Call(self.build(self.fresh[function]), (self.convert(x),), {})
-        return Call(self.build(self.into[function]), (self.convert(x),), {"out": self.convert(out)})
+            return TimedCall(self.build(self.fresh[function]), (self.convert(x),), {})
+        return TimedCall(self.build(self.into[function]), (self.convert(x),), {"out": self.convert(out)})
 
 
 def optional(name: str) -> Any:
@@ -82,7 +82,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-class Models:
+class OnnxRuntime:
     """ONNX Runtime: models of one node.
 
     Parameters
@@ -99,10 +99,10 @@ class Models:
         self._onnx, self._runtime = importlib.import_module("onnx"), importlib.import_module("onnxruntime")
 
     def has(self, function: str, output: str) -> bool:  # noqa: ARG002
-        """Tell whether there is an operator."""
+        """Return True if there is an operator."""
         return function in self._nodes
 
-    def call(self, function: str, x: Array, out: Array | None) -> Call | None:
+    def call(self, function: str, x: Array, out: Array | None) -> TimedCall | None:
         """Make a session; None if there is no kernel for the dtype."""
         if self._nodes[function][1].get("only", x.dtype) != x.dtype:
             return None
@@ -116,11 +116,11 @@ class Models:
         except self._runtime.capi.onnxruntime_pybind11_state.NotImplemented:
             return None
         if out is None:
-            return Call(session.run, (None, {"x": x}), {})
+            return TimedCall(session.run, (None, {"x": x}), {})
         binding = session.io_binding()
         binding.bind_cpu_input("x", x)
         binding.bind_output("y", "cpu", 0, out.dtype, out.shape, out.ctypes.data)
-        return Call(session.run_with_iobinding, (binding,), {})
+        return TimedCall(session.run_with_iobinding, (binding,), {})
 
     def _model(self, function: str, x: Array) -> bytes:
         helper = self._onnx.helper

@@ -1,4 +1,4 @@
-"""What a call on a small NumPy array costs from its second time on: microseconds, whatever is passed.
+"""The cost of the second and later calls on a small NumPy array, in microseconds, for all kinds of arguments.
 
 ``python benchmarks/overhead.py [function ...]`` times all combinations of ways to call (value, derivatives, options,
 masks, axes), dtypes, layouts and keywords on arrays of eight elements, the kernel included, beside `np.exp` of such an
@@ -68,14 +68,14 @@ _COTANGENTS: dict[str, Callable[[Any], Any]] = {
     "reducing": lambda x: x.flat[0],
     "gated": lambda x: x[..., : x.shape[-1] // 2],
 }
-"""What a vjp is given, made without much time."""
+"""Cotangents of a vjp, which take little time to make."""
 
 _REPEATS, _CALLS = 7, 30
 
 
 @dataclass(frozen=True)
 class Combination:
-    """A way to call a function, and what to pass it."""
+    """A way to call a function, with its arguments."""
 
     function: str
     way: str
@@ -85,7 +85,7 @@ class Combination:
     call: Callable[..., Any]
 
     def arguments(self) -> tuple[Any, dict[str, Any]]:
-        """Make an array and keywords, anew each time."""
+        """Return a new array and keywords."""
         x = LAYOUTS[self.layout](X.astype(DTYPES[self.dtype]))
         keywords = dict(KEYWORDS[self.keywords])
         if keywords.get("out") == "like":
@@ -116,7 +116,7 @@ def ways(function: Any) -> dict[str, Callable[..., Any]]:
         found["axis 0"] = lambda x, **k: function(x, 0, **k)
         found["vjp"] = lambda x, **k: function.vjp(x, cotangent(x), **k)
     if definition.kind == "gated":
-        found["halves apart"] = lambda x, **k: function(x, gate=x, **k)
+        found["x and gate"] = lambda x, **k: function(x, gate=x, **k)
     elif definition.kind != "elementwise":
         found["all axes"] = lambda x, **k: function(x, axis=(0, 1), **k)
         found["mask"] = lambda x, **k: function(x, where=X > -1, **k)

@@ -1,4 +1,4 @@
-"""How exact the libraries are that are timed, on ordinary numbers: context for their speed."""
+"""The largest errors of the timed libraries, on ordinary numbers."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from cells import FUNCTIONS, Cell, Selection, libraries
-from measured import NO_PEERS, OURS
+from cpu_cases import FUNCTIONS, CpuCase, Selection, libraries
+from cpu_results import NO_PEERS, OURS
 
 from actufunc.accuracy import reference, ulp_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from measured import Errors
+    from cpu_results import Errors
 
 WITHIN = 20.0
 POINTS = 2000
@@ -27,22 +27,22 @@ def peer_errors(selection: Selection, functions: Iterable[str]) -> Errors:
     Parameters
     ----------
     selection : Selection
-        Says who takes part.
+        The selection, which names the libraries.
     functions : iterable of str
-        Of the selection.
+        Names of functions of the selection.
     """
     return {function: {dtype: _errors(selection, function, dtype) for dtype in _DTYPES} for function in functions}
 
 
 def _errors(selection: Selection, function: str, dtype: str) -> dict[str, float]:
-    cell = Cell(function, dtype, max(POINTS, selection.peers_from), "fresh")
-    x = np.random.default_rng(0).uniform(-WITHIN, WITHIN, Cell(function, dtype, POINTS, "fresh").shape).astype(dtype)
+    case = CpuCase(function, dtype, max(POINTS, selection.peers_from), "fresh")
+    x = np.random.default_rng(0).uniform(-WITHIN, WITHIN, CpuCase(function, dtype, POINTS, "fresh").shape).astype(dtype)
     called: Any = FUNCTIONS[function]
     if not isinstance(called, partial):
         called = partial(called)
     exact = reference(called.func, x, **called.keywords)
     errors = {}
-    for name in selection.libraries(cell):
+    for name in selection.libraries(case):
         call = None if name in NO_PEERS - {OURS} else libraries()[name].call(function, x, None)
         if call is not None:
             with np.errstate(all="ignore"):

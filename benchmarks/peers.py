@@ -1,8 +1,8 @@
-"""What each library calls each function, as its users write it.
+"""The functions of each peer, as its users write them.
 
-A table has two columns: what gives a fresh result, ``function(x)``, and what writes to a given array,
-``function(x, out=out)``; a function that a table lacks is one that the library cannot do. Hyperparameters are fixed:
-`SLOPE` for leaky_relu, `ALPHA` for prelu, 1 for elu. Where NumPy has no better way it is the formula as one types it. A
+A table has two columns: functions with a new result, ``function(x)``, and functions that write to a given array,
+``function(x, out=out)``; a function that the library does not have is missing. Hyperparameters are fixed: `SLOPE` for
+leaky_relu, `ALPHA` for prelu, 1 for elu. NumPy's functions are formulas in plain NumPy, unless there is a better way. A
 library that is not installed has no table.
 """
 
@@ -14,8 +14,8 @@ from typing import Any
 
 import numba
 import numpy as np
-from libraries import Array, Function, Library, Models, Table, optional
-from settings import threads
+from libraries import Array, ArrayLibrary, Function, Library, OnnxRuntime, optional
+from thread_settings import threads
 
 from actufunc._catalogue import ACTIVATIONS, examples
 from actufunc.cli.baselines import plain_numpy
@@ -52,9 +52,9 @@ def _gelu_tanh_into(x: Array, out: Array) -> None:
     np.multiply(np.multiply(np.add(out, 1, out), x, out), 0.5, out)
 
 
-def _numpy() -> Table:
+def _numpy() -> ArrayLibrary:
     typed = {name: plain_numpy(function, **examples(function)) for name, function in ACTIVATIONS.items()}
-    return Table(
+    return ArrayLibrary(
         {
             **{name: function for name, function in typed.items() if function is not None},
             "elu": lambda x: np.where(x > 0, x, np.exp(x) - 1),
@@ -93,7 +93,7 @@ def _numpy() -> Table:
     )
 
 
-def _scipy(special: Any) -> Table:
+def _scipy(special: Any) -> ArrayLibrary:
     half = math.sqrt(0.5)
     fresh = {
         "gelu": lambda x: 0.5 * x * (1 + special.erf(x * half)),
@@ -115,16 +115,16 @@ def _scipy(special: Any) -> Table:
     }
     if hasattr(special, "softplus"):
         fresh["softplus"] = into["softplus"] = special.softplus
-    return Table(fresh, into)
+    return ArrayLibrary(fresh, into)
 
 
-def _torch(torch: Any) -> Table:
+def _torch(torch: Any) -> ArrayLibrary:
     """Return torch without its records for gradients; out= is given to the functions below its Python layer."""
     torch.set_num_threads(threads())
     torch.inference_mode().__enter__()
     named, below = torch.nn.functional, torch._C._nn  # noqa: SLF001 -- those in nn.functional have no out=
     slopes = {dtype: torch.tensor(ALPHA, dtype=dtype) for dtype in (torch.float32, torch.float64)}
-    return Table(
+    return ArrayLibrary(
         {
             "elu": named.elu,
             "gelu": named.gelu,
@@ -176,7 +176,7 @@ def _torch(torch: Any) -> Table:
     )
 
 
-def _jax(jax: Any) -> Table:
+def _jax(jax: Any) -> ArrayLibrary:
     """No operation of JAX takes a given output."""
     jax.config.update("jax_enable_x64", True)  # noqa: FBT003
     nn = jax.nn
@@ -214,10 +214,10 @@ def _jax(jax: Any) -> Table:
         return lambda x: compiled(x).block_until_ready()
 
     fresh = {name: finished(function) for name, function in functions.items()}
-    return Table(fresh, {}, jax.numpy.asarray, traced=False)
+    return ArrayLibrary(fresh, {}, jax.numpy.asarray, traced=False)
 
 
-def _numexpr(numexpr: Any) -> Table:
+def _numexpr(numexpr: Any) -> ArrayLibrary:
     """Decimals are given as variables of the dtype of x, for a literal would turn float32 into float64."""
     numexpr.set_num_threads(threads())
     formulas: dict[str, tuple[str, dict[str, float]]] = {
@@ -254,10 +254,10 @@ def _numexpr(numexpr: Any) -> Table:
         return call
 
     functions = {name: evaluated(*formula) for name, formula in formulas.items()}
-    return Table(functions, functions)
+    return ArrayLibrary(functions, functions)
 
 
-def _numba() -> Table:
+def _numba() -> ArrayLibrary:
     def softmax(x: Array, y: Array) -> None:
         total, largest = 0.0, x.max()
         for i in range(len(x)):
@@ -298,11 +298,11 @@ def _numba() -> Table:
             return numba.guvectorize(["void(f4[:], f4[:])", "void(f8[:], f8[:])"], "(n)->(n)")(function)
         return numba.vectorize(["f4(f4)", "f8(f8)"])(function)
 
-    return Table(functions, functions, build=build)
+    return ArrayLibrary(functions, functions, build=build)
 
 
-def _onnxruntime() -> Models:
-    return Models(
+def _onnxruntime() -> OnnxRuntime:
+    return OnnxRuntime(
         {
             "elu": ("Elu", {}),
             "gelu": ("Gelu", {}),

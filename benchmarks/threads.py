@@ -1,9 +1,9 @@
-"""What threads bring: `actufunc` with one thread and with two, at every size.
+"""The speed-up by a second thread, at every size.
 
-``python benchmarks/threads.py`` calls each function as a user does, output given, with one thread and with two in
-turns, and prints the ratio of the median times, above 1 where the second thread pays. A call below the thresholds takes
-one thread either way; there the ratio shows the noise. All is measured in several turns, and the median of them counts:
-a machine of its own core for each thread is a virtual one's promise that is not always kept.
+``python benchmarks/threads.py`` calls each function as a user does, output given, alternately with one thread and with
+two, and prints the ratio of the median times, above 1 where the second thread pays. A call below the thresholds has one
+thread in any case; there the ratio shows the noise. The median of several turns counts, since a virtual machine
+does not always have a core for each thread.
 
 ``python benchmarks/threads.py --thresholds`` is where the numbers in
 `actufunc.backends.numpy.threading.schedule.GRAINS` come from. It makes two threads work at every size, once by parallel
@@ -45,7 +45,7 @@ _NOISE = 0.97  # a ratio that counts as not slower
 
 
 class Function(NamedTuple):
-    """What is timed."""
+    """A function that is timed."""
 
     name: str
     kind: str
@@ -105,11 +105,11 @@ def measure(console: Console, title: str, sizes: tuple[int, ...], chosen: list[F
     table = Table(box=box.SIMPLE_HEAD, title=title)
     for heading in ("function", "dtype", *(f"{size:,}" for size in sizes)):
         table.add_column(heading, justify="right")
-    cells = list(itertools.product(chosen, DTYPES, sizes))
-    measured: dict[Any, list[float]] = {cell: [] for cell in cells}
-    for cell in track(cells * _TURNS, title, console=Console(stderr=True), transient=True):
-        measured[cell].append(ratio(prepared(*cell)))
-    ratios = {cell: statistics.median(found) for cell, found in measured.items()}
+    cases = list(itertools.product(chosen, DTYPES, sizes))
+    found: dict[Any, list[float]] = {case: [] for case in cases}
+    for case in track(cases * _TURNS, title, console=Console(stderr=True), transient=True):
+        found[case].append(ratio(prepared(*case)))
+    ratios = {case: statistics.median(each) for case, each in found.items()}
     for function, dtype in itertools.product(chosen, DTYPES):
         table.add_row(function.name, dtype, *(f"{ratios[function, dtype, size]:.2f}" for size in sizes))
     console.print(table)
@@ -130,7 +130,7 @@ def summarise(console: Console, ratios: dict[Any, float]) -> None:
 
 
 def find_thresholds(console: Console) -> None:
-    """Print from which size on two threads pay, by who runs them."""
+    """Print the sizes from which on two threads pay, by TBB and by the pool."""
     for key in schedule.GRAINS:
         schedule.GRAINS[key] = 1  # two threads at every size for which there is a choice
     sizes = tuple(1 << exponent for exponent in range(14, 24))

@@ -72,7 +72,7 @@ def refuse_too_late(function: Any, x: Any, out: Any) -> Any:
 )
 def test_verdicts(containers: Any, verdict: str, column: str, container: dict[str, Any]) -> None:
     """The judgement finds what it is there for."""
-    cells = importlib.import_module("container_cells")
-    trial = cells.COLUMNS[column][0]
-    cell = cells.try_call(cells.Container(**{"make": np.array, **container}), trial)
-    assert cell.verdict is containers.Verdict[verdict]
+    trials = importlib.import_module("container_trials")
+    trial = trials.COLUMNS[column][0]
+    outcome = trials.try_call(trials.Container(**{"make": np.array, **container}), trial)
+    assert outcome.verdict is containers.Verdict[verdict]

@@ -57,11 +57,11 @@ def test_tables_compare_libraries_and_runs(tmp_path: Path) -> None:
     assert len(list(tmp_path.rglob("*.json"))) == 1
     printed = run(compare, *more)
     tables = re.split(r"-+ benchmark '(.*?)': \d+ tests -+\n", printed)
-    by_cell = dict(zip(tables[1::2], tables[2::2], strict=True))
-    assert by_cell.keys() == {f"{name}-float32-1e4-fresh" for name in ("softmax", "log_softmax")}
-    for cell, table in by_cell.items():
+    by_case = dict(zip(tables[1::2], tables[2::2], strict=True))
+    assert by_case.keys() == {f"{name}-float32-1e4-fresh" for name in ("softmax", "log_softmax")}
+    for case, table in by_case.items():
         rows = re.findall(rf"^{ROW} \((NOW|0001_\w+)\)", table, re.MULTILINE)
-        assert {f"{function}-{variant}" for function, variant, _, _ in rows} == {cell}
+        assert {f"{function}-{variant}" for function, variant, _, _ in rows} == {case}
         assert {(library, kept == "NOW") for *_, library, kept in rows} >= {
             (library, now) for library in ("actufunc", "numpy", "scipy") for now in (True, False)
         }

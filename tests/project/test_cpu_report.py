@@ -20,13 +20,13 @@ def scripts() -> Iterator[Any]:
     """The modules of the report."""
     folder = str(Path(__file__).parents[2] / "benchmarks")
     with mock.patch.object(sys, "path", [folder, *sys.path]):
-        names = ("cells", "cpu_report", "libraries", "measured", "report", "turns")
+        names = ("cpu_cases", "cpu_report", "cpu_results", "cpu_timing", "libraries", "report")
         yield mock.Mock(**{name: importlib.import_module(name) for name in names})
 
 
 def made_up(scripts: Any) -> Any:
-    """Return cells whose ratios are 4, 0.96, 0.5, 0.5, 0.8 and 0.25."""
-    row = scripts.measured.Row
+    """Return cases whose ratios are 4, 0.96, 0.5, 0.5, 0.8 and 0.25."""
+    row = scripts.cpu_results.CpuRow
     rows = [
         row("tanh", "float32", 1, "out", 1, {"actufunc": 700.0, "np.exp": 200.0}),
         row("tanh", "float32", 10**4, "out", 1, {"actufunc": 1.0, "NumPy": 4.0, "torch": 5.0}),
@@ -37,7 +37,7 @@ def made_up(scripts: Any) -> Any:
         row("relu", "float64", 10**4, "out", 2, {"actufunc": 1.0, "torch": 0.25}),
     ]
     errors = {"tanh": {"float64": {"actufunc": 0.75, "torch": 123450.0}}}
-    return scripts.measured.Measured({"Processor": "one"}, rows, errors)
+    return scripts.cpu_results.CpuResults({"Processor": "one"}, rows, errors)
 
 
 def test_counts_and_means(scripts: Any) -> None:
@@ -45,23 +45,21 @@ def test_counts_and_means(scripts: Any) -> None:
     assert standing[:3] == (6, 1, 2)
     assert standing.mean == pytest.approx((4 * 0.96 * 0.5 * 0.5 * 0.8 * 0.25) ** (1 / 6))
     text = scripts.cpu_report.as_markdown(made_up(scripts))
-    assert "in 2 of 6 cells (33.3%)" in text
+    assert "in 2 of 6 cases (33.3%)" in text
     assert "without them in 1 (16.7%)" in text
     assert "| tanh | 2 | 1 | 2 (100.0%) | 1.96 |" in text
-    assert "| torch | 5 | 4 | 0.86 |" in text  # five cells, of ratios 5, 0.96, 0.5, 0.8 and 0.25
+    assert "| torch | 5 | 4 | 0.86 |" in text  # five cases, of ratios 5, 0.96, 0.5, 0.8 and 0.25
     assert "| tanh | float32 | preallocated | 700 | 200 | 3.50 |" in text
 
 
 def test_beside_exact_peers(scripts: Any) -> None:
-    measured = made_up(scripts)
-    measured.errors["tanh"]["float64"] = {"actufunc": 0.75, "torch": 123450.0, "NumPy": 1.5}
-    standings = {ulp: scripts.cpu_report.Standing.of(measured.beside(ulp)) for ulp in (1, 2, 1e6)}
+    results = made_up(scripts)
+    results.errors["tanh"]["float64"] = {"actufunc": 0.75, "torch": 123450.0, "NumPy": 1.5}
+    standings = {ulp: scripts.cpu_report.Standing.of(results.beside(ulp)) for ulp in (1, 2, 1e6)}
     assert standings[1][:3] == (0, 0, 0)
     assert standings[2][:3] == (1, 1, 1)
     assert standings[1e6][:3] == (1, 0, 1)
-    assert "| of peers only those within 4 ulp | 1 | 1 | 1 (100.0%) | 1.04 |" in scripts.cpu_report.as_markdown(
-        measured
-    )
+    assert "| of peers only those within 4 ulp | 1 | 1 | 1 (100.0%) | 1.04 |" in scripts.cpu_report.as_markdown(results)
 
 
 def test_losses_say_what_holds_them(scripts: Any) -> None:
@@ -99,17 +97,17 @@ def test_losses_say_what_holds_them(scripts: Any) -> None:
     ],
 )
 def test_explanations(scripts: Any, peer: str, threads: int, theirs: float, copy: float, expected: str) -> None:
-    measured = made_up(scripts)
-    measured.errors["tanh"]["float32"] = {"actufunc": 0.5, "JAX": 0.75, "SciPy": 0.74}
+    results = made_up(scripts)
+    results.errors["tanh"]["float32"] = {"actufunc": 0.5, "JAX": 0.75, "SciPy": 0.74}
     times = {"actufunc": 1.0, peer: theirs, "copy": copy}
-    row = scripts.measured.Row("tanh", "float32", 10**4, "out", threads, times)
-    assert scripts.cpu_report.explanation(row, measured) == expected
+    row = scripts.cpu_results.CpuRow("tanh", "float32", 10**4, "out", threads, times)
+    assert scripts.cpu_report.explanation(row, results) == expected
 
 
 def test_tells_again_what_is_kept(scripts: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = tmp_path / "kept.json"
     made_up(scripts).save(kept)
-    loaded = scripts.measured.Measured.load(kept)
+    loaded = scripts.cpu_results.CpuResults.load(kept)
     assert loaded.errors == made_up(scripts).errors
     again = ["--from", str(kept), "--to", str(tmp_path)]
     assert scripts.report.main(["--cpu", *again]) == 0
@@ -120,7 +118,7 @@ def test_tells_again_what_is_kept(scripts: Any, tmp_path: Path, capsys: pytest.C
     assert scripts.report.main(["--cpu", *again]) == 0
     assert (tmp_path / "cpu.png").read_bytes() == picture
     assert scripts.report.main(again) == 0
-    assert "Losses: 5 of 6 cells, 4 of them by more than 5%" in capsys.readouterr().out
+    assert "Losses: 5 of 6 cases, 4 of them by more than 5%" in capsys.readouterr().out
 
 
 def test_the_shortest_time_of_all_turns_counts(scripts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +129,7 @@ def test_the_shortest_time_of_all_turns_counts(scripts: Any, monkeypatch: pytest
             nonlocal now
             now += seconds.pop(0) if len(seconds) > 1 else seconds[0]
 
-        return scripts.libraries.Call(function, (), {})
+        return scripts.libraries.TimedCall(function, (), {})
 
     calls = {
         "actufunc": call([3.0, 2.0, 5.0, 4.0]),
@@ -140,18 +138,18 @@ def test_the_shortest_time_of_all_turns_counts(scripts: Any, monkeypatch: pytest
         "SciPy": call([7.0, 7.0, 8.0]),
     }
     monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
-    monkeypatch.setattr(scripts.turns, "prepare", lambda _, name: calls[name])
-    monkeypatch.setattr(scripts.turns.time, "perf_counter", lambda: now)
-    cell = scripts.cells.Cell("relu", "float32", 10, "out")
-    plan = scripts.cells.Selection((10,), turns=2, seconds=0, least_rounds=1)
-    row = scripts.turns.measured(cell, calls, plan)
+    monkeypatch.setattr(scripts.cpu_timing, "prepare", lambda _, name: calls[name])
+    monkeypatch.setattr(scripts.cpu_timing.time, "perf_counter", lambda: now)
+    case = scripts.cpu_cases.CpuCase("relu", "float32", 10, "out")
+    plan = scripts.cpu_cases.Selection((10,), turns=2, seconds=0, least_rounds=1)
+    row = scripts.cpu_timing.time_case(case, calls, plan)
     # The first two calls say how long a round takes; SciPy's is three times as long as ours, and has one turn.
     assert row.times == pytest.approx({"actufunc": 4e8, "NumPy": 5e8, "SciPy": 8e8})
     assert (row.function, row.output, row.threads, row.fastest) == ("relu", "out", 2, "NumPy")
 
 
 @pytest.mark.slow
-def test_measures_the_cells_that_an_expression_matches(scripts: Any, tmp_path: Path) -> None:
+def test_measures_the_cases_that_an_expression_matches(scripts: Any, tmp_path: Path) -> None:
     kept = tmp_path / "kept.json"
     command = [
         sys.executable,
@@ -165,15 +163,15 @@ def test_measures_the_cells_that_an_expression_matches(scripts: Any, tmp_path: P
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     assert done.returncode == 0, done.stderr
     assert "Losses" in done.stdout
-    (row,) = scripts.measured.Measured.load(kept).rows
+    (row,) = scripts.cpu_results.CpuResults.load(kept).rows
     assert (row.function, row.dtype, row.size, row.output) == ("relu6", "float32", 10**4, "out")
     assert row.ours > 0
 
 
-def test_cells_are_those_that_are_promised(scripts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu = scripts.cells.SELECTIONS["cpu"]
+def test_cases_are_those_that_are_promised(scripts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = scripts.cpu_cases.SELECTIONS["cpu"]
     counts = []
     for threads in cpu.threads:
         monkeypatch.setenv("NUMBA_NUM_THREADS", str(threads))
-        counts.append(sum(cell.size >= cpu.peers_from for cell in cpu.cells()))
+        counts.append(sum(case.size >= cpu.peers_from for case in cpu.cases()))
     assert counts == [13 * 2 * 3 * 2] * 2

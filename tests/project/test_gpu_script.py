@@ -116,8 +116,8 @@ def test_subnormal_numbers_are_measured(gpu: Any) -> None:
 
 @pytest.mark.parametrize("name", ["relu_squared", "logit"])
 def test_products_of_infinite_derivatives_may_be_infinite(gpu: Any, name: str) -> None:
-    cell = next(cell for cell in gpu.cells() if str(cell) == f"{name}.vjp")
-    assert gpu.gpu_ulp.largest_error(cell, "float32", stride=1 << 15).ulp < 4
+    case = next(case for case in gpu.cases() if str(case) == f"{name}.vjp")
+    assert gpu.gpu_ulp.largest_error(case, "float32", stride=1 << 15).ulp < 4
 
 
 def test_wrong_values_fail(gpu: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,8 +129,8 @@ def test_wrong_values_fail(gpu: Any, capsys: pytest.CaptureFixture[str]) -> None
 
     def forget() -> None:
         kernels.vectors.cache_clear()
-        for cell in gpu.cells():
-            cell.function._plans.clear()
+        for case in gpu.cases():
+            case.function._plans.clear()
 
     right = kernels.source
     forget()
@@ -189,7 +189,7 @@ def test_too_little_time_is_said(gpu: Any, capsys: pytest.CaptureFixture[str]) -
 def test_peers_compute_the_same(gpu: Any) -> None:
     """torch's functions and the formulas in CuPy's operations, on arrays of torch and NumPy in the place of a GPU's."""
     torch = load("torch").module
-    import gpu_cells
+    import gpu_cases
 
     rng = np.random.default_rng(0)
     x, g = (to_device(rng.normal(size=(3, 8))) for _ in range(2))
@@ -200,20 +200,20 @@ def test_peers_compute_the_same(gpu: Any) -> None:
     ]
     found = 0
     with patches[0], patches[1]:
-        for cell in gpu.cells():
-            expected = cell(*values[: cell.arrays])
-            function = gpu_cells._torch(cell)
+        for case in gpu.cases():
+            expected = case(*values[: case.arrays])
+            function = gpu_cases._torch(case)
             if function is not None:
-                result = function(*[x, g][: cell.arrays])
+                result = function(*[x, g][: case.arrays])
                 result = result[0] if isinstance(result, tuple) else result
                 np.testing.assert_allclose(result.detach().numpy(), expected, rtol=1e-12, atol=1e-15)
                 found += 1
-            if "approximate" not in cell.keywords:
-                plain = gpu_cells.plain_numpy(cell.function, erf=erf, **cell.keywords)
+            if "approximate" not in case.keywords:
+                plain = gpu_cases.plain_numpy(case.function, erf=erf, **case.keywords)
                 if plain is None:  # sparsemax is no formula
                     continue
                 with np.errstate(invalid="ignore"):  # the logarithm of negative numbers
                     np.testing.assert_allclose(
-                        plain(*values[: cell.arrays]), expected, rtol=1e-12, atol=1e-15, err_msg=str(cell)
+                        plain(*values[: case.arrays]), expected, rtol=1e-12, atol=1e-15, err_msg=str(case)
                     )
     assert found > 20

@@ -39,11 +39,11 @@ class Support:
     evaluate : callable, or None
         Computes a call; None if the container itself does, by ``__array_ufunc__``.
     elementwise : bool
-        Whether `evaluate` also computes elementwise functions.
+        True if `evaluate` also computes elementwise functions.
     where, out : bool
-        Whether such a container is supported for ``where=`` over an axis, and any ``out=``.
+        True if such a container is supported for ``where=`` over an axis, and any ``out=``.
     all_inputs : bool
-        Whether the container needs all inputs of the function, also hyperparameters that have their defaults.
+        True if the container needs all inputs of the function, also hyperparameters that have their defaults.
     """
 
     kinds: tuple[str, ...]

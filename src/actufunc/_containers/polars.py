@@ -15,17 +15,8 @@ if TYPE_CHECKING:
 def map_columns(call: Call) -> Any:
     """Return the expression that applies a function over an axis to columns.
 
-    polars does the same for a ufunc with a signature, but warns that this may not be expected of a ufunc.
-
-    Parameters
-    ----------
-    call : Call
-        The call.
-
-    Returns
-    -------
-    polars.Expr
-        Computed on whole columns or groups, which polars does not split; one value of each if the function reduces.
+    It is computed on whole columns or groups, which polars does not split, and has one value of each if the function
+    reduces. polars does the same for a ufunc with a signature, but warns that this may not be expected of a ufunc.
     """
     import polars as pl  # noqa: PLC0415
 

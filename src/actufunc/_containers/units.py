@@ -11,20 +11,7 @@ if TYPE_CHECKING:
 def on_magnitudes(call: Call) -> Any:
     """Compute a call on the magnitudes of pint's quantities: pint supports ufuncs by a list of NumPy's names only.
 
-    Parameters
-    ----------
-    call : Call
-        The call.
-
-    Returns
-    -------
-    pint.Quantity
-        Dimensionless.
-
-    Raises
-    ------
-    pint.DimensionalityError
-        If a quantity has a dimension.
+    The result is a dimensionless quantity. A quantity with a dimension raises `pint.DimensionalityError`.
     """
     inputs, keywords = call.as_typed()
     registry = next(each for each in call.values() if hasattr(each, "_REGISTRY"))._REGISTRY  # noqa: SLF001

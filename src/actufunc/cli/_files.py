@@ -75,7 +75,7 @@ class AtomicOutput:
     path : Path
         The final path.
     force : bool
-        Whether an existing output is replaced.
+        True to replace an existing output.
     """
 
     def __init__(self, path: Path, *, force: bool) -> None:
@@ -87,15 +87,7 @@ class AtomicOutput:
         return self.path.with_name(f".actufunc-{secrets.token_hex(8)}.part")
 
     def check(self, source: Path | None = None, count: int = 0) -> None:
-        """Raise `CommandError` if it is certain that the output cannot be written.
-
-        Parameters
-        ----------
-        source : Path, optional
-            The input, which must be another file.
-        count : int, optional
-            Number of bytes that will be written.
-        """
+        """Raise `CommandError` if `count` bytes cannot be written, or if `source` is the same file."""
         try:
             self._check(source, count)
         except OSError as error:
@@ -138,12 +130,8 @@ class AtomicOutput:
             stop(f"{format_path(self.path)} has come into existence meanwhile; --force replaces it")
 
     def _refuse(self, error: OSError) -> NoReturn:
-        what = (
-            f"no space for {format_path(self.path)}"
-            if error.errno in _NO_SPACE
-            else f"cannot write {format_path(self.path)}"
-        )
-        stop(f"{what}: {reason(error)}")
+        what = "no space for" if error.errno in _NO_SPACE else "cannot write"
+        stop(f"{what} {format_path(self.path)}: {reason(error)}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

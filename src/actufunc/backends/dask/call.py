@@ -40,14 +40,13 @@ def _evaluate(call: Call) -> Any:
         arrays |= {key: broadcast_to_x(call.definition, key, arrays[key], shapes, da.broadcast_to) for key in others}
     like_x = [key for key in arrays if key not in of_rows]
     if not all(_same_chunks(arrays[key], arrays["x"]) for key in like_x):
+        # This also gives them the same chunks.
         arrays |= dict(zip(like_x, da.broadcast_arrays(*(arrays[key] for key in like_x)), strict=True))
     if call.definition.over_axis:
         arrays |= {key: da.broadcast_to(arrays[key], shapes.given).reshape(shapes.kept) for key in of_rows}
     chunks = arrays["x"].chunks
     of_row = tuple((1,) if axis in shapes.axes else sizes for axis, sizes in enumerate(chunks))
-    arrays |= {key: arrays[key].rechunk(of_row) for key in of_rows} | {
-        key: arrays[key].rechunk(chunks) for key in like_x if not _same_chunks(arrays[key], arrays["x"])
-    }
+    arrays |= {key: arrays[key].rechunk(of_row) for key in of_rows}
     if call.definition.over_axis:
         mask = keywords.pop("where", True)
         if mask is not True:

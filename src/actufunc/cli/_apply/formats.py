@@ -108,7 +108,7 @@ class Output:
     path : Path
         The file. A symbolic link is kept, and its target is replaced.
     force : bool
-        Whether an existing file is replaced.
+        True to replace an existing file.
     """
 
     def __init__(self, path: Path, *, force: bool) -> None:
@@ -214,20 +214,7 @@ _OUTPUTS: dict[str, type[Output]] = {
 
 
 def output(path: Path, *, force: bool) -> Output:
-    """Return a file to be written, in the format of its suffix.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    force : bool
-        Whether an existing file is replaced.
-
-    Raises
-    ------
-    CommandError
-        If no format has this suffix.
-    """
+    """Return a file to be written, in the format of its suffix; raise `CommandError` if no format has it."""
     kind = path.suffix.lower()
     if kind not in _OUTPUTS:
         *others, last = _OUTPUTS

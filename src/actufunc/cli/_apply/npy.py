@@ -146,7 +146,7 @@ class NpyArray:
     header : Header
         Header of the file.
     writable : bool
-        Whether the maps may be written to.
+        True for maps that can be written to.
     """
 
     def __init__(self, file: BinaryIO | FileIO, header: Header, *, writable: bool = False) -> None:

@@ -102,7 +102,7 @@ class NpzArchive:
     file : binary file
         A new file.
     compressed : bool
-        Whether members are compressed, as by `numpy.savez_compressed`.
+        True to compress members, as `numpy.savez_compressed` does.
     """
 
     def __init__(self, file: FileIO, *, compressed: bool) -> None:

@@ -1,4 +1,4 @@
-"""What `gpu.py` measures: every function of the catalogue and its derivatives, and how others compute the same."""
+"""The cases of the GPU benchmark: every function of the catalogue and its derivatives, and the peers of each."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from actufunc import Activation
 
 WHATS = ("value", "grad", "vjp")
-"""What is measured of a function, the most important first."""
+"""The quantities that are measured of a function, the most important first."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A function or derivative, and how it is called.
+class GpuCase:
+    """A function or derivative, and its keywords.
 
     Attributes
     ----------
     name : str
-        Of the function.
+        Name of the function.
     what : str
         ``"value"``, ``"grad"`` or ``"vjp"``.
     function : Activation
-        What is called.
+        The function or derivative.
     keywords : dict
         Options, and hyperparameters without a default.
     """
@@ -52,29 +52,29 @@ class Cell:
 
     @property
     def over_axis(self) -> bool:
-        """Whether it reduces over an axis."""
+        """True if it is a function over an axis."""
         return self.function.definition.over_axis
 
     def __call__(self, *arrays: Any, **keywords: Any) -> Any:
-        """Compute."""
+        """Call the function."""
         return self.function(*arrays, **self.keywords, **keywords)
 
     def __str__(self) -> str:
         return self.name if self.what == "value" else f"{self.name}.{self.what}"
 
 
-def cells() -> list[Cell]:
-    """Return the whole catalogue."""
+def cases() -> list[GpuCase]:
+    """Return the cases of the whole catalogue."""
     found = []
     for name, function in catalogue.ACTIVATIONS.items():
-        if function.definition.kind in {"reducing", "gated"}:  # whose arrays differ in shape
+        if function.definition.kind in {"reducing", "gated"}:  # their arrays differ in shape
             continue
         given = catalogue.examples(function)
         for label, chosen in _choices(name, function):
             derived = {"value": function, "vjp": function.vjp}
             if not function.definition.over_axis:
                 derived["grad"] = function.grad
-            found += [Cell(label, what, derived[what], given | chosen) for what in sorted(derived, key=WHATS.index)]
+            found += [GpuCase(label, what, derived[what], given | chosen) for what in sorted(derived, key=WHATS.index)]
     return found
 
 
@@ -105,15 +105,15 @@ def _usable(names: tuple[str, ...]) -> tuple[str, ...]:
 DTYPES = _usable(("float16", "bfloat16", "float32", "float64"))
 
 
-def peers(cell: Cell, inputs: list[Any]) -> dict[str, Callable[..., Any]]:
-    """Return others' functions that compute the same from CuPy arrays.
+def peers(case: GpuCase, inputs: list[Any]) -> dict[str, Callable[..., Any]]:
+    """Return functions of other libraries that compute the same from CuPy arrays.
 
     Parameters
     ----------
-    cell : Cell
-        What to compute.
+    case : GpuCase
+        The case.
     inputs : list of cupy.ndarray
-        What it will be computed from, two at least.
+        At least two arrays.
 
     Returns
     -------
@@ -122,40 +122,40 @@ def peers(cell: Cell, inputs: list[Any]) -> dict[str, Callable[..., Any]]:
     """
     special = importlib.import_module("cupyx.scipy.special")
     found: dict[str, Callable[..., Any]] = {}
-    if cell.what == "value" and not cell.keywords:
-        for name in (cell.name, *catalogue.aliases(cell.function)):
+    if case.what == "value" and not case.keywords:
+        for name in (case.name, *catalogue.aliases(case.function)):
             if hasattr(special, name):
-                found["cupyx"] = partial(getattr(special, name), **({"axis": -1} if cell.over_axis else {}))
-    if "approximate" not in cell.keywords:
+                found["cupyx"] = partial(getattr(special, name), **({"axis": -1} if case.over_axis else {}))
+    if "approximate" not in case.keywords:
         hyperparameters = {
-            key: value for key, value in cell.keywords.items() if key in catalogue.examples(cell.function)
+            key: value for key, value in case.keywords.items() if key in catalogue.examples(case.function)
         }
-        plain = plain_numpy(cell.function, erf=special.erf, **hyperparameters)
+        plain = plain_numpy(case.function, erf=special.erf, **hyperparameters)
         if plain is not None:
             found["CuPy formula"] = plain
-    if importlib.util.find_spec("torch") is not None and (of_torch := _torch(cell)) is not None:
+    if importlib.util.find_spec("torch") is not None and (of_torch := _torch(case)) is not None:
         found["torch"] = of_torch
-    return {name: function for name, function in found.items() if _works(function, inputs[: cell.arrays])}
+    return {name: function for name, function in found.items() if _works(function, inputs[: case.arrays])}
 
 
 def _works(function: Callable[..., Any], inputs: list[Any]) -> bool:
     try:
         function(*inputs)
-    except Exception:  # noqa: BLE001 -- what a library cannot do it says in its own way
+    except Exception:  # noqa: BLE001 -- a library may raise anything
         return False
     return True
 
 
-def _torch(cell: Cell) -> Callable[..., Any] | None:
+def _torch(case: GpuCase) -> Callable[..., Any] | None:
     """Return torch's function on the memory of CuPy arrays, or its backward function for a vjp."""
     torch: Any = importlib.import_module("torch")
-    base = catalogue.ACTIVATIONS.get(cell.name) or catalogue.ACTIVATIONS[cell.name.removesuffix("_tanh")]
+    base = catalogue.ACTIVATIONS.get(case.name) or catalogue.ACTIVATIONS[case.name.removesuffix("_tanh")]
     defaults = {**base.definition.hyperparameters, **base.definition.options}
-    arguments = [cell.keywords.get(name, default) for name, default in defaults.items()]
+    arguments = [case.keywords.get(name, default) for name, default in defaults.items()]
     if base.definition.over_axis:
         arguments.append(-1)
     function = native_torch(base, arguments)
-    if function is None or not torch.cuda.is_available() or cell.what == "grad":
+    if function is None or not torch.cuda.is_available() or case.what == "grad":
         return None
     views: dict[int, Any] = {}
 
@@ -164,7 +164,7 @@ def _torch(cell: Cell) -> Callable[..., Any] | None:
             views[array.data.ptr] = torch.from_dlpack(array)
         return views[array.data.ptr]
 
-    if cell.what == "value":
+    if case.what == "value":
         return lambda x: function(view(x))
     results: dict[int, Any] = {}
 

@@ -1,4 +1,4 @@
-"""The cells of the benchmark: which functions, on which arrays, and the calls that are compared in each."""
+"""The cases of the CPU benchmark: functions and arrays, and the calls of all libraries in each case."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
-from libraries import Array, Call, Function, Library, Table, optional
-from measured import BASELINE, COPY, OURS
+from cpu_results import BASELINE, COPY, OURS
+from libraries import Array, ArrayLibrary, Function, Library, TimedCall, optional
 from peers import peers
-from settings import threads
+from thread_settings import threads
 
 from actufunc._catalogue import ACTIVATIONS, examples
 from actufunc.activations import gelu
@@ -20,8 +20,8 @@ from actufunc.activations import gelu
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LARGE = 10**6  # from where on memory counts
-_CHECKED = 10**5  # elements that are compared
+LARGE = 10**6  # elements, from which on memory is measured
+_CHECKED = 10**5  # elements that are compared with ours
 _TOLERANCES = {"float32": (1e-4, 1e-5), "float64": (1e-9, 1e-12)}
 
 
@@ -39,17 +39,17 @@ FUNCTIONS = _functions()
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One comparison.
+class CpuCase:
+    """A comparison of libraries: one function on one array.
 
     Attributes
     ----------
     function : str
         Name in `FUNCTIONS`.
     dtype : str
-        Of the array.
+        Name of the dtype.
     size : int
-        Number of its elements.
+        Number of elements.
     output : {"fresh", "out"}
         Whether the result is a new array or written to a given one.
     """
@@ -61,7 +61,7 @@ class Cell:
 
     @property
     def kind(self) -> str:
-        """Of its definition; that of no name in the catalogue is elementwise."""
+        """Kind of the function; elementwise if it is not in the catalogue."""
         function = ACTIVATIONS.get(self.function)
         return "elementwise" if function is None else str(function.definition.kind)
 
@@ -72,7 +72,7 @@ class Cell:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Rows of 100 or 1000 for a function with an axis, where the size allows."""
+        """Shape of the array: rows of 100 or 1000 for a function over an axis, if the size allows."""
         if self.kind == "elementwise":
             return (self.size,)
         row = max(min(self.size, 100 if self.size < LARGE else 1000), 2)
@@ -85,7 +85,7 @@ class Cell:
 
     @property
     def variant(self) -> str:
-        """All but the function, as in the names of the rows: ``float32-1e6-out``."""
+        """Dtype, size and output, as in the names of the rows: ``float32-1e6-out``."""
         return f"{self.dtype}-{self.size:.0e}-{self.output}".replace("e+0", "e")
 
     def __str__(self) -> str:
@@ -94,23 +94,22 @@ class Cell:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which cells to measure, and how long.
+    """A set of cases, and how long to measure them.
 
     Attributes
     ----------
     sizes, functions, threads : tuple
-        The cells are those of all combinations, with each dtype, and output given or not.
+        The cases are those of all combinations, with each dtype, and output given or not.
     peers : tuple of str or None
-        Who takes part beside us; None for all.
+        Peers that are timed; None for all.
     peers_from : int
-        Number of elements from which on they do; below it there are we and the baseline.
+        Least number of elements with peers; below it only ours and the baseline are timed.
     baselines : bool
-        Whether `np.exp` is timed beside one element, and a copy beside large arrays.
+        Whether `np.exp` is timed on one element, and a copy of large arrays.
     turns, seconds, least_rounds : numbers
-        Plan of the report for one library in one cell: turns, about how many seconds each, and its rounds however long
-        they take.
+        Schedule of one library in one case: number of turns, approximate seconds of each, and its least rounds.
     memory : bool
-        Whether the report has the extra memory of large calls.
+        Whether the extra memory of large calls is measured.
     """
 
     sizes: tuple[int, ...]
@@ -124,28 +123,28 @@ class Selection:
     least_rounds: int = 2
     memory: bool = True
 
-    def cells(self) -> Iterator[Cell]:
-        """Yield those of this process, which has its number of threads."""
+    def cases(self) -> Iterator[CpuCase]:
+        """Yield the cases of this process, for its number of threads."""
         for function, dtype, size, output in product(self.functions, _TOLERANCES, self.sizes, ("fresh", "out")):
             if size >= self.peers_from or threads() == 1:
-                yield Cell(function, dtype, size, output)
+                yield CpuCase(function, dtype, size, output)
 
-    def libraries(self, cell: Cell) -> Iterator[str]:
-        """Yield the names of those who take part in a cell."""
+    def libraries(self, case: CpuCase) -> Iterator[str]:
+        """Yield the names of the libraries that are timed in a case."""
         for name, library in libraries().items():
             if name == BASELINE:
-                takes_part = self.baselines and cell.size == 1 and cell.keeps_shape
+                takes_part = self.baselines and case.size == 1 and case.keeps_shape
             elif name == COPY:
-                takes_part = self.baselines and cell.size >= LARGE and cell.keeps_shape
+                takes_part = self.baselines and case.size >= LARGE and case.keeps_shape
             else:
                 is_chosen = self.peers is None or name in self.peers
-                takes_part = name == OURS or (is_chosen and cell.size >= self.peers_from)
-            if takes_part and library.has(cell.function, cell.output):
+                takes_part = name == OURS or (is_chosen and case.size >= self.peers_from)
+            if takes_part and library.has(case.function, case.output):
                 yield name
 
 
 SELECTIONS = {
-    # What `pytest benchmarks` takes unless it is told otherwise: about a minute.
+    # The default of `pytest benchmarks`: about a minute.
     "main": Selection(
         (10**4, 10**6),
         ("sigmoid", "tanh", "softplus", "silu", "gelu", "mish", "relu", "leaky_relu", "softmax", "log_softmax"),
@@ -171,12 +170,12 @@ SELECTIONS = {
 
 @cache
 def libraries() -> dict[str, Library]:
-    """Return ours, the peers and what is timed beside them."""
-    found: dict[str, Library] = {OURS: Table(FUNCTIONS, FUNCTIONS), **peers()}
-    found[BASELINE] = Table(dict.fromkeys(FUNCTIONS, np.exp), dict.fromkeys(FUNCTIONS, np.exp))
+    """Return our library, the peers and the baselines, by name."""
+    found: dict[str, Library] = {OURS: ArrayLibrary(FUNCTIONS, FUNCTIONS), **peers()}
+    found[BASELINE] = ArrayLibrary(dict.fromkeys(FUNCTIONS, np.exp), dict.fromkeys(FUNCTIONS, np.exp))
     if torch := optional("torch"):
         fresh, into = (lambda x: x.clone()), (lambda x, out: out.copy_(x))
-        found[COPY] = Table(
+        found[COPY] = ArrayLibrary(
             dict.fromkeys(FUNCTIONS, fresh), dict.fromkeys(FUNCTIONS, into), torch.from_numpy, traced=False
         )
     return found
@@ -201,26 +200,26 @@ def _data(function: str, dtype: str, shape: tuple[int, ...]) -> Array:
 
 
 @lru_cache(maxsize=1)
-def _arrays(cell: Cell) -> tuple[Array, Array, Array | None]:
-    """Return the arrays that all libraries of a cell share: input, our result, and output if it is given."""
-    x = _data(cell.function, cell.dtype, cell.shape)
-    expected = np.asarray(FUNCTIONS[cell.function](x))
-    return x, expected, None if cell.output == "fresh" else np.empty_like(expected)
+def _arrays(case: CpuCase) -> tuple[Array, Array, Array | None]:
+    """Return the arrays that all libraries of a case share: input, our result, and output if it is given."""
+    x = _data(case.function, case.dtype, case.shape)
+    expected = np.asarray(FUNCTIONS[case.function](x))
+    return x, expected, None if case.output == "fresh" else np.empty_like(expected)
 
 
-def prepare(cell: Cell, name: str) -> Call | None:
+def prepare(case: CpuCase, name: str) -> TimedCall | None:
     """Compile and warm up a call of one library, and check that its result is ours.
 
     Parameters
     ----------
-    cell : Cell
-        Which one. The arrays of the last are kept.
+    case : CpuCase
+        The case. The arrays of the last one are cached.
     name : str
-        Of the library.
+        Name of the library.
 
     Returns
     -------
-    Call or None
+    TimedCall or None
         None if the library has no kernel for the dtype.
 
     Raises
@@ -228,8 +227,8 @@ def prepare(cell: Cell, name: str) -> Call | None:
     AssertionError
         If it disagrees with ours.
     """
-    x, expected, out = _arrays(cell)
-    call = libraries()[name].call(cell.function, x, out)
+    x, expected, out = _arrays(case)
+    call = libraries()[name].call(case.function, x, out)
     if call is None:
         return None
     if out is not None:
@@ -238,7 +237,7 @@ def prepare(cell: Cell, name: str) -> Call | None:
     if name not in (BASELINE, COPY):
         # ONNX Runtime returns a list of one.
         result = np.asarray(returned).reshape(expected.shape) if out is None else out
-        _check(result, expected, f"{name} differs from {OURS} in {cell}")
+        _check(result, expected, f"{name} differs from {OURS} in {case}")
     return call
 
 

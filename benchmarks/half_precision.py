@@ -1,6 +1,7 @@
-"""What half precision costs: nanoseconds per element in float32, float16 and bfloat16, output given.
+"""The cost of half precision: nanoseconds per element in float32, float16 and bfloat16, output given.
 
-``python benchmarks/halves.py [function ...]`` times the dtypes in turns, with one thread and with as many as calls use.
+``python benchmarks/half_precision.py [function ...]`` times the dtypes alternately, with one thread and with the number
+of `get_num_threads`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def shortest(calls: list[Callable[[], object]]) -> list[float]:
             start = time.perf_counter()
             call()
             taken = time.perf_counter() - start
-            if turn > 1:  # the first calls compile, and find the way that later ones take
+            if turn > 1:  # the first calls compile and plan
                 times[number] = min(times[number], taken)
         end = end or time.perf_counter() + _SECONDS * len(calls)
         if turn > 3 and time.perf_counter() > end:  # noqa: PLR2004

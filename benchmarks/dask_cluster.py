@@ -1,12 +1,12 @@
-"""Arrays larger than memory, block by block: `actufunc` on a cluster of dask, on this machine.
+"""Arrays larger than memory on a local cluster of dask: time, memory, and overhead of a block.
 
-``python benchmarks/blocks.py`` writes an array of random float32 numbers to a zarr store in a temporary folder (1.3 GB,
-`--rows`), starts a `distributed.LocalCluster` of one and of two worker processes with one thread and 400 MB each
-(`--memory`), and lets these compute functions of the array, from store to store, with dask's progress bar: elementwise,
-over the axis that lies in one block, over the one that lies in 64, gated over one whose halves have other chunk
-boundaries. It prints the time, the largest resident memory of a worker (of which an idle one takes about half, for the
-interpreter and the libraries), and what the workers read and wrote, as a multiple of the array: what exceeds 1 has been
-read twice or was moved out of memory by dask. As much disk as the array takes twice is free again at the end.
+``python benchmarks/dask_cluster.py`` writes an array of random float32 numbers to a zarr store in a temporary folder
+(1.3 GB, `--rows`), starts a `distributed.LocalCluster` of one and of two worker processes with one thread and 400 MB
+each (`--memory`), and computes functions of the array, from store to store, with dask's progress bar: elementwise, over
+the axis that lies in one block, over the one that lies in 64, gated over one whose two parts have different chunks. It
+prints the time, the largest resident memory of a worker (of which an idle one takes about half, for the interpreter and
+the libraries), and the bytes that the workers read and wrote, as multiples of the array: more than 1 means that blocks
+were read twice or moved out of memory by dask. The temporary folder takes twice the size of the array.
 
 Then it computes tiny arrays of ever more blocks, and prints what a block costs where there is nothing to compute,
 beside dask's own exponential: the time to make the graph, the time to compute it, and what a task costs the processor
@@ -41,7 +41,7 @@ BLOCK = 256  # rows
 BLOCKS = (64, 256, 1024, 4096)
 SMALL_BLOCK = 128  # elements
 
-LARGE: dict[str, Callable[[Any], Any]] = {
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "copy": lambda x: x,
     "sigmoid": sigmoid,
     "softmax over rows": lambda x: softmax(x, axis=1),
@@ -50,8 +50,7 @@ LARGE: dict[str, Callable[[Any], Any]] = {
     "log_softmax over blocks": lambda x: log_softmax(x, axis=0),
     "logsumexp over blocks": lambda x: logsumexp(x, axis=0),
     "swiglu over rows": lambda x: swiglu(x, axis=1),
-    # Two blocks must not write to one of the store.
-    "swiglu over blocks": lambda x: swiglu(x[: -BLOCK // 2], axis=0).rechunk((BLOCK, COLUMNS)),
+    "swiglu over blocks": lambda x: swiglu(x[: -BLOCK // 2], axis=0),  # whose parts have other chunks
 }
 SMALL: dict[str, Callable[[Any], Any]] = {
     "dask.array.exp": da.exp,
@@ -72,7 +71,7 @@ def main() -> None:
     parser.add_argument("--directory", help="where the temporary folder is made")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="blocks-", dir=arguments.directory))
-    chosen = {name: f for name, f in LARGE.items() if not arguments.only or arguments.only in name}
+    chosen = {name: f for name, f in FUNCTIONS.items() if not arguments.only or arguments.only in name}
     try:
         if chosen and arguments.rows:
             write(folder / "x", arguments.rows)
@@ -117,6 +116,7 @@ def large(client: Client, folder: Path, functions: dict[str, Any], workers: int,
     rows = []
     for name, function in functions.items():
         result = function(x)
+        result = result.rechunk((BLOCK, COLUMNS)[-result.ndim :])  # two blocks must not write to one of the store
         before = client.run(start)
         begin = time.perf_counter()
         future = client.compute(da.store(result, empty(folder / "y", result), lock=False, compute=False))

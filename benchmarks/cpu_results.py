@@ -1,4 +1,4 @@
-"""What `report.py` has measured: kept as JSON, and the figures that every report of it needs."""
+"""Results of `report.py`: kept as JSON, with the figures that every report needs."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OURS = "actufunc"
-BASELINE = "np.exp"  # no peer: what a call costs, timed on one element beside each function
-COPY = "copy"  # no peer: what memory costs, timed by torch, whose copies take all threads, on large arrays
+BASELINE = "np.exp"  # not a peer: the cost of a call on one element
+COPY = "copy"  # not a peer: the cost of memory for large arrays, by torch, whose copies use all threads
 NO_PEERS = frozenset({OURS, BASELINE, COPY})
-CLEAR = 1.05  # a ratio that a repetition would not reverse
+CLEAR = 1.05  # a ratio of times that a repetition would not reverse
 
 Errors = dict[str, dict[str, dict[str, float]]]  # largest one in ulp by function, dtype and library
 
 
 @dataclass
-class Row:
-    """What was measured in one cell.
+class CpuRow:
+    """The results of one case.
 
     Attributes
     ----------
     function, dtype, size, output, threads
-        Which cell.
+        The case.
     times : dict
         Nanoseconds per element by library.
     memory : dict
         Extra memory by library, in multiples of the input.
     at_work : dict
-        Time of all threads over that of the clock, by library.
+        Processor time of all threads over wall time, by library.
     """
 
     function: str
@@ -58,30 +58,30 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """How many times as fast as the fastest peer we are: its time over ours."""
+        """The time of the fastest peer over ours."""
         return math.nan if self.fastest is None else self.times[self.fastest] / self.ours
 
 
 @dataclass
-class Measured:
-    """Everything that is kept.
+class CpuResults:
+    """The results of all cases.
 
     Attributes
     ----------
     machine : dict
         Facts in words: processor, caches, versions and so on.
-    rows : list of Row
-        The cells.
+    rows : list of CpuRow
+        The results of each case.
     errors : dict
         Largest errors in ulp by function, dtype and library.
     """
 
     machine: dict[str, str] = field(default_factory=dict)
-    rows: list[Row] = field(default_factory=list)
+    rows: list[CpuRow] = field(default_factory=list)
     errors: Errors = field(default_factory=dict)
 
-    def beside(self, ulp: float) -> list[Row]:
-        """Return the cells, of all peers only those whose error in them is less than this."""
+    def beside(self, ulp: float) -> list[CpuRow]:
+        """Return the cases without peers whose error is a bound or more."""
         return [
             replace(
                 row,
@@ -92,53 +92,53 @@ class Measured:
             for row in self.compared
         ]
 
-    def _is_below(self, ulp: float, row: Row, name: str) -> bool:
+    def _is_below(self, ulp: float, row: CpuRow, name: str) -> bool:
         return self.errors.get(row.function, {}).get(row.dtype, {}).get(name, math.inf) < ulp
 
     @classmethod
-    def load(cls, file: Path) -> Measured:
-        """Read what `save` has written."""
+    def load(cls, file: Path) -> CpuResults:
+        """Read a file that `save` has written."""
         kept = json.loads(file.read_text(encoding="utf-8"))
-        return cls(kept["machine"], [Row(**row) for row in kept["rows"]], kept["errors"])
+        return cls(kept["machine"], [CpuRow(**row) for row in kept["rows"]], kept["errors"])
 
     def save(self, file: Path) -> None:
-        """Write all, one row a line, so that a difference between two files is readable."""
+        """Write a file with one row a line, so that a diff of two files is readable."""
         rows = ",\n".join(json.dumps(_short(asdict(row))) for row in self.rows)
         machine, errors = json.dumps(self.machine, indent=1), json.dumps(_short(self.errors))
         text = f'{{"machine": {machine},\n"errors": {errors},\n"rows": [\n{rows}\n]}}\n'
         file.write_text(text, encoding="utf-8")
 
     @property
-    def compared(self) -> list[Row]:
-        """The cells that a peer takes part in."""
+    def compared(self) -> list[CpuRow]:
+        """The cases that a peer takes part in."""
         return [row for row in self.rows if row.fastest is not None]
 
     @property
-    def losses(self) -> list[Row]:
-        """The cells in which a peer is faster, the worst first."""
+    def losses(self) -> list[CpuRow]:
+        """The cases in which a peer is faster, the worst first."""
         return sorted((row for row in self.compared if row.ratio < 1), key=lambda row: row.ratio)
 
 
 def _short(value: Any) -> Any:
-    """Round numbers to five digits, deep inside."""
+    """Round the numbers in nested dictionaries to five digits."""
     if isinstance(value, dict):
         return {key: _short(each) for key, each in value.items()}
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def names(tables: Iterable[dict[str, float]]) -> list[str]:
-    """Return the libraries, ours first, without those that are no peers."""
+    """Return the names of libraries, ours first, then the peers."""
     return [OURS, *(name for name in dict.fromkeys(name for table in tables for name in table) if name not in NO_PEERS)]
 
 
 def mean(ratios: Iterable[float]) -> float:
-    """Return the geometric mean of those that are known."""
+    """Return the geometric mean of the ratios that are not NaN."""
     known = [ratio for ratio in ratios if not math.isnan(ratio)]
     return statistics.geometric_mean(known) if known else math.nan
 
 
-def against(peer: str, rows: Iterable[Row]) -> list[float]:
-    """Return how many times as fast as one peer we are, in the cells that it takes part in."""
+def against(peer: str, rows: Iterable[CpuRow]) -> list[float]:
+    """Return how many times as fast as one peer we are, in the cases that it takes part in."""
     return [row.times[peer] / row.ours for row in rows if peer in row.times]
 
 

@@ -1,7 +1,7 @@
-"""How many threads a process of the benchmarks gives to each library.
+"""The number of threads of each library in a process of the benchmarks.
 
-Most libraries read it from the environment when they are imported, so `environment` must be set before; the others are
-told by `peers.py` and `libraries.py`, which ask `threads`.
+Most libraries read it from the environment when they are imported, so `environment` must be set before that. For the
+others `peers.py` and `libraries.py` set the number that `threads` returns.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BY_NAME = (
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Return the variables that give every library so many threads."""
+    """Return the environment variables that set the number of threads of every library."""
     eigen = "true" if threads > 1 else "false"
     return {
         **dict.fromkeys(_BY_NAME, str(threads)),
@@ -31,5 +31,5 @@ def environment(threads: int) -> dict[str, str]:
 
 
 def threads() -> int:
-    """Return the number that `environment` was given in this process; one if it was not called."""
+    """Return the number of threads of this process; one if the environment does not set it."""
     return int(os.environ.get(_OURS, "1"))

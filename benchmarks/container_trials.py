@@ -1,7 +1,7 @@
-"""What a container is, and what becomes of it in a call: the cells of the table of `containers.py`.
+"""Containers, and the outcome of calls on them: the cells of the table of `containers.py`.
 
-A container is described by how it is made of values and how they are read back. The calls, and what is right, are the
-same for all: what NumPy's arrays of these values give.
+A container is described by how it is made of values and how these are read back. All get the same calls, and the right
+results are those of NumPy arrays of the values.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Verdict(Enum):
-    """What came of a call, the best first."""
+    """Verdicts on calls, the best first."""
 
     SAME = "same kind back"
     CONVERTED = "converted"
@@ -39,41 +39,41 @@ class Verdict(Enum):
         return order.index(self) < order.index(other)
 
 
-class Cell(NamedTuple):
-    """A verdict and what it rests on: the kind that came back, or a message."""
+class Outcome(NamedTuple):
+    """A verdict, with the type of the result or the message of the error."""
 
     verdict: Verdict
     detail: str
-    differs: bool = False  # from that of other calls, which are not refused
+    differs: bool = False  # True if other calls of the column are not refused
 
 
 @dataclass(frozen=True)
 class Container:
-    """How to make, call and read what holds arrays.
+    """A kind of container: how to make, call and read one.
 
     Attributes
     ----------
     make : callable
         Makes a container of a NumPy array.
     read : callable
-        Returns the values of one as a NumPy array, NaN where they are missing.
+        Returns its values as a NumPy array, with NaN for missing values.
     make_out : callable, or None
-        Makes one that results can be written to, if it is not the same.
+        Makes a container for ``out=``, if `make` does not.
     shape : tuple
-        Shape of the values that it is tried with.
+        Shape of the values.
     axes : tuple
-        Axes that mean something: where the rows are groups, only the last.
+        Axes that are tried; only the last if rows are groups.
     kind : callable
-        What must be equal for a result to be of the same kind.
+        Returns the property of a container that its results must share.
     missing : bool
-        Whether values are missing where the array has NaN. A result may skip them or be missing itself.
+        True if NaN means a missing value, which a result may skip or propagate.
     has_meaning : bool
-        Whether any function means something on it; a quantity in metres has no sigmoid.
+        False if all functions must refuse it, such as a quantity in metres.
     apply : callable
         Calls a function with operands and keywords, for instance within a transformation.
     gradient : callable, or None
-        Returns the gradient of a call at values `x` for the cotangent `g`, by the library's own differentiation;
-        None where that is lost.
+        Returns the gradient of a call at `x` for the cotangent `g`, by the differentiation of the library; None if it
+        has none, or has lost it.
     rtol : float
         Relative tolerance.
     """
@@ -91,7 +91,7 @@ class Container:
     rtol: float = 1e-6
 
     def values(self, seed: int) -> Array:
-        """Return values to make one of, as it holds them."""
+        """Return values of a container, rounded as it holds them."""
         values = np.random.default_rng(seed).normal(scale=2.0, size=self.shape)
         if self.missing:  # at the end of the first row
             values.reshape(-1)[self.shape[-1] - 1] = np.nan
@@ -102,8 +102,8 @@ class Container:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row of the table: the libraries that it needs, and what makes a container of their modules."""
+class TableRow:
+    """A row of the table: the libraries that it needs, and the function that makes its container."""
 
     name: str
     needs: tuple[str, ...]
@@ -112,11 +112,11 @@ class Row:
 
     @property
     def is_installed(self) -> bool:
-        """Whether all that it needs is there."""
-        return all(map(_is_there, self.needs))
+        """True if all its libraries are installed."""
+        return all(map(_is_found, self.needs))
 
 
-def _is_there(module: str) -> bool:
+def _is_found(module: str) -> bool:
     return importlib.util.find_spec(module.partition(".")[0]) is not None
 
 
@@ -124,20 +124,20 @@ class NotHereError(Exception):
     """A library is installed, but cannot be used on this machine."""
 
 
-ROWS: dict[str, Row] = {}
+ROWS: dict[str, TableRow] = {}
 
 
 def row(name: str, *needs: str, process: str = "") -> Callable[[Callable[..., Container]], Callable[..., Container]]:
-    """Enter a function, which takes the modules `needs` and returns a container, as a row.
+    """Register a function that takes the modules `needs` and returns a container as a row.
 
-    Rows of one process are tried together, apart from others; by default that is the name of the first library.
+    Rows of the same `process` are tried in one process.
     """
 
-    def enter(build: Callable[..., Container]) -> Callable[..., Container]:
-        ROWS[name] = Row(name, needs, process or "light", build)
+    def register(build: Callable[..., Container]) -> Callable[..., Container]:
+        ROWS[name] = TableRow(name, needs, process or "light", build)
         return build
 
-    return enter
+    return register
 
 
 @dataclass(frozen=True)
@@ -199,44 +199,44 @@ COLUMNS: dict[str, tuple[Trial, ...]] = {
 }
 
 
-def try_row(container: Container) -> dict[str, Cell | None]:
-    """Return the worst of the trials of each column; None where there is nothing to compute."""
-    found: dict[str, Cell | None] = {}
+def try_row(container: Container) -> dict[str, Outcome | None]:
+    """Return the worst outcome of each column; None if no call is possible."""
+    found: dict[str, Outcome | None] = {}
     for column, trials in COLUMNS.items():
-        cells = [cell for trial in trials if (cell := try_call(container, trial)) is not None]
-        found[column] = _worst(cells) if cells else None
+        outcomes = [outcome for trial in trials if (outcome := try_call(container, trial)) is not None]
+        found[column] = _worst(outcomes) if outcomes else None
     return found
 
 
-def _worst(cells: list[Cell]) -> Cell:
-    worst = max(cells, key=lambda cell: list(Verdict).index(cell.verdict))
-    return worst._replace(differs=any(cell.verdict < Verdict.REFUSED for cell in cells))
+def _worst(outcomes: list[Outcome]) -> Outcome:
+    worst = max(outcomes, key=lambda outcome: list(Verdict).index(outcome.verdict))
+    return worst._replace(differs=any(outcome.verdict < Verdict.REFUSED for outcome in outcomes))
 
 
-def try_call(container: Container, trial: Trial) -> Cell | None:
-    """Judge a call, and the gradient of it where the library has one; None if NumPy could not compute it."""
+def try_call(container: Container, trial: Trial) -> Outcome | None:
+    """Return the outcome of a call, and of its gradient; None if NumPy cannot compute the call."""
     if dict(trial.keywords).get("axis", -1) not in container.axes:
         return None
     values = [container.values(seed) for seed in range(trial.operands)]
     try:
         expected = [np.asarray(trial.call(*values))]
-    except (TypeError, ValueError):  # a scalar has no halves
+    except (TypeError, ValueError):  # a scalar cannot be split
         return None
     if container.missing:
         with contextlib.suppress(TypeError):  # halves of masked arrays
             skipped = trial.call(*map(np.ma.masked_invalid, values))
             expected.append(np.ma.filled(skipped, np.nan))
-    cells = []
+    outcomes = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        cells.append(_judge(container, trial, values, expected))
+        outcomes.append(_judge(container, trial, values, expected))
         if container.gradient is not None and not trial.into and hasattr(trial.function, "vjp"):
-            cells.append(_judge_gradient(container, trial, values, expected[0]))
-    worst = _worst(cells)
+            outcomes.append(_judge_gradient(container, trial, values, expected[0]))
+    worst = _worst(outcomes)
     return worst._replace(differs=False, detail=f"{trial}: {worst.detail}")
 
 
-def _judge(container: Container, trial: Trial, values: list[Array], expected: list[Array]) -> Cell:
+def _judge(container: Container, trial: Trial, values: list[Array], expected: list[Array]) -> Outcome:
     operands = [container.make(value) for value in values]
     call, more = trial.call, {}
     if trial.into:
@@ -248,23 +248,23 @@ def _judge(container: Container, trial: Trial, values: list[Array], expected: li
         found = _values(container, result)
     except Exception as error:  # noqa: BLE001 -- any is judged
         if trial.into and not np.array_equal(_values(container, more["out"]), before):
-            return Cell(Verdict.WRONG, f"wrote before it said {error}")
+            return Outcome(Verdict.WRONG, f"wrote before it said {error}")
         return refusal(trial.function.__name__, error, operands[0])
     if not container.has_meaning:
-        return Cell(Verdict.WRONG, f"gave {found.reshape(-1)[:4]}")
+        return Outcome(Verdict.WRONG, f"gave {found.reshape(-1)[:4]}")
     if not any(_agree(found, each, container.rtol) for each in expected):
-        return Cell(Verdict.WRONG, f"gave {found.shape} {found.reshape(-1)[:4]}, not {expected[0].reshape(-1)[:4]}")
+        return Outcome(Verdict.WRONG, f"gave {found.shape} {found.reshape(-1)[:4]}, not {expected[0].reshape(-1)[:4]}")
     if trial.into and not _agree(_values(container, more["out"]), expected[0], container.rtol):
-        return Cell(Verdict.WRONG, "did not write to out")
+        return Outcome(Verdict.WRONG, "did not write to out")
     kind, came = container.kind(operands[0]), container.kind(result) if _is_of(result, operands[0]) else type(result)
-    return Cell(Verdict.SAME if came == kind else Verdict.CONVERTED, type(result).__name__)
+    return Outcome(Verdict.SAME if came == kind else Verdict.CONVERTED, type(result).__name__)
 
 
 def _is_of(result: Any, operand: Any) -> bool:
     return isinstance(result, type(operand))
 
 
-def _judge_gradient(container: Container, trial: Trial, values: list[Array], result: Array) -> Cell:
+def _judge_gradient(container: Container, trial: Trial, values: list[Array], result: Array) -> Outcome:
     cotangent = np.random.default_rng(9).normal(size=result.shape)
     others = [container.make(value) for value in values[1:]]
     assert container.gradient is not None
@@ -277,11 +277,11 @@ def _judge_gradient(container: Container, trial: Trial, values: list[Array], res
     except Exception as error:  # noqa: BLE001
         return refusal(trial.function.__name__, error, others)
     if found is None:
-        return Cell(Verdict.WRONG, "the gradient is lost")
+        return Outcome(Verdict.WRONG, "the gradient is lost")
     found = np.asarray(found)
     if not _agree(found, expected, container.rtol):
-        return Cell(Verdict.WRONG, f"its gradient is {found.reshape(-1)[:4]}, not {expected.reshape(-1)[:4]}")
-    return Cell(Verdict.SAME, "gradient")
+        return Outcome(Verdict.WRONG, f"its gradient is {found.reshape(-1)[:4]}, not {expected.reshape(-1)[:4]}")
+    return Outcome(Verdict.SAME, "gradient")
 
 
 def _values(container: Container, result: Any) -> Array:
@@ -306,7 +306,7 @@ _LONGEST = 400
 _OBJECT = re.compile(r"\bobject for\b")
 
 
-def refusal(name: str, error: BaseException, operand: Any) -> Cell:
+def refusal(name: str, error: BaseException, operand: Any) -> Outcome:
     """Judge an error: clear is a TypeError or ValueError that says what to do, also where the library quotes it."""
     text = str(error)
     quoted = re.search(rf"(Type|Value)Error\b.*\b{re.escape(name)}\b", text, re.DOTALL) is not None
@@ -314,7 +314,7 @@ def refusal(name: str, error: BaseException, operand: Any) -> Cell:
     if _INSIDE.search(text) or (_OBJECT.search(text) and not isinstance(operand, np.ndarray)):  # no dtype of theirs
         clear = False
     detail = f"{type(error).__name__}: {' '.join(text.split())}"
-    return Cell(Verdict.REFUSED if clear else Verdict.UNCLEAR, detail[:_LONGEST])
+    return Outcome(Verdict.REFUSED if clear else Verdict.UNCLEAR, detail[:_LONGEST])
 
 
 def build(name: str) -> Container:

@@ -1,8 +1,8 @@
-"""Time the libraries of each cell in turns, for `report.py`, in a process that has one number of threads.
+"""Time the libraries of each case alternately, for `report.py`, in a process with one number of threads.
 
-A machine changes its pace from second to second, so that libraries which are timed one after the other do not see the
-same machine. Here they take several turns of a few hundredths of a second each, on the same arrays, and the shortest
-time over all turns counts. Who is far behind has one turn.
+The speed of a machine changes from second to second, so that libraries which are timed one after the other are not
+comparable. Here they take turns of a few hundredths of a second each, on the same arrays, and the shortest time over
+all turns counts. A library that is far behind has one turn.
 """
 
 from __future__ import annotations
@@ -24,39 +24,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cells import LARGE, SELECTIONS, Cell, Selection, libraries, prepare
+from cpu_cases import LARGE, SELECTIONS, CpuCase, Selection, libraries, prepare
+from cpu_results import BASELINE, COPY, NO_PEERS, OURS, CpuResults, CpuRow
 from libraries import versions
-from measured import BASELINE, COPY, NO_PEERS, OURS, Measured, Row
 from rich.console import Console
 from rich.progress import track
-from settings import threads
+from thread_settings import threads
 
 from actufunc.cli import system
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from libraries import Call
+    from libraries import TimedCall
 
 _ROUND = 1e-4  # seconds that one round takes at least
 _HOPELESS = 3  # a library that takes so many times as long as the fastest is timed once and not in turns
 
 
 class Chosen:
-    """A plugin that asks pytest for the cells that it would time, each with its libraries."""
+    """A plugin of pytest that collects the cases that it would time, each with its libraries."""
 
     def __init__(self) -> None:
-        self.cells: dict[Cell, list[str]] = {}
+        self.cases: dict[CpuCase, list[str]] = {}
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Note them."""
+        """Record the collected cases."""
         for item in session.items:
             given = item.callspec.params  # type: ignore[attr-defined]
-            self.cells.setdefault(given["cell"], []).append(given["library"])
+            self.cases.setdefault(given["case"], []).append(given["library"])
 
     @classmethod
-    def of(cls, selection: str, expression: str | None) -> dict[Cell, list[str]]:
-        """Return those of a selection that an expression, as of ``pytest -k``, matches."""
+    def of(cls, selection: str, expression: str | None) -> dict[CpuCase, list[str]]:
+        """Return the cases of a selection that match an expression of ``pytest -k``."""
         command = [str(Path(__file__).with_name("test_speed.py")), "--collect-only", "-q", f"--selection={selection}"]
         command += ["-k", expression] if expression else []
         chosen = cls()
@@ -65,7 +65,7 @@ class Chosen:
             status = pytest.main(command, plugins=[chosen])
         if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             sys.exit(output.getvalue())
-        return chosen.cells
+        return chosen.cases
 
 
 @dataclass
@@ -74,30 +74,30 @@ class Timed:
 
     Attributes
     ----------
-    call : Call
-        What is timed.
+    call : TimedCall
+        The call.
     iterations : int
-        How often in one round, so that a round is long beside the resolution of the clock.
+        Number of calls in a round, which is long in comparison with the resolution of the clock.
     seconds : float
-        About what one round takes.
+        Approximate time of a round.
     at_work : float
-        Time of all threads over that of the clock.
+        Processor time of all threads over wall time.
     best : float
         Shortest time of one call in a round.
     """
 
-    call: Call
+    call: TimedCall
     iterations: int
     seconds: float
     at_work: float
     best: float = math.inf
 
     @classmethod
-    def of(cls, call: Call) -> Timed:
-        """Find the number of iterations."""
+    def of(cls, call: TimedCall) -> Timed:
+        """Determine the number of iterations."""
         iterations = 1
         while True:
-            # Of two, for the first call after another library's may wait for caches.
+            # The better of two, as the first call after another library's may miss the caches.
             seconds, at_work = min(_clocked(call, iterations) for _ in range(2))
             if seconds >= _ROUND:
                 return cls(call, iterations, seconds, at_work)
@@ -105,7 +105,7 @@ class Timed:
 
     @property
     def pace(self) -> float:
-        """Seconds of one call, about."""
+        """Approximate seconds of one call."""
         return self.seconds / self.iterations
 
     def turn(self, rounds: int) -> None:
@@ -119,8 +119,8 @@ class Timed:
             self.best = min(self.best, (time.perf_counter() - start) / self.iterations)
 
 
-def _clocked(call: Call, iterations: int) -> tuple[float, float]:
-    """Return the seconds that some calls take, and how many threads were at work in them."""
+def _clocked(call: TimedCall, iterations: int) -> tuple[float, float]:
+    """Return the wall time of some calls in seconds, and their processor time over it."""
     start, worked = time.perf_counter(), time.process_time()
     for _ in range(iterations):
         call()
@@ -137,32 +137,32 @@ def _without_collector() -> Iterator[None]:
         gc.enable()
 
 
-def measured(cell: Cell, chosen: Iterable[str], selection: Selection) -> Row:
-    """Time a cell.
+def time_case(case: CpuCase, chosen: Iterable[str], selection: Selection) -> CpuRow:
+    """Time a case.
 
     Parameters
     ----------
-    cell : Cell
-        Which one.
+    case : CpuCase
+        The case.
     chosen : iterable of str
         Names of the libraries.
     selection : Selection
-        How long.
+        The schedule.
 
     Returns
     -------
-    Row
-        The times of those that have a kernel for the dtype.
+    CpuRow
+        The times of libraries that have a kernel for the dtype.
 
     Raises
     ------
     AssertionError
         If a library disagrees with ours.
     """
-    calls = {name: call for name in chosen if (call := prepare(cell, name)) is not None}
+    calls = {name: call for name in chosen if (call := prepare(case, name)) is not None}
     memory = {}
-    if selection.memory and cell.size >= LARGE:
-        memory = {name: peak(call) / cell.nbytes for name, call in calls.items() if libraries()[name].traced}
+    if selection.memory and case.size >= LARGE:
+        memory = {name: peak(call) / case.nbytes for name, call in calls.items() if libraries()[name].traced}
     timed = {name: Timed.of(call) for name, call in calls.items()}
     fastest = min((timed[name].pace for name in timed.keys() - {BASELINE, COPY}), default=math.inf)
     hopeless = {name for name in timed.keys() - NO_PEERS if timed[name].pace > _HOPELESS * fastest}
@@ -172,20 +172,20 @@ def measured(cell: Cell, chosen: Iterable[str], selection: Selection) -> Row:
                 its.turn(max(selection.least_rounds, math.ceil(selection.seconds / its.seconds)))
             elif turn == 0:
                 its.turn(1)
-    return Row(
-        **vars(cell),
+    return CpuRow(
+        **vars(case),
         threads=threads(),
-        times={name: its.best / cell.size * 1e9 for name, its in timed.items()},
+        times={name: its.best / case.size * 1e9 for name, its in timed.items()},
         memory=memory,
         at_work={name: its.at_work for name, its in timed.items()},
     )
 
 
-def peak(call: Call) -> int:
+def peak(call: TimedCall) -> int:
     """Return the largest number of bytes that NumPy holds during a call beyond what it held before."""
     tracemalloc.start()
     try:
-        result = call()  # lives until the peak is read
+        result = call()  # kept alive until the peak is read
         return tracemalloc.get_traced_memory()[1]
     finally:
         del result
@@ -193,7 +193,7 @@ def peak(call: Call) -> int:
 
 
 def facts() -> dict[str, str]:
-    """Return what there is to know of this machine, in words."""
+    """Return the properties of this machine, in words."""
     import cpuinfo  # type: ignore[import-untyped]  # noqa: PLC0415 -- takes a second
 
     cpu: dict[str, Any] = cpuinfo.get_cpu_info()
@@ -212,7 +212,7 @@ def facts() -> dict[str, str]:
 
 
 def _caches(folder: Path) -> Iterable[tuple[str, str]]:
-    """Yield the caches that Linux knows of the first core, but for that of instructions."""
+    """Yield the data caches of the first core, as Linux lists them."""
     for index in sorted(folder.glob("index*")):
         level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
         if kind != "Instruction":
@@ -220,12 +220,12 @@ def _caches(folder: Path) -> Iterable[tuple[str, str]]:
 
 
 def main() -> int:
-    """Time the cells of a selection and write them as `Measured` is kept.
+    """Time the cases of a selection and save the results.
 
     Returns
     -------
     int
-        Exit status: 1 if a library could not be called or disagreed with ours, 2 if no cell matches.
+        Exit status: 1 if a library could not be called or disagreed with ours, 2 if no case matches.
     """
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("selection", choices=SELECTIONS)
@@ -234,16 +234,16 @@ def main() -> int:
     arguments = parser.parse_args()
     chosen = Chosen.of(arguments.selection, arguments.k)
     if not chosen:
-        sys.stderr.write("no cell matches\n")
+        sys.stderr.write("no case matches\n")
         return 2
-    found, status = Measured(facts()), 0
+    found, status = CpuResults(facts()), 0
     # Without a thread that refreshes the bar, which would disturb the timing.
     console = Console(stderr=True)
-    for cell, names in track(chosen.items(), "timing", console=console, transient=True, auto_refresh=False):
+    for case, names in track(chosen.items(), "timing", console=console, transient=True, auto_refresh=False):
         try:
-            row = measured(cell, names, SELECTIONS[arguments.selection])
-        except Exception as error:  # noqa: BLE001 -- of any library; the other cells are worth having
-            sys.stderr.write(f"{cell}: {type(error).__name__}: {error}\n")
+            row = time_case(case, names, SELECTIONS[arguments.selection])
+        except Exception as error:  # noqa: BLE001 -- of any library; the other cases are worth having
+            sys.stderr.write(f"{case}: {type(error).__name__}: {error}\n")
             status = 1
             continue
         if OURS in row.times:
