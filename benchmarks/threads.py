@@ -60,7 +60,7 @@ def functions() -> list[Function]:
         definition = function.definition
         if definition.kind in {"reducing", "gated"}:  # whose arrays differ in shape
             continue
-        nodes = definition.expression(definition.options).nodes()
+        nodes = definition.computed(definition.options).nodes()
         is_costly = any(node.operation in COSTLY for node in nodes)
         kind = "over an axis" if definition.over_axis else "costly" if is_costly else "cheap"
         variants = [("", function), (".vjp", function.vjp)]

@@ -212,7 +212,7 @@ class Activation:
         if call.keywords:
             raise TypeError(f"inside a formula {self.__name__} takes no {', '.join(call.keywords)}")
         replacement = {name: constant(value) for name, value in call.operands.items()}
-        return self.definition.trace(**call.options).substitute(replacement)
+        return self.definition.differentiable(**call.options).substitute(replacement)
 
     @functools.cached_property
     def call_keywords(self) -> dict[str, Any]:
@@ -307,7 +307,7 @@ class Activation:
     def _redefine(self, definition: Definition, custom_vjp: Callable[..., Any] | None) -> None:
         """Take another definition, if it can be differentiated."""
         vjp = vector_jacobian_product(definition, custom_vjp)
-        _ = vjp.expression(vjp.options)  # a mistake is told here, and changes nothing
+        _ = vjp.computed(vjp.options)  # a mistake is told here, and changes nothing
         self.definition, self.custom_vjp = definition, custom_vjp
         self._plans, self._kernels = {}, {}
         for derived in (Activation.grad, Activation.vjp):

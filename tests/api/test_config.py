@@ -93,7 +93,7 @@ def test_own_activation_comes_back_as_its_formula(function: Activation) -> None:
         arrays = [X] * len(mine.definition.arrays)
         if mine.definition.gated and len(arrays) > 1:
             arrays[1] = X[:, :2]
-        texts = (each.definition.expression(each.definition.options).fingerprint() for each in (mine, other))
+        texts = (each.definition.computed(each.definition.options).fingerprint() for each in (mine, other))
         assert next(texts) == next(texts)
         np.testing.assert_array_equal(other(*arrays, **given), mine(*arrays, **given))
 

@@ -252,11 +252,11 @@ def test_value_and_derivatives_belong_together() -> None:
     helper: Any = formula.tanh
     gain = 5.0
     own = activation(lambda x: gain * helper(x))
-    before = own(X), own.definition.trace()
+    before = own(X), own.definition.differentiable()
     helper, gain = formula.exp, 6.0
     np.testing.assert_allclose(own.grad(X), 5 * tanh.grad(X), rtol=1e-15)
     np.testing.assert_allclose(own(X.astype("float32")), (5 * tanh(X.astype("float32"))), rtol=2e-7)
-    assert own.definition.trace() is before[1]
+    assert own.definition.differentiable() is before[1]
 
 
 def test_what_is_no_formula() -> None:
@@ -276,7 +276,7 @@ def test_long_formulas() -> None:
         return y
 
     own = activation(powers)
-    assert pickle.loads(pickle.dumps(own)).definition.trace() is own.definition.trace()  # noqa: S301
+    assert pickle.loads(pickle.dumps(own)).definition.differentiable() is own.definition.differentiable()  # noqa: S301
 
     def squares(x: Any) -> Any:
         total = formula.axis_sum(x)

@@ -315,7 +315,7 @@ def test_threads_trace_one_graph() -> None:
     found: list[Expression] = []
 
     def trace() -> None:
-        found.append(silu.definition.trace())
+        found.append(silu.definition.differentiable())
 
     threads = [threading.Thread(target=trace) for _ in range(8)]
     for thread in threads:

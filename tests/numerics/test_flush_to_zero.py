@@ -86,7 +86,7 @@ def test_the_text_of_a_kernel_is_the_same(case: Case) -> None:
     """What is kept on disk is known by its text."""
     definition = case.function.definition
     for dtype in map(np.dtype, DTYPES):
-        expression = definition.expression(definition.options)
+        expression = definition.computed(definition.options)
         text = lower.source("probe", expression, definition.arguments, dtype)
         with flushing():
             assert lower.source("probe", expression, definition.arguments, dtype) == text

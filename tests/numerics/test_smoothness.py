@@ -63,7 +63,7 @@ def hyperparameters(case: Case) -> list[dict[str, float]]:
 def points(case: Case, values: tuple[tuple[str, float], ...], more: int = 0) -> Numbers:
     """Return where to look: at all magnitudes, and next to where the formula and its derivatives switch over."""
     definition = case.function.definition
-    expression = definition.trace(**{**definition.options, **dict(case.keywords)})
+    expression = definition.differentiable(**{**definition.options, **dict(case.keywords)})
     found = [MAGNITUDES, -MAGNITUDES, sample(np.float64, more), np.random.default_rng(0).normal(scale=6, size=more)]
     for _, value in values:
         found += [MAGNITUDES / value, -MAGNITUDES / value]
@@ -159,13 +159,13 @@ def test_claim_holds_at_breakpoints(case: Case) -> None:
     definition = case.function.definition
     chosen = {**definition.hyperparameters, **definition.options, **dict(case.keywords)}
     options, jumps = {key: chosen.pop(key) for key in definition.options}, set()
-    at = breakpoints(definition.expression(options), chosen)
+    at = breakpoints(definition.computed(options), chosen)
     at = at[(abs(at) < 100) & ((abs(at) > 1e-10) | (at == 0))]
     if case.function.__name__ == "logit":
         at = at[(at > 0) & (at < 0.9)]
     h = 1e-10
     before, after = np.where(at == 0, -h, at * (1 - np.sign(at) * h)), np.where(at == 0, h, at * (1 + np.sign(at) * h))
-    expression = definition.trace(**options).substitute(chosen)
+    expression = definition.differentiable(**options).substitute(chosen)
     for _ in range(4):
         left, right = (compute(np, plain(expression), {"x": x}) for x in (before, after))
         expression = derivative(expression, "x")

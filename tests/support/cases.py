@@ -69,7 +69,7 @@ SORTING = [
     case
     for case in OVER_AXIS
     if any(
-        node.operation == "axis_threshold" for node in case.function.definition.expression(dict(case.keywords)).nodes()
+        node.operation == "axis_threshold" for node in case.function.definition.computed(dict(case.keywords)).nodes()
     )
 ]
 """What dask refuses over an axis that lies in several blocks."""
@@ -80,7 +80,7 @@ def representatives(of: list[Case]) -> list[Case]:
     kinds: dict[Any, Case] = {}
     for case in of:
         definition = case.function.definition
-        exact = keeps_integers(definition.expression(definition.options))
+        exact = keeps_integers(definition.computed(definition.options))
         kinds.setdefault((definition.kind, bool(definition.hyperparameters), exact), case)
     return list(kinds.values())
 

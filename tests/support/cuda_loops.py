@@ -50,7 +50,7 @@ class Kernel:
 
     @property
     def expression(self) -> Expression:
-        return self.function.definition.expression(dict(self.options))
+        return self.function.definition.computed(dict(self.options))
 
     def source(self) -> str:
         return self.function.source("cuda", self.dtype, **dict(self.options))

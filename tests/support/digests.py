@@ -26,7 +26,7 @@ def cases(*, everything: bool) -> list[Case]:
     chosen = []
     for case in values:
         definition = case.function.definition
-        operations = {node.operation for node in definition.expression(definition.options).nodes()}
+        operations = {node.operation for node in definition.computed(definition.options).nodes()}
         if not operations <= met:
             met |= operations
             chosen.append(case)

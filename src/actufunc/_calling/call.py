@@ -43,7 +43,7 @@ class Call:
     @property
     def expression(self) -> Expression:
         """What to compute for the options of this call."""
-        return self.definition.expression(self.options)
+        return self.definition.computed(self.options)
 
     def specialised(self, scalars: Mapping[str, Any]) -> Expression:
         """Return what to compute, with the values of scalar hyperparameters put in."""

@@ -57,8 +57,8 @@ def get_config(function: Function) -> dict[str, Any]:
         else [operator.index(default) if type(default) is int else float(default)]
         for key, default in definition.hyperparameters.items()
     }
-    cotangent = None if function.custom_vjp is None else _to_rows(function.vjp.definition.trace())
-    formula = {"hyperparameters": defaults, "formula": _to_rows(definition.trace()), "cotangent": cotangent}
+    cotangent = None if function.custom_vjp is None else _to_rows(function.vjp.definition.differentiable())
+    formula = {"hyperparameters": defaults, "formula": _to_rows(definition.differentiable()), "cotangent": cotangent}
     return {**named, "qualname": function.__qualname__, "doc": function.__doc__, **formula}
 
 

@@ -29,9 +29,9 @@ def reduce(function: Function) -> str | tuple[Callable[..., Any], tuple[Any, ...
     # With options it is more than one formula.
     if definition.options or is_importable(function):
         return function.__qualname__
-    cotangent = None if function.custom_vjp is None else function.vjp.definition.trace()
+    cotangent = None if function.custom_vjp is None else function.vjp.definition.differentiable()
     named = (definition.name, function.__module__, function.__qualname__, function.__doc__)
-    return from_formula, (type(function), named, definition.hyperparameters, definition.trace(), cotangent)
+    return from_formula, (type(function), named, definition.hyperparameters, definition.differentiable(), cotangent)
 
 
 def from_formula(

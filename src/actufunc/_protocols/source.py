@@ -49,7 +49,7 @@ def source(function: Function, target: str = "numba", dtype: Any = "float32", **
     if unknown:
         raise TypeError(f"{function.__name__} has no {' and '.join(map(repr, sorted(unknown)))}")
     values = {name: constant(value) for name, value in options.items()}
-    expression = definition.expression(chosen).substitute(values)
+    expression = definition.computed(chosen).substitute(values)
     arguments = [name for name in definition.arguments if name not in values]
     name = definition.identifier
     if target == "numba":

@@ -76,7 +76,7 @@ def beside(activation: Activation) -> float:
         One for shares of a total and for a sum that may cancel, else zero.
     """
     definition = activation.definition
-    nodes = definition.expression(definition.options).nodes()
+    nodes = definition.computed(definition.options).nodes()
     return 1.0 if definition.reduces or any(node.operation == "axis_threshold" for node in nodes) else 0.0
 
 

@@ -44,7 +44,7 @@ def breakpoints(expression: Expression, arguments: Mapping[str, float]) -> Array
     --------
     >>> from actufunc import hard_shrink
     >>> from actufunc.accuracy._breakpoints import breakpoints
-    >>> breakpoints(hard_shrink.definition.expression({}), {"lambd": 0.5}).round(6).tolist()
+    >>> breakpoints(hard_shrink.definition.computed({}), {"lambd": 0.5}).round(6).tolist()
     [-0.5, 0.0, 0.5]
     """
     orders = np.linspace(-1, 1, 2 * _GRID + 1) * (FORMATS["float64"].infinity_bits - 1)

@@ -47,7 +47,7 @@ def reference(activation: Activation, x: Array, /, **arguments: Any) -> Array:
     """
     definition = activation.definition
     options = {name: arguments.pop(name, default) for name, default in definition.options.items()}
-    expression = definition.expression(options)
+    expression = definition.computed(options)
     arguments = {name: _along(definition, name, value) for name, value in arguments.items()}
     operands = {"x": x} | {n: _operand(definition, n, arguments, x) for n in definition.arguments if n != "x"}
     if arguments:

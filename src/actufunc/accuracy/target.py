@@ -81,7 +81,7 @@ class Target:
         """Breakpoints of the formula."""
         definition = self.measured.definition
         options = {name: self.keywords.get(name, default) for name, default in definition.options.items()}
-        return breakpoints(definition.expression(options), self.hyperparameters)
+        return breakpoints(definition.computed(options), self.hyperparameters)
 
     def __call__(self, x: Array) -> Array:
         """Compute the values or gradients."""

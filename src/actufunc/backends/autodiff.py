@@ -68,7 +68,7 @@ class Formula:
 @functools.lru_cache(maxsize=512)
 def formula_of(definition: Definition, options: tuple[tuple[str, Any], ...]) -> Formula:
     """Return the formula of an activation for these options."""
-    return Formula(definition.trace(**dict(options)), definition.arguments)
+    return Formula(definition.differentiable(**dict(options)), definition.arguments)
 
 
 def differentiable(xp: Any) -> Callable[..., Any]:

@@ -84,7 +84,7 @@ def plain_numpy(activation: Activation, *, erf: Any = None, **hyperparameters: f
     array([0.5])
     """
     definition = activation.definition
-    # Not definition.expression(), which may handle NaN in addition.
+    # Not definition.computed(), which may handle NaN in addition.
     formula = lowered(definition.formula(definition.options), _IN_NUMPY)
     if any(node.operation == "axis_threshold" for node in formula.nodes()):
         return None  # an algorithm, not an operation

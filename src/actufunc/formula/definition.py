@@ -1,4 +1,4 @@
-"""How a definition is read: an ordinary function becomes an expression and a signature."""
+"""Definitions: an ordinary Python function becomes an expression and a signature."""
 
 from __future__ import annotations
 
@@ -25,6 +25,14 @@ _KEPT_EXPRESSIONS = 256
 class Definition:
     """What an activation computes, for every backend.
 
+    It is an expression at four stages, each made of the one before:
+
+    1. `differentiable`: what the function returns for symbols, with the derivatives that `with_derivatives` and
+       `evaluated` give to parts of it. Derivatives and other formulas are made of this one.
+    2. `formula`: the same without these derivatives, as ``f.formula`` shows it.
+    3. `computed`: the same, with NaN for NaN. This is what backends compute.
+    4. `specialised`: the same with the values of scalar hyperparameters put in.
+
     Attributes
     ----------
     name : str
@@ -35,8 +43,8 @@ class Definition:
         Numeric arguments and their defaults; `inspect.Parameter.empty` stands for none.
     options : dict
         Arguments that choose between formulas, such as ``approximate="none"``, and their defaults.
-    trace : callable
-        Gives the expression for the values of the options, with the derivatives that it states.
+    differentiable : callable
+        Takes the values of the options as keywords and returns the expression of the first stage.
     of_rows : frozenset of str
         Arrays over an axis that lack this axis, as the cotangent of a function that reduces does.
     halves : tuple of Definition
@@ -48,15 +56,15 @@ class Definition:
     arrays: tuple[str, ...]
     hyperparameters: dict[str, Any]
     options: dict[str, Any]
-    trace: Callable[..., Expression]
+    differentiable: Callable[..., Expression]
     of_rows: frozenset[str] = frozenset()
     halves: tuple[Definition, ...] = ()
     _expressions: dict[tuple[Any, ...], Expression] = field(default_factory=dict, repr=False)
 
-    def expression(self, options: Mapping[str, Any]) -> Expression:
-        """Return what to compute for these options.
+    def computed(self, options: Mapping[str, Any]) -> Expression:
+        """Return what backends compute for these options.
 
-        NaN in an element of `x` gives NaN there, except by functions that reduce an axis: they must see to it.
+        NaN in an element of `x` gives NaN there, except in functions that reduce an axis: their formulas must do that.
         """
         key = tuple(options.items())
         expression = self._expressions.get(key)
@@ -72,16 +80,16 @@ class Definition:
         return _kind(self.formula(self.options))
 
     def formula(self, options: Mapping[str, Any]) -> Expression:
-        """Return the formula as it was written, for these options."""
-        return without_derivatives(self.trace(**options))
+        """Return the formula for these options as it was written."""
+        return without_derivatives(self.differentiable(**options))
 
     def specialised(self, options: Mapping[str, Any], scalars: Mapping[str, Any]) -> Expression:
-        """Return what to compute for these options and values of scalar hyperparameters."""
+        """Return what backends compute for these options and values of scalar hyperparameters."""
         # The repr tells values apart that are equal but not the same: 1 and 1.0, 0.0 and -0.0.
         key = (tuple(options.items()), tuple(scalars), repr(tuple(scalars.values())))
         expression = self._expressions.get(key)
         if expression is None:
-            expression = self.expression(options).substitute(scalars)
+            expression = self.computed(options).substitute(scalars)
             if len(self._expressions) > _KEPT_EXPRESSIONS:
                 self._expressions.clear()
             self._expressions[key] = expression
@@ -89,12 +97,12 @@ class Definition:
 
     @functools.cached_property
     def over_axis(self) -> bool:
-        """Whether the formula reduces over an axis."""
+        """True if the formula reduces over an axis."""
         return self._kind_by_default[0]
 
     @functools.cached_property
     def reduces(self) -> bool:
-        """Whether the result lacks the axis: each argument stands within a reduction."""
+        """True if the result lacks the axis: each argument stands within a reduction."""
         return self.over_axis and not self._kind_by_default[1]
 
     @property
@@ -104,7 +112,7 @@ class Definition:
 
     @property
     def kind(self) -> str:
-        """What the function is like: "elementwise", "over an axis", "reducing" (an axis) or "gated"."""
+        """Kind of function: "elementwise", "over an axis", "reducing" (an axis) or "gated"."""
         if self.gated:
             return "gated"
         if self.reduces:
@@ -158,7 +166,7 @@ def read(function: Callable[..., Any]) -> Definition:
         (options if is_option else hyperparameters)[parameter.name] = parameter.default
 
     @functools.cache  # what the function refers to may change, but a value and its derivative must belong together
-    def trace(**chosen: Any) -> Expression:
+    def differentiable(**chosen: Any) -> Expression:
         symbols = {each: argument(each) for each in hyperparameters}
         try:
             result = function(argument("x"), **symbols, **chosen)
@@ -179,26 +187,26 @@ def read(function: Callable[..., Any]) -> Definition:
             raise TypeError(f"{name} must return a number, not a condition; write where(condition, 1, 0)")
         return expression
 
-    return define(name, hyperparameters, options, trace)
+    return define(name, hyperparameters, options, differentiable)
 
 
 def define(
-    name: str, hyperparameters: dict[str, Any], options: dict[str, Any], trace: Callable[..., Expression]
+    name: str, hyperparameters: dict[str, Any], options: dict[str, Any], differentiable: Callable[..., Expression]
 ) -> Definition:
     """Return the definition of a function of `x`; see `Definition` for the parameters."""
     halves: tuple[Definition, ...] = ()
-    over_axis, _, gated = _kind(trace(**options))
+    over_axis, _, gated = _kind(differentiable(**options))
     if gated:
 
-        def trace_half(**chosen: Any) -> Expression:
-            return _of_halves(name, trace(**chosen))
+        def differentiable_part(**chosen: Any) -> Expression:
+            return _of_halves(name, differentiable(**chosen))
 
         if over_axis:
             raise TypeError(f"{name} cannot both halve an axis and reduce over one; make it of two activations")
-        halves = (Definition(name, ("x", "gate"), hyperparameters, options, trace_half),)
-        halves[0].expression(options)
-    definition = Definition(name, ("x",), hyperparameters, options, trace, halves=halves)
-    definition.expression(options)
+        halves = (Definition(name, ("x", "gate"), hyperparameters, options, differentiable_part),)
+        halves[0].computed(options)
+    definition = Definition(name, ("x",), hyperparameters, options, differentiable, halves=halves)
+    definition.computed(options)
     return definition
 
 
@@ -209,7 +217,7 @@ RESERVED = frozenset(
 
 
 def depends_on_element(expression: Expression) -> bool:
-    """Tell whether a node differs from element to element of a row."""
+    """Return True if a node differs from element to element of a row."""
     found: dict[Expression, bool] = {}
     for node in expression.nodes():
         depends = node.operation == "argument" or any(found[operand] for operand in node.operands)
@@ -218,7 +226,7 @@ def depends_on_element(expression: Expression) -> bool:
 
 
 def _kind(formula: Expression) -> tuple[bool, ...]:
-    """Tell what kind of function a formula is of: whether it reduces over an axis, and keeps that, or halves one."""
+    """Return the kind of a formula: whether it reduces over an axis, whether it keeps that, whether it splits one."""
     records = [node.record for node in formula.nodes()]
     over_axis = any(each.reduction for each in records)
     return over_axis, over_axis and depends_on_element(formula), any(each.part for each in records)
@@ -245,12 +253,12 @@ _being_overridden: ContextVar[frozenset[Definition]] = ContextVar("_being_overri
 
 
 def override_derivative(of: Definition, wrt: str, formula: Callable[..., Any]) -> Definition:
-    """Return a definition that states its derivative by an argument.
+    """Return a definition with another derivative by an argument.
 
     Parameters
     ----------
     of : Definition
-        What it computes.
+        The definition whose values it has.
     wrt : str
         Name of the argument.
     formula : callable
@@ -258,8 +266,8 @@ def override_derivative(of: Definition, wrt: str, formula: Callable[..., Any]) -
     """
     _check_argument(of, wrt)
 
-    def trace(**options: Any) -> Expression:
-        value = of.trace(**options)
+    def differentiable(**options: Any) -> Expression:
+        value = of.differentiable(**options)
         if of in _being_overridden.get():  # the formula calls the function itself: then it has the automatic derivative
             return without_derivatives(value)
         symbols = {name: argument(name) for name in of.arguments}
@@ -273,7 +281,7 @@ def override_derivative(of: Definition, wrt: str, formula: Callable[..., Any]) -
             without_derivatives(value), {symbols[name]: partial for name, partial in partials.items()}
         )
 
-    return dataclasses.replace(of, trace=trace, _expressions={})
+    return dataclasses.replace(of, differentiable=differentiable, _expressions={})
 
 
 def _check_argument(of: Definition, wrt: str) -> None:
@@ -287,11 +295,11 @@ def gradient(of: Definition) -> Definition:
     fixed = {"wrt": "x"} if "wrt" in of.options else {}
     left = {name: default for name, default in of.options.items() if name not in fixed}
 
-    def trace(*, wrt: str, **options: Any) -> Expression:
+    def differentiable(*, wrt: str, **options: Any) -> Expression:
         _check_argument(of, wrt)
-        return derivative(of.trace(**options, **fixed), wrt)
+        return derivative(of.differentiable(**options, **fixed), wrt)
 
-    return Definition(f"{of.name}.grad", of.arrays, of.hyperparameters, {**left, "wrt": "x"}, trace)
+    return Definition(f"{of.name}.grad", of.arrays, of.hyperparameters, {**left, "wrt": "x"}, differentiable)
 
 
 def vector_jacobian_product(of: Definition, cotangent: Callable[..., Any] | None) -> Definition:
@@ -311,34 +319,36 @@ def vector_jacobian_product(of: Definition, cotangent: Callable[..., Any] | None
     if of.gated:
         halves = tuple(_times_cotangent(of, _derivative_by(of.halves[0], name)) for name in ("x", "gate"))
 
-        def trace(**options: Any) -> Expression:
-            return make_node("joined", tuple(half.trace(**options) for half in halves))
+        def differentiable(**options: Any) -> Expression:
+            return make_node("joined", tuple(half.differentiable(**options) for half in halves))
 
-        return Definition(halves[0].name, ("x", "g"), of.hyperparameters, of.options, trace, halves=halves)
+        return Definition(halves[0].name, ("x", "g"), of.hyperparameters, of.options, differentiable, halves=halves)
     return _times_cotangent(of, gradient(of))
 
 
 def _times_cotangent(of: Definition, slope: Definition) -> Definition:
     """Return the vjp of an elementwise function from its derivative."""
 
-    def trace(**options: Any) -> Expression:
-        return argument("g") * with_nan(slope.trace(**options), "x")
+    def differentiable(**options: Any) -> Expression:
+        return argument("g") * with_nan(slope.differentiable(**options), "x")
 
-    return Definition(f"{of.name}.vjp", (*slope.arrays, "g"), of.hyperparameters, slope.options, trace)
+    return Definition(f"{of.name}.vjp", (*slope.arrays, "g"), of.hyperparameters, slope.options, differentiable)
 
 
 def _derivative_by(of: Definition, wrt: str) -> Definition:
     """Return the derivative by an array."""
-    return dataclasses.replace(of, trace=lambda **options: derivative(of.trace(**options), wrt), _expressions={})
+    return dataclasses.replace(
+        of, differentiable=lambda **options: derivative(of.differentiable(**options), wrt), _expressions={}
+    )
 
 
 def _over_axis(of: Definition, cotangent: Callable[..., Any] | None) -> Definition:
     if cotangent is None:
         raise AttributeError(f"{of.name} reduces over an axis: state its vjp with @{of.name}.cotangent")
 
-    def trace(**options: Any) -> Expression:
+    def differentiable(**options: Any) -> Expression:
         symbols = {each: argument(each) for each in of.arguments}
         return constant(cotangent(g=argument("g"), **symbols, **options))
 
     of_rows = frozenset({"g"}) if of.reduces else frozenset()
-    return Definition(f"{of.name}.vjp", (*of.arrays, "g"), of.hyperparameters, of.options, trace, of_rows)
+    return Definition(f"{of.name}.vjp", (*of.arrays, "g"), of.hyperparameters, of.options, differentiable, of_rows)

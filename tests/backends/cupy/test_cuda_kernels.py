@@ -183,7 +183,7 @@ def test_dtypes_are_mixed_without_flushing(nvrtc: Any) -> None:
     definition = relu.definition
     arrays = {dtype: to_device(np.zeros(4, dtype)) for dtype in DTYPES}
     for computed in map(np.dtype, ("float32", "float64")):
-        formula = KernelSpec("relu", definition.expression({}), definition.arrays, (), computed)
+        formula = KernelSpec("relu", definition.computed({}), definition.arrays, (), computed)
         for kernel, kept in ((kernels.elementwise(formula), computed), (kernels.copy(), None)):
             for given, wanted in itertools.product(DTYPES, repeat=2):
                 if (kept or given) == np.float64 and wanted.itemsize == 2:
@@ -228,7 +228,7 @@ def test_over_axis(case: Case, dtype: np.dtype[Any], nvrtc: Any) -> None:
     plans: dict[str, tuple[RowSchedule, bool]] = {}
     for function in (case.function, case.function.vjp):
         definition = function.definition
-        expression = definition.expression(dict(definition.options))
+        expression = definition.computed(dict(definition.options))
         for name, layout in LAYOUTS.items():
             lanes = 16 // dtype.itemsize if layout["aligned"] else 1
             how = schedule_rows(layout["n"], dtype, len(definition.arrays), inner=layout["inner"], lanes=lanes)

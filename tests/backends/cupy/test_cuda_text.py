@@ -335,7 +335,7 @@ def test_integers(dtype: np.dtype[Any]) -> None:
 def test_refuses_what_it_cannot_write() -> None:
     for case in OVER_AXIS:
         with pytest.raises(TypeError, match="over an axis"):
-            cuda_source("f", case.function.definition.expression({}), ["x"], np.dtype("float32"))
+            cuda_source("f", case.function.definition.computed({}), ["x"], np.dtype("float32"))
     for function in (gelu, OVER_AXIS[0].function):
         with pytest.raises(TypeError, match="no integers"):
             function.source("cuda", "int32")

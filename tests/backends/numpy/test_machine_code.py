@@ -64,7 +64,7 @@ def test_elementwise(case: Case, dtype: np.dtype[Any]) -> None:
     options = {name: dict(case.keywords).get(name, default) for name, default in definition.options.items()}
     scalars = {**definition.hyperparameters, **dict(case.keywords)}
     scalars = {name: scalars[name] for name in definition.hyperparameters}
-    expression = definition.expression(options).substitute(scalars)
+    expression = definition.computed(options).substitute(scalars)
     names = tuple(name for name in definition.arguments if name not in scalars)
     function = compiler.function("probe", lower.source("probe", expression, names, dtype))
     ir, assembly = loop_of(function, dtype, len(names))
@@ -85,7 +85,7 @@ def test_elementwise(case: Case, dtype: np.dtype[Any]) -> None:
 @pytest.mark.parametrize("case", [*mostly_slow(OVER_AXIS), *mostly_slow([case.vjp for case in OVER_AXIS])], ids=repr)
 def test_over_axis(case: Case, dtype: np.dtype[Any], layout: Layout) -> None:
     definition = case.function.definition
-    expression, names = definition.expression(definition.options), definition.arguments
+    expression, names = definition.computed(definition.options), definition.arguments
     source, scratch = axis_source("probe", expression, names, dtype, layout, keep=True)
     function = compiler.function("probe", source)
     number = getattr(types, dtype.name)
@@ -114,7 +114,7 @@ def test_halves(case: Case) -> None:
     """A vjp: the gradient is looked up one by one where it is costly, the rest is in vectors from bits to bits."""
     dtype = np.dtype(np.float16 if case.function is gelu else ml_dtypes.bfloat16)
     definition = case.function.vjp.definition
-    expression = definition.expression(definition.options).substitute(dict(case.keywords))
+    expression = definition.computed(definition.options).substitute(dict(case.keywords))
     names = [name for name in definition.arguments if name not in dict(case.keywords)]
     source, parts = half_source("probe", expression, names, dtype)
     signature = types.void(*[types.float64[::1]] * len(parts), *[BITS] * (len(names) + 1))
