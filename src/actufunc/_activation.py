@@ -244,7 +244,7 @@ class Activation:
     @functools.cached_property
     def halves(self) -> tuple[Activation, ...]:
         """For a gated unit, the elementwise functions of both parts of `x` that make it up; else empty."""
-        made = tuple(map(Activation, self.definition.halves))
+        made = tuple(map(Activation, self.definition.parts))
         for number, part in enumerate(made):
             part.origin = (self, number)
         return made

@@ -33,7 +33,7 @@ def types(definition: Definition) -> list[str]:
     bfloat16, which is computed as well, has none that NumPy knows.
     """
     scalars = {key: as_python(v) for key, v in definition.hyperparameters.items() if is_scalar(v)}
-    formulas = [each.specialised(each.options, scalars) for each in definition.halves or (definition,)]
+    formulas = [each.specialised(each.options, scalars) for each in definition.parts or (definition,)]
     integers = (c for c in _INTEGERS if all(holds_integers(formula, np.dtype(c)) for formula in formulas))
     return [f"{c * len(definition.arguments)}->{c}" for c in (*integers, *"efd")]
 

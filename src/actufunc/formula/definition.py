@@ -47,7 +47,7 @@ class Definition:
         Takes the values of the options as keywords and returns the expression of the first stage.
     of_rows : frozenset of str
         Arrays over an axis that lack this axis, as the cotangent of a function that reduces does.
-    halves : tuple of Definition
+    parts : tuple of Definition
         For a gated unit, which splits an axis, the elementwise functions of `x`, the first half, and `gate`, the
         second: one for a value; for a vjp two, whose results are joined along the axis.
     """
@@ -58,7 +58,7 @@ class Definition:
     options: dict[str, Any]
     differentiable: Callable[..., Expression]
     of_rows: frozenset[str] = frozenset()
-    halves: tuple[Definition, ...] = ()
+    parts: tuple[Definition, ...] = ()
     _expressions: dict[tuple[Any, ...], Expression] = field(default_factory=dict, repr=False)
 
     def computed(self, options: Mapping[str, Any]) -> Expression:
@@ -107,8 +107,8 @@ class Definition:
 
     @property
     def gated(self) -> bool:
-        """Whether this splits an axis in halves."""
-        return bool(self.halves)
+        """True if this splits an axis."""
+        return bool(self.parts)
 
     @property
     def kind(self) -> str:
@@ -194,18 +194,18 @@ def define(
     name: str, hyperparameters: dict[str, Any], options: dict[str, Any], differentiable: Callable[..., Expression]
 ) -> Definition:
     """Return the definition of a function of `x`; see `Definition` for the parameters."""
-    halves: tuple[Definition, ...] = ()
+    parts: tuple[Definition, ...] = ()
     over_axis, _, gated = _kind(differentiable(**options))
     if gated:
 
         def differentiable_part(**chosen: Any) -> Expression:
-            return _of_halves(name, differentiable(**chosen))
+            return _of_parts(name, differentiable(**chosen))
 
         if over_axis:
             raise TypeError(f"{name} cannot both halve an axis and reduce over one; make it of two activations")
-        halves = (Definition(name, ("x", "gate"), hyperparameters, options, differentiable_part),)
-        halves[0].computed(options)
-    definition = Definition(name, ("x",), hyperparameters, options, differentiable, halves=halves)
+        parts = (Definition(name, ("x", "gate"), hyperparameters, options, differentiable_part),)
+        parts[0].computed(options)
+    definition = Definition(name, ("x",), hyperparameters, options, differentiable, parts=parts)
     definition.computed(options)
     return definition
 
@@ -232,8 +232,8 @@ def _kind(formula: Expression) -> tuple[bool, ...]:
     return over_axis, over_axis and depends_on_element(formula), any(each.part for each in records)
 
 
-def _of_halves(name: str, expression: Expression) -> Expression:
-    """Make the halves of `x` the arguments `x` and `gate`."""
+def _of_parts(name: str, expression: Expression) -> Expression:
+    """Make the parts of `x` the arguments `x` and `gate`."""
     whole = argument("x")
     symbols = dict(zip(halves(whole), (whole, argument("gate")), strict=True))
 
@@ -317,12 +317,12 @@ def vector_jacobian_product(of: Definition, cotangent: Callable[..., Any] | None
     if of.over_axis:
         return _over_axis(of, cotangent)
     if of.gated:
-        halves = tuple(_times_cotangent(of, _derivative_by(of.halves[0], name)) for name in ("x", "gate"))
+        parts = tuple(_times_cotangent(of, _derivative_by(of.parts[0], name)) for name in ("x", "gate"))
 
         def differentiable(**options: Any) -> Expression:
-            return make_node("joined", tuple(half.differentiable(**options) for half in halves))
+            return make_node("joined", tuple(part.differentiable(**options) for part in parts))
 
-        return Definition(halves[0].name, ("x", "g"), of.hyperparameters, of.options, differentiable, halves=halves)
+        return Definition(parts[0].name, ("x", "g"), of.hyperparameters, of.options, differentiable, parts=parts)
     return _times_cotangent(of, gradient(of))
 
 
