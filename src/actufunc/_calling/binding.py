@@ -38,7 +38,7 @@ def call_keywords(definition: Definition) -> dict[str, Any]:
     """Return the keywords of every call, with their defaults."""
     if definition.gated:
         return _GATED_KEYWORDS
-    if definition.reduces or definition.of_rows:
+    if definition.reduces or definition.without_axis:
         return _REDUCING_KEYWORDS
     return _AXIS_KEYWORDS if definition.over_axis else _KEYWORDS
 

@@ -134,7 +134,7 @@ def _kind(definition: Definition) -> str:
     """Return the kind of a function over an axis; the vjp of a reducing one takes a reduced cotangent."""
     if definition.gated:
         return GATED
-    return REDUCED if definition.reduces or definition.of_rows else KEPT
+    return REDUCED if definition.reduces or definition.without_axis else KEPT
 
 
 def _support(container: type) -> Support | None:

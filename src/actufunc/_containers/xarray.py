@@ -87,8 +87,8 @@ def _apply(call: Call, dims: list[Hashable]) -> Any:
     numbers = {key: value for key, value in operands.items() if key not in arrays}
     core = {}
     for key, value in arrays.items():
-        core[key] = [] if key in definition.of_rows else dims
-        named = _named(call, key, value, [d for d in x.dims if key not in definition.of_rows or d not in dims])
+        core[key] = [] if key in definition.without_axis else dims
+        named = _named(call, key, value, [d for d in x.dims if key not in definition.without_axis or d not in dims])
         missing = [d for d in core[key] if d not in named.dims]
         sizes = {d: 1 if definition.gated else x.sizes[d] for d in missing}
         arrays[key] = named.expand_dims(sizes) if sizes else named

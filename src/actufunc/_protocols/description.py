@@ -22,7 +22,7 @@ def core_signature(definition: Definition) -> str | None:
     """Return the dimensions that a result is computed from, as of a generalised ufunc; None if elementwise."""
     if definition.kind == "elementwise":
         return None
-    other = "(m)" if definition.gated else "()" if definition.reduces or definition.of_rows else "(n)"
+    other = "(m)" if definition.gated else "()" if definition.reduces or definition.without_axis else "(n)"
     inputs = ["(n)", *(other for _ in definition.arrays[1:]), *("()" for _ in definition.hyperparameters)]
     return f"{','.join(inputs)}->{'(n)' if definition.arrays[1:] else other}"
 

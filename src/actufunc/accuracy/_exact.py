@@ -69,7 +69,7 @@ def reference(activation: Activation, x: Array, /, **arguments: Any) -> Array:
 
 def _along(definition: Definition, name: str, value: Any) -> Any:
     """Give an array that lacks the axis an axis of length one."""
-    return np.expand_dims(value, -1) if name in definition.of_rows else value
+    return np.expand_dims(value, -1) if name in definition.without_axis else value
 
 
 def _hyperparameter_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -197,7 +197,7 @@ class _NamespaceCall:
 
     def _beside_x(self, key: str, array: Any) -> Any:
         """Bring a cotangent to the shape of x; what has one element for each row keeps the axes, of length one."""
-        of_row = key in self.call.definition.of_rows
+        of_row = key in self.call.definition.without_axis
         given, what = (self.shapes.given, "the result") if of_row else (self.shapes.of_x, "x")
         shape = tuple(array.shape)
         if shape != given:
@@ -212,7 +212,7 @@ class _NamespaceCall:
         if x.ndim:
             # The sum of all arrays is as empty, and keeps the graph of a library that differentiates.
             given = {key: value for key, value in self.operands.items() if not _is_number(value)}
-            for key in given.keys() & self.call.definition.of_rows:
+            for key in given.keys() & self.call.definition.without_axis:
                 given[key] = xp.reshape(xp.broadcast_to(given[key], self.shapes.given), self.shapes.kept)
             empty = functools.reduce(operator.add, given.values())
             if not self.call.definition.reduces:
@@ -222,7 +222,7 @@ class _NamespaceCall:
         rows = {
             key: value if _is_number(value) else self.xp.reshape(value, (1,)) for key, value in self.operands.items()
         }
-        if self.call.definition.of_rows:
+        if self.call.definition.without_axis:
             keywords["keepdims"] = True
         names = self.call.definition.arrays
         arrays = [rows.pop(key) for key in names]

@@ -85,7 +85,7 @@ def broadcast_to_x(
     broadcast_to: Callable[[Any, tuple[int, ...]], Any],
 ) -> Any:
     """Return an operand in the shape of x, by the library's own `broadcast_to`."""
-    of_row = key in definition.of_rows
+    of_row = key in definition.without_axis
     given, what = (shapes.given, "the result") if of_row else (shapes.of_x, "x")
     try:
         array = array if array.shape == given else broadcast_to(array, given)

@@ -45,7 +45,7 @@ class Definition:
         Arguments that choose between formulas, such as ``approximate="none"``, and their defaults.
     differentiable : callable
         Takes the values of the options as keywords and returns the expression of the first stage.
-    of_rows : frozenset of str
+    without_axis : frozenset of str
         Arrays over an axis that lack this axis, as the cotangent of a function that reduces does.
     parts : tuple of Definition
         For a gated unit, which splits an axis, the elementwise functions of `x`, the first half, and `gate`, the
@@ -57,7 +57,7 @@ class Definition:
     hyperparameters: dict[str, Any]
     options: dict[str, Any]
     differentiable: Callable[..., Expression]
-    of_rows: frozenset[str] = frozenset()
+    without_axis: frozenset[str] = frozenset()
     parts: tuple[Definition, ...] = ()
     _expressions: dict[tuple[Any, ...], Expression] = field(default_factory=dict, repr=False)
 
@@ -350,5 +350,5 @@ def _over_axis(of: Definition, cotangent: Callable[..., Any] | None) -> Definiti
         symbols = {each: argument(each) for each in of.arguments}
         return constant(cotangent(g=argument("g"), **symbols, **options))
 
-    of_rows = frozenset({"g"}) if of.reduces else frozenset()
-    return Definition(f"{of.name}.vjp", (*of.arrays, "g"), of.hyperparameters, of.options, differentiable, of_rows)
+    without_axis = frozenset({"g"}) if of.reduces else frozenset()
+    return Definition(f"{of.name}.vjp", (*of.arrays, "g"), of.hyperparameters, of.options, differentiable, without_axis)

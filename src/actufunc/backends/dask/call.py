@@ -33,7 +33,7 @@ def _evaluate(call: Call) -> Any:
             raise TypeError(f"{name} got {type(value).__name__} for {key} beside a dask array; convert it first")
     dtype = result_dtype(call, arrays)
     arrays |= {key: da.asarray(call.operands[key], dtype=dtype) for key in positional}
-    shapes, of_rows = shapes_of(call, arrays["x"].shape), call.definition.of_rows
+    shapes, of_rows = shapes_of(call, arrays["x"].shape), call.definition.without_axis
     if call.definition.over_axis:
         others = [key for key in call.definition.arrays if key not in of_rows]
         others = [key for key in others if not _same_chunks(arrays[key], arrays["x"])]

@@ -93,7 +93,7 @@ class AxisPlan:
         self._left_out = None if mask is True else (fill_left_out(call), value_left_out(call))
         types = (*operands.given.values(), dtype, arguments.out_dtype or dtype)
         self._is_exact = all(each == work for each in types) and type(self._axis) is int and operands.are_arrays
-        self._is_exact = self._is_exact and not call.definition.of_rows
+        self._is_exact = self._is_exact and not call.definition.without_axis
         self._kernels: dict[tuple[str, bool], OverAxis] = {}
         self._axes: dict[int, Axes] = {}
 
@@ -118,7 +118,7 @@ class AxisPlan:
         if self._reduces:
             kept = axes.kept(shape)
             of_result = kept if self._keepdims else axes.without(shape)
-        if len(arrays) > 1 or self._definition.of_rows:
+        if len(arrays) > 1 or self._definition.without_axis:
             arrays = tuple(
                 [self._expanded(*each, x.shape, axes) for each in zip(self.operands.names, arrays, strict=True)]
             )
@@ -169,7 +169,7 @@ class AxisPlan:
 
     def _expanded(self, key: str, array: Array, of_x: tuple[int, ...], axes: Axes) -> Array:
         """Return an operand with the dimensions of x, to whose shape it broadcasts."""
-        of_row = key in self._definition.of_rows
+        of_row = key in self._definition.without_axis
         if not of_row and array.shape == of_x:
             return array
         expanded, into = array, of_x

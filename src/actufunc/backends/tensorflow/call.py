@@ -200,7 +200,7 @@ def _computed(call: Call, operands: Operands, shapes: Reduced) -> Any:
     if mask is not True:
         mask = _mask(call, mask, operands["x"], shapes)
         fill = fill_left_out(call)
-        filled = {key: operands[key] for key in call.definition.arrays if key not in call.definition.of_rows}
+        filled = {key: operands[key] for key in call.definition.arrays if key not in call.definition.without_axis}
         operands = operands | {k: tf.where(mask, v, tf.constant(fill[k], v.dtype)) for k, v in filled.items()}
     axis = shapes.axes[0] if len(shapes.axes) == 1 else shapes.axes
     function = find(xp, call, operands, axis)
@@ -228,7 +228,7 @@ def _formula(call: Call, operands: Operands, shapes: Reduced) -> Any:
 
 def _broadcast(call: Call, key: str, array: Any, x: Any, shapes: Reduced) -> Any:
     """Broadcast a cotangent to the shape of x, or to one element for each row, with axes of length one."""
-    name, of_row = call.definition.name, key in call.definition.of_rows
+    name, of_row = call.definition.name, key in call.definition.without_axis
     given, what = (shapes.given, "the result") if of_row else (shapes.of_x, "x")
     _check_fits(name, key, array, given, what)
     if array.shape != given or None in given:
