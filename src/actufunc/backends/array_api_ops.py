@@ -30,13 +30,13 @@ def compute(xp: Any, expression: Expression, arrays: Mapping[str, Any], shapes: 
     Parameters
     ----------
     xp : namespace
-        Of the arrays.
+        Namespace of the arrays.
     expression : Expression
-        What to compute, without custom derivatives.
+        What to compute, without derivatives given to its parts.
     arrays : mapping of str to array
-        Values of its arguments; those of `x` have the dtype of the result.
+        Values of its arguments; `x` has the dtype of the result.
     shapes : Reduced, optional
-        For what reduces over an axis. All other results have the shape to which the arrays broadcast.
+        Shapes for a function over an axis. All other results have the shape to which the arrays broadcast.
     """
     dtype = arrays["x"].dtype
     work = compute_dtype(xp, dtype)
@@ -74,11 +74,11 @@ class _Operations:
     Parameters
     ----------
     xp : namespace
-        Of the arrays.
+        Namespace of the arrays.
     like : array
-        What constants are made like.
+        An array with the dtype and the device of constants.
     shapes : Reduced, optional
-        For reductions.
+        Shapes for reductions.
     """
 
     def __init__(self, xp: Any, like: Any, shapes: Any) -> None:
@@ -164,7 +164,7 @@ def as_array(xp: Any, value: float, like: Any, dtype: Any) -> Any:
 
 
 def covers(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Tell whether another shape broadcasts to this one; not if that is open, as a length is that is None."""
+    """Return True if another shape broadcasts to this one, both of known lengths: a length that is open is None."""
     if None in (getattr(shape, "rank", 0), getattr(other, "rank", 0)):
         return False
     pairs = zip(reversed(other), reversed(shape), strict=False)
@@ -186,7 +186,7 @@ def _python(value: Any) -> bool | int | float:
 
 
 # Primitives of the vocabulary that the standard lacks. They are written so that automatic differentiation through them
-# is right too: no branch that is not taken holds an infinity or NaN, and no tie splits a derivative in halves.
+# is right too: no branch that is not taken holds an infinity or NaN, and no tie splits a derivative in two.
 
 
 def _magnitude(xp: Any, x: Any) -> Any:
@@ -208,7 +208,7 @@ _FAR = 40.0  # exp(-x*x/2) is zero from here on, in float64 and float32
 
 
 def _normal_cdf(xp: Any, x: Any) -> Any:
-    """Tail by the rational approximation of the NumPy backend, which see."""
+    """Tail by the rational approximation of `coefficients`."""
     a = xp.clip(_magnitude(xp, x), 0.0, _FAR)
     s, p = (_polynomial(a, table["float64"]) for table in (NORMAL_S, NORMAL_P))
     tail = _exp_of_half_square(xp, x) * (s / (math.sqrt(2 * math.pi) * a * s + p))
@@ -240,7 +240,7 @@ def _minimum(xp: Any, a: Any, b: Any) -> Any:
 _BOUNDS: dict[str, Callable[..., Any]] = {"maximum": operator.le, "minimum": operator.ge}
 
 
-# Operations that have functions of their own in every namespace, and those that the standard calls something else.
+# Operations computed by functions of this module, and those that the standard calls something else.
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "absolute": lambda xp, x: xp.abs(x),
     "maximum": _maximum,

@@ -1,12 +1,14 @@
-"""Statements, in the Python that Numba compiles, which compute an expression.
+"""Code generation: from an expression to statements that compute it, in the Python that Numba compiles.
 
-Every constant is typed to the dtype of the kernel: in Numba a literal ``1.0`` would pull a float32 kernel to float64.
-The names that the text calls (``logistic``, ``where``, ...) are those of `actufunc.backends.numpy.jit.intrinsics`.
+:mod:`~actufunc.backends.cupy.codegen` writes CUDA C in the same way. The functions that the Python text calls
+(``logistic``, ``where``, ...) are those of `actufunc.backends.numpy.jit.intrinsics`. Every constant is typed to the
+dtype of the kernel: in Numba a literal ``1.0`` would make float64 of a float32 kernel.
 
 The argument of an exponential is computed as a double word (``wide_add``, ``wide_multiply``, ...), because the
 exponential turns its absolute error into a relative one; and a product with a factor that may be subnormal,
-``damped(y, logistic(x))``, becomes one call ``logistic(x, y)`` that scales last. So do two others, in which what would
-be subnormal comes back into the normal range: ``softplus(x) / y``, and ``y * expm1(x / y)``, which is x for small x.
+``damped(y, logistic(x))``, becomes one call ``times_logistic(y, x)`` that scales last. So do two others, in which a
+subnormal value would come back into the normal range: ``softplus(x) / y``, and ``y * expm1(x / y)``, which is x for
+small x.
 """
 
 from __future__ import annotations
@@ -30,13 +32,14 @@ if TYPE_CHECKING:
     from actufunc.formula.expression import Expression
 
 ARITHMETIC = named(lambda each: each.rounded) | {"negative"}
+"""Operations of IEEE 754."""
 
 WRITTEN = ARITHMETIC | named(lambda each: each.reduction or each.precision)
-"""Operations that need no function: statements or loops compute them."""
+"""Operations that need no function, because statements or loops compute them."""
 
 
 def identifier(name: str) -> str:
-    """Return what an argument is called in generated text: x and g as ever, others so that no other name is hidden."""
+    """Return the name of an argument in generated text: x and g stay, others get one that hides no other name."""
     if name in {"x", "g"}:
         return name
     return f"{name}_" if name.isascii() else f"u{name.encode().hex()}_u"
@@ -48,16 +51,14 @@ class Codegen:
     Parameters
     ----------
     dtype : numpy.dtype
-        What arguments and results are.
+        dtype of arguments and results.
     known : mapping of Expression to str
-        Text of the nodes that need no statement, as arguments do.
+        Text of the nodes that need no statement, such as arguments.
     """
 
-    # Operations that are also there with double words as results, as ``wide_add`` and so on, and those that take a
-    # double word as their argument.
-    wide_operations = named(lambda each: each.wide)
-    amplifiers = named(lambda each: each.amplifies)
-    fuses_calls = True  # whether what comes back from the subnormal range has calls of its own
+    wide_operations = named(lambda each: each.wide)  # those that can give a double word, by ``wide_add`` and so on
+    amplifiers = named(lambda each: each.amplifies)  # those that take a double word
+    fuses_calls = True  # one call computes a node whose operand may be subnormal although it is not itself
 
     def __init__(self, dtype: np.dtype[Any], known: Mapping[Expression, str]) -> None:
         self.dtype = dtype
@@ -102,7 +103,7 @@ class Codegen:
         return name
 
     def value(self, node: Expression) -> str:
-        """Write what computes `node` in the dtype, and return its name or literal."""
+        """Write the statements that compute `node` in the dtype, and return its name or literal."""
         if (node, False) in self._texts:
             return self._texts[node, False]
         if node.operation == "constant":
@@ -135,7 +136,7 @@ class Codegen:
         return self._assign(node, text, wide=False)
 
     def _fused_call(self, node: Expression) -> str | None:
-        """Write what computes a node that is made of what may be subnormal although it is not itself."""
+        """Write the call for a node whose operand may be subnormal although it is not itself; None if it is not one."""
         match node.operation, node.operands:
             case "raised", (total,) if "damped" in self.wide_operations:
                 return f"rounded({self._raised(total)}) * {self.literal(2.0**-RAISING_POWER)}"
@@ -149,7 +150,7 @@ class Codegen:
         return None
 
     def _raised(self, node: Expression) -> str:
-        """Write the double word of a sum of terms times ``2**RAISING_POWER``."""
+        """Return the text of a double word: a sum of terms times ``2**RAISING_POWER``."""
         if node.operation in {"add", "subtract"}:
             return f"wide_{node.operation}({', '.join(map(self._raised, node.operands))})"
         if node.operation in {"damped", "multiply"}:
@@ -159,7 +160,7 @@ class Codegen:
         return f"wide_multiply({self.wide(node)}, {self.literal(2.0**RAISING_POWER)})"
 
     def wide(self, node: Expression) -> str:
-        """Write what computes `node` as a double word where one word would round it."""
+        """Write the statements that compute `node`, as a double word where one word would round it."""
         if (node, True) in self._texts:
             return self._texts[node, True]
         if self._is_exact(node):
@@ -177,7 +178,7 @@ class Codegen:
         return self._assign(node, f"wide_{node.operation}({', '.join(texts)})", wide=True)
 
     def _is_exact(self, node: Expression) -> bool:
-        """Tell whether one word is as good as two: nothing is rounded here, or a primitive has rounded already."""
+        """Return True if one word is as good as two: nothing is rounded, or a function has rounded already."""
         if node in self._given:
             return True
         if node.operation == "constant":
@@ -192,7 +193,7 @@ class Codegen:
 
 
 class Float32Codegen(Codegen):
-    """Writes statements in float64 for a formula of float32 numbers: nothing is subnormal there or needs a second word.
+    """Writes statements in float64 for a formula of float32 numbers: no value is subnormal or needs a second word.
 
     Parameters
     ----------
@@ -206,7 +207,7 @@ class Float32Codegen(Codegen):
         super().__init__(np.dtype(np.float64), known)
 
     def value(self, node: Expression) -> str:
-        """Write what computes `node`, and return its name or literal."""
+        """Write the statements that compute `node`, and return its name or literal."""
         if (node, False) in self._texts:
             return self._texts[node, False]
         if node.record.precision:
@@ -226,19 +227,19 @@ class Float32Codegen(Codegen):
         self._divisors[node] = words_and_inverse[-1]
 
     def wide(self, node: Expression) -> str:
-        """Write the same, which is exact enough."""
+        """Return one word, which is exact enough."""
         return self.value(node)
 
 
 def _is_bounded(node: Expression) -> bool:
-    """Tell whether a node is finite or NaN."""
+    """Return True if a node is finite or NaN."""
     if node.operation in {"multiply", "negative"}:
         return all(map(_is_bounded, node.operands))
     return node.record.bounded or (node.operation == "constant" and math.isfinite(node.value))
 
 
 def is_rounded_once(expression: Expression) -> bool:
-    """Tell whether a formula, computed in the dtype of its arguments, is rounded at most once on every way."""
+    """Return True if a formula, computed in the dtype of its arguments, is rounded at most once on every path."""
     roundings: dict[Expression, int] = {}
     for node in expression.nodes():
         inexact = node.operation == "constant" and isinstance(node.value, Decimal)
@@ -248,7 +249,7 @@ def is_rounded_once(expression: Expression) -> bool:
 
 
 def inverse_of(node: Expression) -> Decimal | None:
-    """Return one over a constant that is far from what overflows or vanishes in any dtype."""
+    """Return one over a constant, unless it is near to overflow or underflow in some dtype."""
     if node.operation != "constant" or not 2.0**-60 < abs(node.value) < 2.0**60:
         return None
     with decimal.localcontext(DIGITS):

@@ -1,4 +1,4 @@
-"""Constants and coefficients that several backends use."""
+"""Constants that several backends use."""
 
 from decimal import Decimal
 

@@ -1,8 +1,8 @@
-"""How often a kernel over an axis must go through a row, and for what.
+"""The loops over a row of a kernel that reduces over an axis.
 
 The formula of softmax, ``exp(x - axis_max(x)) / axis_sum(exp(x - axis_max(x)))``, becomes one loop over the elements of
-a row per reduction and one for the result. What two of the loops need and is dear to compute, here the exponential, is
-worth keeping in between.
+a row per reduction and one for the result. A costly value that two of the loops need, here the exponential, is kept in
+between.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class LoopSchedule:
     Attributes
     ----------
     reduces : bool
-        Whether there is one result per row, which no loop computes.
+        True if there is one result per row, which no loop computes.
     reductions : list of Expression
         All nodes that reduce over the axis.
     stages : list of list of Expression
@@ -32,7 +32,7 @@ class LoopSchedule:
     loops : list of list of Expression
         What each loop computes per element; the last one computes the result.
     kept : Expression or None
-        A dear node that several loops need.
+        A costly node that several loops need.
     kept_by : int
         Number of the loop that computes it first; -1 if there is none.
     """
@@ -69,9 +69,9 @@ def threshold_step(node: Expression) -> tuple[Expression, Expression]:
     """Return the sums by which a step to an ``axis_threshold`` is made.
 
     The sum of what rises above t is convex and piecewise linear in t. Newton's method from the left, where -1 is for
-    elements whose largest is zero, goes straight to the zero of the piece it is on, ``(total - 1)/count`` of the
-    elements above t, and comes up to the threshold from below in at most as many steps as there are elements: when it
-    rises no more it is there. (The same as Michelot's algorithm, 1986, which takes away what is below.)
+    elements whose largest is zero, steps to the zero of the piece it is on, ``(total - 1)/count`` of the elements above
+    t, and comes up to the threshold from below in at most as many steps as there are elements: when it rises no more it
+    is there. (The same as Michelot's algorithm, 1986, which removes the elements below.)
     """
     x = node.operands[0]
     is_above = node < x
@@ -88,7 +88,7 @@ def _depth(node: Expression) -> int:
 
 
 def _is_in_loop(node: Expression) -> bool:
-    """Tell whether a node is computed for each element. Conditions are, for rows keep numbers only."""
+    """Return True if a node is computed for each element. Conditions always are: only numbers are kept per row."""
     return depends_on_element(node) or node.operation in COMPARISONS
 
 

@@ -1,4 +1,4 @@
-"""The derivative of an expression, and where an expression loses NaN."""
+"""The derivative of an expression by the chain rule, and NaN for NaN where an expression would lose it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _is_nan(node: Expression) -> bool:
 
 
 def keeps_nan(expression: Expression, name: str) -> bool:
-    """Tell whether the value is NaN wherever the argument is."""
+    """Return True if the value is NaN wherever the argument is."""
 
     def leaf(node: Expression) -> bool:
         return bool(node.value == name)
@@ -76,6 +76,6 @@ def keeps_nan(expression: Expression, name: str) -> bool:
 
 
 def with_nan(expression: Expression, name: str) -> Expression:
-    """Make NaN in give NaN out, as the derivative of a kinked function would not by itself."""
+    """Return an expression that is NaN where the argument is, as the derivative of a kinked function may not be."""
     x = argument(name)
     return expression if keeps_nan(expression, name) else where(apply("equal", x, x), expression, x)

@@ -2,8 +2,8 @@
 
 An expression is an immutable node of a directed acyclic graph. Equal expressions are the same object, so a
 subexpression that a formula mentions twice is stored, and later computed, once. Constants are Python numbers and have
-no dtype: a backend gives them the dtype of the arrays it serves. A `~decimal.Decimal` states a constant to more digits
-than a float holds; backends that compute the argument of an exponential in extra precision use them.
+no dtype: a backend gives them the dtype of its arrays. A `~decimal.Decimal` gives a constant more digits than a float
+holds; backends that compute the argument of an exponential in extra precision use them.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Expression:
 
     @property
     def record(self) -> Operation:
-        """What is known of the operation."""
+        """Record of the operation."""
         return OPERATIONS[self.operation]
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -299,7 +299,7 @@ def constant(value: object) -> Expression:
 
 
 def is_constant(node: Expression, value: float | None = None) -> bool:
-    """Tell whether `node` is a constant, and if asked, whether it is `value`."""
+    """Return True if `node` is a constant; with `value`, if it is that one."""
     return node.operation == "constant" and (value is None or node.value == value)
 
 
@@ -352,7 +352,7 @@ def _simplified(operation: str, nodes: tuple[Expression, ...]) -> Expression | N
 
 
 def _damps_nothing(a: Expression, b: Expression) -> bool:
-    """Tell whether ``damped(a, b)`` is a plain product."""
+    """Return True if ``damped(a, b)`` is an ordinary product."""
     return is_constant(a, 1) or _is_ordinary(b) or (_is_ordinary(a) and not b.record.scaled_last)
 
 
@@ -366,7 +366,7 @@ def _is_truth(node: Expression) -> bool:
 
 
 def _is_ordinary(node: Expression) -> bool:
-    """Tell whether a node is a constant, and neither zero nor infinite nor NaN."""
+    """Return True if a node is a constant, and neither zero nor infinite nor NaN."""
     return is_constant(node) and math.isfinite(node.value) and node.value != 0
 
 

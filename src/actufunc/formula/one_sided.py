@@ -1,8 +1,8 @@
-"""Which operand an `absolute`, `maximum` or `minimum` is within a branch of a `where`.
+"""The operand that an `absolute`, `maximum` or `minimum` equals within a branch of a `where`.
 
 In ``where(x > 0, f(absolute(x)), g(absolute(x)))`` the first branch is a function of `x` and the second one of `-x`,
-up to and at zero. The derivative of `absolute` at its kink must not show there: so it is replaced by what it is on that
-side, without a change of how it is computed.
+up to and at zero. The derivative of `absolute` at its kink must not show there: so it is differentiated as what it
+equals on that side, without a change of how it is computed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def on_their_sides(expression: Expression) -> Expression:
-    """Let what is absolute, a maximum or a minimum be differentiated as the operand that a `where` around it makes it.
+    """Differentiate an `absolute`, `maximum` or `minimum` within a `where` as the operand that its condition makes it.
 
     Parameters
     ----------
     expression : Expression
-        A formula, with the derivatives that it states.
+        A formula, with the derivatives given to its parts.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def on_their_sides(expression: Expression) -> Expression:
 
 
 def _facts(condition: Expression) -> tuple[Fact | None, Fact | None]:
-    """Return what is known where a condition holds, and where it does not."""
+    """Return the facts that hold where a condition does, and where it does not."""
     if condition.operation in {"less", "less_equal"}:
         low, high = condition.operands
         return (low, high), (high, low)
@@ -52,7 +52,7 @@ def _facts(condition: Expression) -> tuple[Fact | None, Fact | None]:
 
 
 def _resolved(branch: Expression, fact: Fact | None) -> Expression:
-    """Replace what a fact decides within a branch."""
+    """Replace the nodes of a branch that a fact decides."""
     if fact is None:
         return branch
     chosen = {node: side for node in branch.nodes(_differentiated) if (side := _side(node, fact)) is not None}
@@ -66,7 +66,7 @@ def _resolved(branch: Expression, fact: Fact | None) -> Expression:
         elif node.operation in {"argument", "constant"}:
             made[node] = node
         else:
-            # The value of a node that states its derivatives is not differentiated: it stays as it is.
+            # The value of a node with derivatives of its own is not differentiated: it stays as it is.
             made[node] = node.of(*(made.get(operand, operand) for operand in node.operands))
     return made[branch]
 
@@ -89,7 +89,7 @@ def _side(node: Expression, fact: Fact) -> Expression | None:
 
 
 def _follows(low: Expression, high: Expression, fact: Fact) -> bool:
-    """Tell whether a fact implies that one node is not above another."""
+    """Return True if a fact implies that one node is not above another."""
     return _not_above(low, fact[0]) and _not_above(fact[1], high)
 
 

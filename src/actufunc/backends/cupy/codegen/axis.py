@@ -76,7 +76,7 @@ def axis_source(spec: KernelSpec, rows: RowSchedule, *, masked: bool) -> str:
     rows : RowSchedule
         How threads share the rows.
     masked : bool
-        Whether an array tells which elements take part.
+        True if an array tells which elements take part.
 
     Returns
     -------
@@ -121,7 +121,7 @@ class _AxisCodegen:
 
     @property
     def fits(self) -> bool:
-        """Whether the elements of a row stay in registers."""
+        """True if the elements of a row stay in registers."""
         return self.rows.accesses > 0
 
     def put(self, depth: int, *lines: str) -> None:

@@ -52,13 +52,13 @@ class KernelSpec:
     Attributes
     ----------
     name : str
-        Of the function.
+        Name of the function.
     expression : Expression
         What it computes.
     arrays, scalars : tuple of str
         Its arguments, which kernels take in this order.
     dtype : numpy.dtype
-        In which to compute; half types are computed in float.
+        dtype of the result; half types are computed in float.
     """
 
     name: str
@@ -71,25 +71,25 @@ class KernelSpec:
 def source(
     name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any], *, caller: str = ""
 ) -> str:
-    """Write a function that computes an expression, and those it calls.
+    """Write a function that computes an expression, and all functions that it calls.
 
     Parameters
     ----------
     name : str
-        What to call it; `symbol` is what it is called in the text.
+        Name of the function; `symbol` makes it one of the text.
     expression : Expression
         What it computes.
     arguments : sequence of str
         Its parameters, in order.
     dtype : numpy.dtype
-        Of the result; half types are computed in float.
+        dtype of the result; half types are computed in float.
     caller : str
         Text that calls the function, and perhaps others.
 
     Returns
     -------
     str
-        CUDA C. Instead of float the function takes and returns `gradual`, which a float becomes by itself; back it goes
+        CUDA C. The function takes and returns `gradual` for float: a float converts to it implicitly, and it to a float
         by a static_cast.
 
     Raises
@@ -124,7 +124,7 @@ def no_integers(dtype: np.dtype[Any]) -> TypeError:
 
 
 def symbol(name: str) -> str:
-    """Return what a function is called in the text: CUDA has a `tanh` already."""
+    """Return the name of a function in the text: CUDA has a `tanh` already."""
     ascii_name = name.encode("ascii", "backslashreplace").decode().replace("\\", "")
     return f"actufunc_{ascii_name}"
 
@@ -151,7 +151,7 @@ def c_type(dtype: np.dtype[Any]) -> str:
 
 
 def stored_type(dtype: np.dtype[Any]) -> str:
-    """Return the type that what is computed has in arrays, those of half types left aside."""
+    """Return the type of arrays from which a dtype is computed; half types are not among them."""
     real = c_type(dtype)
     return "float" if real == "gradual" else real
 
@@ -162,9 +162,9 @@ class CudaCodegen(Codegen):
     Parameters
     ----------
     dtype : numpy.dtype
-        Of the results; half types are computed in float, with one word.
+        dtype of the results; half types are computed in float, with one word.
     known : mapping of Expression to str
-        Text of the nodes that need no statement, as arguments do.
+        Text of the nodes that need no statement, such as arguments.
     """
 
     wide_operations = ARITHMETIC
@@ -198,11 +198,11 @@ class CudaCodegen(Codegen):
         return name
 
     def wide(self, node: Expression) -> str:
-        """Write what computes `node` as a double word where one word would round it."""
+        """Write the statements that compute `node`, as a double word where one word would round it."""
         return self.value(node) if self._one_word else super().wide(node)
 
     def value(self, node: Expression) -> str:
-        """Write what computes `node`, and return its name or literal."""
+        """Write the statements that compute `node`, and return its name or literal."""
         texts = {"where": "{} ? {} : {}"} | _COMPARISONS | (_ON_FLOATS if self.dtype.kind == "f" else _ON_INTEGERS)
         if (node, False) in self._texts:
             return self._texts[node, False]
@@ -225,9 +225,9 @@ class CudaCodegen(Codegen):
         return self._assign(node, self.fill(text), wide=False)
 
     def _inverse(self, node: Expression) -> Decimal | None:
-        """Return one over a constant by which a multiplication is as good as the division, which takes much longer.
+        """Return one over a constant if the product with it is as good as the division, which takes much longer.
 
-        It is the same for powers of two. For half types a float has bits to spare.
+        They are equal for powers of two. For half types a float has bits to spare.
         """
         inverse = inverse_of(node) if self.dtype.kind == "f" else None
         if inverse is None or self._one_word or abs(math.frexp(inverse)[0]) == 0.5:  # noqa: PLR2004

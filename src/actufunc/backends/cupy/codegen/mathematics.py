@@ -2,7 +2,8 @@
 
 float32 and float64 compute the arguments of exponentials in double words. Half types are computed in float, whose 13 or
 16 bits more than the result has make second words needless; their functions have the same names and take one word.
-Everything is IEEE arithmetic and CUDA's full-precision functions: no fast-math. What is called float is `gradual`.
+Everything is IEEE arithmetic and CUDA's full-precision functions: no fast-math. Floats have the type `gradual` of
+:mod:`~actufunc.backends.cupy.codegen.subnormals`.
 """
 
 from __future__ import annotations

@@ -21,18 +21,18 @@ class RowSchedule:
     Attributes
     ----------
     width : int
-        Rows that neighbouring threads work on, as is best where those lie side by side in memory; 1 where the elements
+        Number of rows that neighbouring threads work on, for rows that lie side by side in memory; 1 where the elements
         of a row are contiguous, and neighbouring threads share it.
     threads : int
-        That share a row, a power of two.
+        Number of threads that share a row, a power of two.
     groups : int
-        Of `width` rows in a block.
+        Number of groups of `width` rows in a block.
     lanes : int
-        Elements of one access to memory.
+        Number of elements in one access to memory.
     accesses : int
-        Of a thread to each row; 0 for rows that do not fit into registers.
+        Number of accesses of a thread to each row; 0 for rows that do not fit into registers.
     packed : bool
-        Whether half types are held as they are, two in a register, and not as floats.
+        True if half types are held as they are, two in a register, and not as floats.
     """
 
     width: int
@@ -59,15 +59,16 @@ def schedule_rows(n: int, dtype: np.dtype[Any], held: int, *, inner: int, lanes:
     Parameters
     ----------
     n : int
-        Elements of a row.
+        Number of elements in a row.
     dtype : numpy.dtype
-        Of the arrays.
+        dtype of the arrays.
     held : int
-        Input arrays, of which a thread holds elements. What is kept takes the place of an input that is done with.
+        Number of input arrays of which a thread holds elements. A kept value takes the place of an input that is no
+        longer needed.
     inner : int
-        Rows that lie side by side in memory.
+        Number of rows that lie side by side in memory.
     lanes : int
-        Elements that one access may take.
+        Number of elements that one access may take.
 
     Returns
     -------

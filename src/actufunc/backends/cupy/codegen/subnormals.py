@@ -1,10 +1,9 @@
-"""Floats in CUDA C whose underflow is gradual.
+"""A type of float in CUDA C that keeps subnormal numbers: `gradual`, for gradual underflow.
 
 CuPy compiles all kernels with ``-ftz=true``, after any options of ours: subnormal floats count as zero wherever they
 are an argument or a result, of comparisons too. Only instructions that are written out are exempt. So floats are
-computed as numbers of a type whose operators are such instructions, and CUDA's functions are given no argument, and
-asked for no result, that is subnormal. Nothing of the kind happens to double but in one of CUDA's functions, or where
-numbers are only moved.
+computed in a type whose operators are such instructions, and CUDA's functions get no argument and give no result that
+is subnormal. Doubles are flushed in one of CUDA's functions only; numbers that are only moved are never flushed.
 """
 
 from __future__ import annotations
@@ -49,18 +48,18 @@ _COMPARISONS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": 
 def _struct() -> str:
     device, host = "", ""
 
-    def add(result: str, name: str, instruction: str, plain: str) -> None:
+    def add(result: str, name: str, instruction: str, host_text: str) -> None:
         nonlocal device, host
-        letters = "abc"[: plain.count("{}")]
+        letters = "abc"[: host_text.count("{}")]
         head = f"    friend __device__ {result} {name}({', '.join(f'gradual {each}' for each in letters)}) {{ "
         kind, constraint = ("int", "=r") if result == "bool" else ("float", "=f")
         operands = ", ".join(f'"f"({each}.value)' for each in letters)
         device += f'{head}{kind} y; asm("{instruction}" : "{constraint}"(y) : {operands}); return y; }}\n'
-        host += f"{head}return {plain.format(*(f'{each}.value' for each in letters))}; }}\n"
+        host += f"{head}return {host_text.format(*(f'{each}.value' for each in letters))}; }}\n"
 
-    for name, instruction, plain in _ARITHMETIC:
-        places = ", ".join(f"%{number}" for number in range(plain.count("{}") + 1))
-        add("gradual", name, f"{instruction} {places};", plain)
+    for name, instruction, host_text in _ARITHMETIC:
+        places = ", ".join(f"%{number}" for number in range(host_text.count("{}") + 1))
+        add("gradual", name, f"{instruction} {places};", host_text)
     for sign, name in _COMPARISONS.items():
         instruction = f"{{ .reg .pred p; setp.{name}.f32 p, %1, %2; selp.b32 %0, 1, 0, p; }}"
         add("bool", f"operator{sign}", instruction, f"{{}} {sign} {{}}")

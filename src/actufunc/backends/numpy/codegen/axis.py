@@ -1,7 +1,8 @@
 """From an expression that reduces over an axis to the text of a function over rows.
 
-The loops are those of :mod:`~actufunc.backends.loop_schedule`. What is dear to compute is kept in between, with all its
-bits, in memory for one row; where that would leave the cache, and where loops run across rows, it is computed again.
+The loops are those of :mod:`~actufunc.backends.loop_schedule`. A costly value that several need is kept in between,
+with all its bits, in memory for one row; where that would leave the cache, and where loops run across rows, it is
+computed again.
 
 All is computed in float64. There sums keep their rounding errors in a second word (Neumaier 1974), so that a row of any
 length is summed to half an ulp, and hence to the same bits whatever its layout, unless its terms cancel almost wholly.
@@ -23,7 +24,7 @@ from actufunc.formula.lowering import lowered
 
 from .layout import COLUMNS, Layout
 from .primitives import PRIMITIVES
-from .rows import RowCodegen
+from .rows import RowCodegen, is_count, is_sum, is_wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -172,7 +173,7 @@ class _AxisCodegen:
     def reduce_row(self, number: int, nodes: Sequence[Expression]) -> None:
         """Write a loop along a row: maxima and counts are taken in it, terms of sums written down and then added up."""
         kept = self.schedule.kept
-        in_blocks = any(_is_sum(node) and node.operands[0] is not kept for node in nodes)
+        in_blocks = any(is_sum(node) and node.operands[0] is not kept for node in nodes)
         codegen = self.element_codegen(number, kept_at="first + c" if in_blocks else "c")
         body: list[str] = []
         adding: list[str] = []  # in each block
@@ -184,13 +185,13 @@ class _AxisCodegen:
                 kind = self.dtype.name if operand.operation == "argument" else "float64"
                 self.put(2, f"{name} = order_key({kind}({codegen.literal(-math.inf)}))")
                 body.append(f"{name} = max({name}, order_key({kind}({codegen.value(operand)})))")
-            elif _is_count(node):
+            elif is_count(node):
                 self.put(2, f"{name} = 0")
                 body.append(f"{name} += {codegen.value(operand.operands[0])}")
             else:
                 terms = self.kept
                 if operand is not kept:
-                    terms = [f"terms_{word}" for word in self.words(node)[: 1 + _is_wide(operand)]]
+                    terms = [f"terms_{word}" for word in self.words(node)[: 1 + is_wide(operand)]]
                     self.scratch |= dict.fromkeys(terms, _BLOCK)
                     body += self.store_words(codegen, terms, operand)
                 words, lanes = self.words(node), f"lanes_{name}"
@@ -214,7 +215,7 @@ class _AxisCodegen:
         codegen = self.element_codegen(number)
         start: list[str] = []
         body: list[str] = []
-        in_lanes = [self.names[node] for node in nodes if self.is_float32 and _is_sum(node)]
+        in_lanes = [self.names[node] for node in nodes if self.is_float32 and is_sum(node)]
         for node in nodes:
             name, operand = self.names[node], node.operands[0]
             start += [
@@ -227,11 +228,11 @@ class _AxisCodegen:
             elif name in in_lanes:
                 place = self.place(name, f"i % {LANES} * {COLUMNS} + c", LANES)
                 body.append(f"store({place}, load({place}) + {codegen.value(operand)})")
-            elif _is_count(node):
+            elif is_count(node):
                 body.append(self.set(name, f"{self.cell(name)} + {codegen.value(operand)}"))
             else:
                 _, low = self.words(node)
-                if _is_wide(operand):
+                if is_wide(operand):
                     body.append(f"term, low_term = {codegen.wide(operand)}")
                     term, error = "term", "(error + low_term)"
                 else:
@@ -242,13 +243,13 @@ class _AxisCodegen:
         if in_lanes:
             self.put(2, f"for c in range({LANES * COLUMNS}):", *[f"    store({name}, c, 0.0)" for name in in_lanes])
         self.per_element([*codegen.lines, *body])
-        half = LANES // 2
-        while half and in_lanes:
-            self.put(2, f"for lane in range(min({half}, n - {half})):", "    for c in range(width):")
+        distance = LANES // 2
+        while distance and in_lanes:
+            self.put(2, f"for lane in range(min({distance}, n - {distance})):", "    for c in range(width):")
             for name in in_lanes:
-                here, there = (f"load({name}, {lane} * {COLUMNS} + c)" for lane in ("lane", f"({half} + lane)"))
+                here, there = (f"load({name}, {lane} * {COLUMNS} + c)" for lane in ("lane", f"({distance} + lane)"))
                 self.put(4, f"store({name}, lane * {COLUMNS} + c, {here} + {there})")
-            half //= 2
+            distance //= 2
 
     def write_threshold(self, number: int, node: Expression) -> None:
         """Write the loops that find a threshold, as `threshold_step` says: until it rises no more."""
@@ -273,7 +274,7 @@ class _AxisCodegen:
     @property
     def kept(self) -> list[str]:
         """Names of the arrays of what is kept, one for each word."""
-        one_word = self.is_float32 or self.schedule.kept is None or not _is_wide(self.schedule.kept)
+        one_word = self.is_float32 or self.schedule.kept is None or not is_wide(self.schedule.kept)
         return ["kept"] if one_word else ["kept", "low_kept"]
 
     def store_words(self, codegen: Codegen, arrays: Sequence[str], node: Expression) -> list[str]:
@@ -288,7 +289,7 @@ class _AxisCodegen:
     def words(self, node: Expression) -> list[str]:
         """Names of the words of a reduction."""
         name = self.names[node]
-        return [name, f"low_{name}"] if _is_sum(node) and not self.is_float32 else [name]
+        return [name, f"low_{name}"] if is_sum(node) and not self.is_float32 else [name]
 
     def total(self, node: Expression) -> str:
         """Text of a sum, rounded."""
@@ -357,23 +358,6 @@ class _AxisCodegen:
         return "\n".join([f"def {name}({parameters}):", f"    n = {self.like}.shape[1]", *self.lines]) + "\n"
 
 
-def _is_wide(node: Expression) -> bool:
-    """Tell whether a term of a sum is an exponential, or one of two."""
-    return any(each.operation == "exp" for each in (node, *node.operands))
-
-
-def _is_count(node: Expression) -> bool:
-    """Tell whether a sum counts elements: it is an integer, and nothing is rounded."""
-    if node.operation != "axis_sum" or node.operands[0].operation != "where":
-        return False
-    return [each.operation == "constant" and each.value for each in node.operands[0].operands[1:]] == [1, 0]
-
-
-def _is_sum(node: Expression) -> bool:
-    """Tell whether a reduction is a sum of terms that are no integers."""
-    return node.operation == "axis_sum" and not _is_count(node)
-
-
 def axis_source(
     name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any], layout: Layout, *, keep: bool
 ) -> tuple[str, list[int | None]]:
@@ -388,11 +372,11 @@ def axis_source(
     arguments : sequence of str
         Its array parameters, in order.
     dtype : numpy.dtype
-        Of all arrays, float32 or float64.
+        dtype of all arrays, float32 or float64.
     layout : Layout
         How the arrays lie in memory.
     keep : bool
-        Whether there is memory to keep one number for each element of a row.
+        True if there is memory to keep one number for each element of a row.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""From an expression to the text that Numba compiles."""
+"""From an elementwise expression to a scalar function, and the entry for all kernels of arrays as they are."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def elementwise_source(name: str, expression: Expression, arguments: Sequence[st
     arguments : sequence of str
         Its parameters, in order.
     dtype : numpy.dtype
-        Of all parameters and of the result.
+        dtype of all parameters and of the result.
 
     Returns
     -------
@@ -47,17 +47,17 @@ def elementwise_source(name: str, expression: Expression, arguments: Sequence[st
 
 
 def statements(expression: Expression, dtype: np.dtype[Any]) -> tuple[list[str], str]:
-    """Write what computes an elementwise expression from numbers of a dtype, and the text of the result."""
+    """Write the statements that compute an elementwise expression in a dtype, and the text of the result."""
     expression = lowered(expression, PRIMITIVES)
     known = {node: identifier(node.value) for node in expression.nodes() if node.operation == "argument"}
     if dtype.name != "float32" or is_rounded_once(expression):
         codegen = Codegen(dtype, known)
         result = codegen.value(expression)
         return codegen.lines, result
-    single = Float32Codegen({node: f"{text}_in_float64" for node, text in known.items()})
-    single.lines += [f"{text}_in_float64 = float64({text})" for text in known.values()]
-    result = single.value(expression)
-    return single.lines, f"float32({result})"
+    in_float64 = Float32Codegen({node: f"{text}_in_float64" for node, text in known.items()})
+    in_float64.lines += [f"{text}_in_float64 = float64({text})" for text in known.values()]
+    result = in_float64.value(expression)
+    return in_float64.lines, f"float32({result})"
 
 
 def source(
@@ -78,7 +78,7 @@ def source(
     arguments : sequence of str
         Its array parameters, in order.
     dtype : numpy.dtype
-        Of all arrays; half types are computed in float64, over an axis in float32.
+        dtype of all arrays; half types are computed in float64, over an axis in float32.
     layout : Layout, optional
         How the arrays of an expression that reduces over an axis lie in memory.
 

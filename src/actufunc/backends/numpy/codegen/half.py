@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from actufunc.formula.expression import Expression
 
 HALF_COMPUTE_DTYPE = np.dtype(np.float64)
-"""In which elementwise functions of half types are computed."""
+"""dtype in which elementwise functions of half types are computed."""
 
 _SLOWER_THAN_LOOKUP = COSTLY | {"divide", "sqrt"}
 
@@ -49,19 +49,19 @@ def kernel(table, bits, begin, end):
 
 
 class Table(NamedTuple):
-    """Values, in float64, of a part of an expression for every number of a half type."""
+    """A part of an expression, which is computed in float64 for every number of a half type."""
 
     part: Expression
     argument: str
 
 
 def tabulated(expression: Expression) -> tuple[Expression, dict[Expression, Table]]:
-    """Take out the largest parts of an expression that are costly and depend on one argument.
+    """Replace the largest parts of an expression that are costly and depend on one argument.
 
     Parameters
     ----------
     expression : Expression
-        Of several arguments.
+        An expression of several arguments.
 
     Returns
     -------

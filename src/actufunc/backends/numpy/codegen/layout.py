@@ -17,12 +17,12 @@ class Layout(enum.Enum):
 
     @property
     def in_place(self) -> bool:
-        """Whether the first operand is overwritten by the result."""
+        """True if the first operand is overwritten by the result."""
         return self is Layout.ROWS_IN_PLACE
 
     @property
     def columns(self) -> bool:
-        """Whether vectors run across the axis instead of along it."""
+        """True if vectors run across the axis instead of along it."""
         return self is Layout.COLUMNS
 
     @property
@@ -31,5 +31,5 @@ class Layout(enum.Enum):
         return 3 if self.columns else 2
 
     def tasks(self, shape: tuple[int, ...]) -> int:
-        """Count what a kernel can do independently: rows, or in each block some columns at a time."""
+        """Return the number of independent tasks: rows, or in each block groups of columns."""
         return shape[0] * -(-shape[2] // COLUMNS) if self.columns else shape[0]
