@@ -12,6 +12,7 @@ from actufunc._formats import FORMATS, Format
 from actufunc.formula.expression import Expression
 from actufunc.formula.lowering import lowered
 from actufunc.formula.operations import REDUCTIONS
+from actufunc.formula.registry import OPERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -216,18 +217,13 @@ def _operations(context: Any, add: Callable[..., Any], damped: Callable[..., Any
         return context.exp(-x * x / 2) / context.sqrt(2 * context.pi)
 
     return {
+        **{name: each.operator for name, each in OPERATIONS.items() if each.operator is not None},
         "add": add,
         "subtract": lambda a, b: add(a, -b),
-        "multiply": lambda a, b: a * b,
         "divide": divide,
-        "negative": lambda x: -x,
         "absolute": abs,
         "maximum": extremum(max),
         "minimum": extremum(min),
-        "less": lambda a, b: a < b,
-        "less_equal": lambda a, b: a <= b,
-        "equal": lambda a, b: a == b,
-        "not_equal": lambda a, b: a != b,
         "where": lambda condition, a, b: a if condition else b,
         "exp": context.exp,
         "expm1": context.expm1,

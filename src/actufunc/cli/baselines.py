@@ -18,6 +18,7 @@ import numpy as np
 from actufunc import _catalogue as catalogue
 from actufunc.formula.expression import Expression
 from actufunc.formula.lowering import lowered
+from actufunc.formula.registry import OPERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,18 +28,10 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _IN_NUMPY: dict[str, Callable[..., Any]] = {
-    "add": lambda a, b: a + b,
-    "subtract": lambda a, b: a - b,
-    "multiply": lambda a, b: a * b,
-    "divide": lambda a, b: a / b,
-    "negative": lambda x: -x,
+    **{name: each.operator for name, each in OPERATIONS.items() if each.operator is not None},
     "absolute": np.abs,
     "maximum": np.maximum,
     "minimum": np.minimum,
-    "less": lambda a, b: a < b,
-    "less_equal": lambda a, b: a <= b,
-    "equal": lambda a, b: a == b,
-    "not_equal": lambda a, b: a != b,
     "where": np.where,
     "exp": np.exp,
     "expm1": np.expm1,

@@ -11,20 +11,7 @@ if TYPE_CHECKING:
 
 
 def lowered(expression: Expression, primitives: Container[str]) -> Expression:
-    """Replace operations by their compositions.
-
-    Parameters
-    ----------
-    expression : Expression
-        What to compute.
-    primitives : container of str
-        Names of the operations for which a backend has functions.
-
-    Returns
-    -------
-    Expression
-        The same in primitives and operations that have no composition.
-    """
+    """Replace the operations that are not among a backend's primitives by their compositions, where they have one."""
 
     def composition(node: Expression) -> Callable[..., Expression] | None:
         return None if node.operation in primitives else node.record.composition

@@ -15,69 +15,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation of formulas.
+    """What is known of one operation of formulas.
 
-    Attributes
-    ----------
-    name : str
-        Name of the operation, by which backends call their functions for it.
-    arity : int or None
-        Number of operands; None if that varies.
-    derivative : callable or None
-        For one operand, the derivative at this expression. For several, that of the result, from the operands followed
-        by their derivatives. None if there is no elementwise derivative.
-    composition : callable or None
-        Expression of the operands in other operations, for backends that have no function for this one; None if every
-        backend must have one.
-    operator : callable or None
-        Python's operator, which arrays and numbers have.
-    infix, precedence : str, int
-        Sign of the operator, and how strongly it binds; "" for a function.
-    on_integers : str
-        Python text by which it is exact on integers, and cannot overflow; "" if it is not.
-    condition : bool
-        The result is a truth value.
-    reduction : bool
-        One result for a row along the axis.
-    part : bool
-        A part of the axis that a gated unit splits.
-    kinked : bool
-        The one-sided derivatives differ somewhere.
-    precision : bool
-        The operand itself, computed more exactly than by default.
-    rounded : bool
-        Arithmetic of IEEE 754: the exact result, rounded once.
-    costly : bool
-        Takes many instructions.
-    amplifies : bool
-        Makes a relative error of the absolute error of its argument, which kernels compute as a double word therefore.
-    wide : bool
-        NumPy's kernels have it with a double word as its result, too.
-    scaled_last : bool
-        Kernels have it with a factor, which is multiplied before the result, that may be subnormal, is scaled.
-    bounded : bool
-        The result is at most one in magnitude.
+    A derivative takes, for one operand, this operand, and for several the operands followed by their derivatives. A
+    composition takes the operands, and is an expression in other operations for backends without a function for this
+    one; without a composition every backend must have one.
     """
 
-    name: str
-    arity: int | None
-    derivative: Callable[..., Any] | None = None
+    name: str  # by which backends call their functions for it
+    arity: int | None  # number of operands; None if that varies
+    derivative: Callable[..., Any] | None = None  # None if there is no elementwise derivative
     composition: Callable[..., Any] | None = None
-    operator: Callable[..., Any] | None = None
-    infix: str = ""
-    precedence: int = 100
-    on_integers: str = ""
-    condition: bool = False
-    reduction: bool = False
-    part: bool = False
-    kinked: bool = False
-    precision: bool = False
-    rounded: bool = False
-    costly: bool = False
+    operator: Callable[..., Any] | None = None  # Python's, which arrays and numbers have
+    infix: str = ""  # sign of an operator
+    precedence: int = 100  # how strongly it binds
+    on_integers: str = ""  # Python text by which it is exact on integers and cannot overflow; "" if it is not
+    condition: bool = False  # the result is a truth value
+    reduction: bool = False  # one result for a row along the axis
+    part: bool = False  # a part of the axis that a gated unit splits
+    kinked: bool = False  # the one-sided derivatives differ somewhere
+    precision: bool = False  # the operand itself, computed more exactly than by default
+    # For kernels:
+    rounded: bool = False  # arithmetic of IEEE 754: the exact result, rounded once
+    costly: bool = False  # takes many instructions
+    # Makes a relative error of an absolute error of its argument, which is a double word therefore.
     amplifies: bool = False
-    wide: bool = False
-    scaled_last: bool = False
-    bounded: bool = False
+    wide: bool = False  # NumPy's kernels can have a double word as its result
+    scaled_last: bool = False  # takes a factor to multiply by before the result, maybe subnormal, is scaled
+    bounded: bool = False  # the result is at most one in magnitude
 
 
 OPERATIONS: dict[str, Operation] = {}

@@ -365,12 +365,8 @@ def axis_source(
 
     Parameters
     ----------
-    name : str
-        Name of the function.
-    expression : Expression
-        What it computes; at least one node reduces over the axis.
-    arguments : sequence of str
-        Its array parameters, in order.
+    name, expression, arguments
+        As in `elementwise.source`; at least one node of the expression reduces over the axis.
     dtype : numpy.dtype
         dtype of all arrays, float32 or float64.
     layout : Layout

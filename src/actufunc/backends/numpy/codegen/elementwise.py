@@ -23,24 +23,7 @@ if TYPE_CHECKING:
 
 
 def elementwise_source(name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any]) -> str:
-    """Write the scalar function of an elementwise expression.
-
-    Parameters
-    ----------
-    name : str
-        Name of the function.
-    expression : Expression
-        What it computes.
-    arguments : sequence of str
-        Its parameters, in order.
-    dtype : numpy.dtype
-        dtype of all parameters and of the result.
-
-    Returns
-    -------
-    str
-        Python source of one function.
-    """
+    """Write the function of numbers of a dtype that computes an elementwise expression; see `source`."""
     lines, result = statements(expression, dtype)
     body = "".join(f"    {line}\n" for line in [*lines, f"return {result}"])
     return f"def {name}({', '.join(map(identifier, arguments))}):\n{body}"

@@ -94,12 +94,8 @@ def half_source(
 
     Parameters
     ----------
-    name : str
-        Name of the function.
-    expression : Expression
-        What it computes.
-    arguments : sequence of str
-        Its array parameters, in order.
+    name, expression, arguments
+        As in `elementwise.source`.
     dtype : numpy.dtype
         Half type of all arrays, which are given as their bits.
 
