@@ -40,6 +40,11 @@ def _refuse(message: str) -> Callable[..., NoReturn]:
     return method
 
 
+def _operator(operation: str) -> tuple[Callable[[Expression, Operand], Expression], ...]:
+    """Return the methods of an operator whose left operand is this, and of one whose right operand is."""
+    return lambda self, other: apply(operation, self, other), lambda self, other: apply(operation, other, self)
+
+
 _operands = operator.attrgetter("operands")
 
 
@@ -85,29 +90,15 @@ class Expression:
 
     # Arithmetic and comparisons.
 
-    def __add__(self, other: Operand) -> Expression:
-        return apply("add", self, other)
-
-    def __radd__(self, other: Operand) -> Expression:
-        return apply("add", other, self)
-
-    def __sub__(self, other: Operand) -> Expression:
-        return apply("subtract", self, other)
-
-    def __rsub__(self, other: Operand) -> Expression:
-        return apply("subtract", other, self)
-
-    def __mul__(self, other: Operand) -> Expression:
-        return apply("multiply", self, other)
-
-    def __rmul__(self, other: Operand) -> Expression:
-        return apply("multiply", other, self)
-
-    def __truediv__(self, other: Operand) -> Expression:
-        return apply("divide", self, other)
-
-    def __rtruediv__(self, other: Operand) -> Expression:
-        return apply("divide", other, self)
+    __add__, __radd__ = _operator("add")
+    __sub__, __rsub__ = _operator("subtract")
+    __mul__, __rmul__ = _operator("multiply")
+    __truediv__, __rtruediv__ = _operator("divide")
+    __lt__, __gt__ = _operator("less")
+    __le__, __ge__ = _operator("less_equal")
+    __eq__ = _operator("equal")[0]  # type: ignore[assignment]
+    __ne__ = _operator("not_equal")[0]  # type: ignore[assignment]
+    __hash__ = object.__hash__
 
     def __neg__(self) -> Expression:
         return apply("negative", self)
@@ -127,26 +118,6 @@ class Expression:
             if bit == "1":
                 power = power * self
         return power
-
-    def __lt__(self, other: Operand) -> Expression:
-        return apply("less", self, other)
-
-    def __le__(self, other: Operand) -> Expression:
-        return apply("less_equal", self, other)
-
-    def __gt__(self, other: Operand) -> Expression:
-        return apply("less", other, self)
-
-    def __ge__(self, other: Operand) -> Expression:
-        return apply("less_equal", other, self)
-
-    def __eq__(self, other: object) -> Expression:  # type: ignore[override]
-        return apply("equal", self, other)
-
-    def __ne__(self, other: object) -> Expression:  # type: ignore[override]
-        return apply("not_equal", self, other)
-
-    __hash__ = object.__hash__
 
     def __bool__(self) -> NoReturn:
         raise TypeError(
