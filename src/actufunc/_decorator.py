@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._activation import Activation
-from .formula.definition import read
+from .formula.definition import trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ def activation(function: Callable[..., Any], /) -> Activation:
     >>> scaled_sigmoid.grad(np.array([0.0]), temperature=1)
     array([0.25])
     """
-    made = Activation(read(function))
+    made = Activation(trace(function))
     made.__doc__ = function.__doc__
     made.__module__ = function.__module__
     made.__qualname__ = function.__qualname__

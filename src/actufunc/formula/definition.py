@@ -130,8 +130,8 @@ class Definition:
         return (*self.arrays, *self.hyperparameters)
 
 
-def read(function: Callable[..., Any]) -> Definition:
-    """Read a definition.
+def trace(function: Callable[..., Any]) -> Definition:
+    """Return the definition of a Python function, which is called once with symbols for each set of options.
 
     Parameters
     ----------
