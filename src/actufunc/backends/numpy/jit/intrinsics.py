@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -303,10 +302,11 @@ def _reacquired(_context: Any, thread: Any) -> Any:
 def _primitives() -> dict[str, Any]:
     """Return what computes the operations that have functions of their own."""
     made: dict[str, Any] = {}
+    # Modules that this file imports by a statement, for a change of one must be seen by the cache.
+    modules = {each.__name__.rpartition(".")[2]: each for each in (elementary, exponential, logarithm, normal)}
     for module, names in FUNCTIONS.items():
         for name in names:
-            function = getattr(importlib.import_module(f"actufunc.backends.numpy.simd.{module}"), name)
-            operation = OPERATIONS[name]
+            function, operation = getattr(modules[module], name), OPERATIONS[name]
             made[name] = _intrinsic(function, "truth" if operation.condition else "float", arity=operation.arity)
             if operation.scaled_last:
                 made[f"times_{name}"] = _intrinsic(_times(function))
