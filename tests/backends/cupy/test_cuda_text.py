@@ -15,6 +15,7 @@ from host_gpu import compile_text
 from actufunc import activation, formula, gelu, relu
 from actufunc.backends.cupy.codegen.elementwise import source as cuda_source
 from actufunc.formula.expression import Expression
+from actufunc.formula.lowering import lowered
 
 if TYPE_CHECKING:
     import ctypes
@@ -159,6 +160,7 @@ def reference(expression: Expression, values: dict[str, Any], dtype: str) -> tup
                 scales.append(scale)
         return value, max(scale for scale in scales if not mpmath.isnan(scale))
 
+    expression = lowered(expression, REFERENCE)
     result: tuple[Any, Any] = operand(
         expression.fold(lambda node: (values[node.value], abs(values[node.value])), combine)
         if expression.operation != "constant"

@@ -33,6 +33,7 @@ VECTOR = 16
 """Bytes of the widest access to memory."""
 
 _COMPARISONS = {name: OPERATIONS[name].on_integers for name in COMPARISONS}
+# CUDA's own functions; `subnormals` defines them for `gradual`.
 _ON_FLOATS = {name: f"{name}$f({{}})" for name in ("log1p", "sqrt", "tanh")}
 _ON_FLOATS |= {"absolute": "fabs$f({})", "log": "logarithm({})"}
 _ON_INTEGERS = {
