@@ -253,17 +253,7 @@ _being_overridden: ContextVar[frozenset[Definition]] = ContextVar("_being_overri
 
 
 def override_derivative(of: Definition, wrt: str, formula: Callable[..., Any]) -> Definition:
-    """Return a definition with another derivative by an argument.
-
-    Parameters
-    ----------
-    of : Definition
-        The definition whose values it has.
-    wrt : str
-        Name of the argument.
-    formula : callable
-        Takes what the definition takes and returns the derivative.
-    """
+    """Return a definition with another derivative by the argument `wrt`: a formula that takes the same arguments."""
     _check_argument(of, wrt)
 
     def differentiable(**options: Any) -> Expression:
@@ -305,12 +295,7 @@ def gradient(of: Definition) -> Definition:
 def vector_jacobian_product(of: Definition, cotangent: Callable[..., Any] | None) -> Definition:
     """Return the product of a cotangent `g` with the derivative of a definition.
 
-    Parameters
-    ----------
-    of : Definition
-        What to differentiate.
-    cotangent : callable or None
-        Formula of the vjp from `x`, `g` and the hyperparameters; needed over an axis.
+    Over an axis it is given by `cotangent`, a formula of `x`, `g` and the hyperparameters.
     """
     if "g" in of.arrays:
         raise AttributeError(f"{of.name} is linear in g, and its derivative by x is offered as f.grad.vjp only")

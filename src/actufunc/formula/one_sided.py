@@ -17,17 +17,9 @@ if TYPE_CHECKING:
 
 
 def on_their_sides(expression: Expression) -> Expression:
-    """Differentiate an `absolute`, `maximum` or `minimum` within a `where` as the operand that its condition makes it.
+    """Return an expression that is computed by the same operations, and differentiated on the sides of each `where`.
 
-    Parameters
-    ----------
-    expression : Expression
-        A formula, with the derivatives given to its parts.
-
-    Returns
-    -------
-    Expression
-        The same, computed by the same operations.
+    There an `absolute`, `maximum` or `minimum` has the derivative of the operand that the condition makes it.
     """
     nodes = list(expression.nodes())
     if not (any(node.operation == "where" for node in nodes) and any(node.record.kinked for node in nodes)):

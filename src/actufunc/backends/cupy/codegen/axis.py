@@ -81,9 +81,9 @@ def axis_source(spec: KernelSpec, rows: RowSchedule, *, masked: bool) -> str:
     Returns
     -------
     str
-        CUDA C of one kernel, called `kernel_name`; its parameters are the arrays, the output, the scalars, the number
-        of rows, that of elements in a row, that of rows which lie side by side, and for masked rows the array, what
-        stands for x that takes no part, and its result.
+        CUDA C of one kernel, called `kernel_name`; its parameters are the arrays, the output, the scalars, the numbers
+        of rows, of elements in a row and of rows that lie side by side, and for masked rows the array, the value of x
+        and the result for elements that take no part.
     """
     return _AxisCodegen(spec, rows, masked=masked).write(kernel_name(spec.name))
 

@@ -58,17 +58,7 @@ class Table(NamedTuple):
 def tabulated(expression: Expression) -> tuple[Expression, dict[Expression, Table]]:
     """Replace the largest parts of an expression that are costly and depend on one argument.
 
-    Parameters
-    ----------
-    expression : Expression
-        An expression of several arguments.
-
-    Returns
-    -------
-    Expression
-        What is left to compute; the parts are arguments of it.
-    dict of Expression to Table
-        The parts, by these arguments, whose names no formula can have.
+    Return the rest, in which arguments whose names no formula can have stand for the parts, and the parts by these.
     """
     tables: dict[Expression, Table] = {}
 
