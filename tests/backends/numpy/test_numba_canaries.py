@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from llvmlite import binding
 from memory import Memory
 from numba import njit, vectorize
 from programs import outcome
 
 from actufunc import sigmoid
+from actufunc.backends.numpy.jit.numba_patches import ASK_FOR_LOCK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -205,3 +207,8 @@ def test_numba_asks_for_no_wide_vectors() -> None:
     (text,) = njit(["float64(float64)"])(lambda x: -x).inspect_llvm().values()
     assert "prefer-vector-width" not in text
     assert "stackrealign" not in text
+
+
+def test_numba_asks_for_the_lock_of_the_interpreter() -> None:
+    """By this symbol; `vectors` leaves out of kernels the code that raises exceptions."""
+    assert binding.address_of_symbol(ASK_FOR_LOCK)

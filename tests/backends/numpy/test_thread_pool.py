@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from programs import outcome
 
-from actufunc.backends.numpy.jit.signals import uninterrupted
+from actufunc.backends.numpy.jit.signals import defer_signals
 from actufunc.backends.numpy.threading import pool
 
 
@@ -95,16 +95,16 @@ def test_handlers_of_signals_wait() -> None:
     def interrupted() -> int:
         os.kill(os.getpid(), signal.SIGINT)
         seen.extend(i for i in range(1000))
-        return uninterrupted(lambda: 7)
+        return defer_signals(lambda: 7)
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        uninterrupted(interrupted)
+        defer_signals(interrupted)
     assert len(seen) == 1000
     assert signal.getsignal(signal.SIGINT) is before
-    assert uninterrupted(lambda: 7) == 7
+    assert defer_signals(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
-        uninterrupted(lambda: 1 // 0)
+        defer_signals(lambda: 1 // 0)
     assert signal.getsignal(signal.SIGINT) is before
 
 

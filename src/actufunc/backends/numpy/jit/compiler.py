@@ -1,6 +1,6 @@
-"""From generated source to compiled kernels, with machine code that is kept on disk.
+"""Compilation of generated source, once per process, with machine code that is kept on disk.
 
-Numba is imported here, inside the functions, and nowhere at ``import actufunc``.
+Numba is imported inside the functions here, not at ``import actufunc``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from actufunc.backends.forks import startup_lock
 
 from . import environment, store
-from .signals import uninterrupted
+from .signals import defer_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -53,13 +53,13 @@ def get_or_create(table: dict[_Key, _Made], key: _Key, make: Callable[[], _Made]
     if key in table:
         return table[key]
 
-    def look_up_or_make() -> _Made:
+    def look_up_or_create() -> _Made:
         with _compiler_lock():
             if key not in table:
                 table[key] = make()
             return table[key]
 
-    return uninterrupted(look_up_or_make)
+    return defer_signals(look_up_or_create)
 
 
 @functools.cache
@@ -70,29 +70,29 @@ def _compiler_lock() -> Any:
         return lock()
 
 
-_made: dict[str, tuple[int | None, Any]] = {}  # addresses of kernels, and what calls those that have none
+_made: dict[str, tuple[int | None, Any]] = {}  # addresses of kernels, and callables of those that have none
 
 
 def kernel(
     text: str, form: str, build: Callable[[Any], tuple[Any, MachineCode | None]], make: Callable[[int], Any]
 ) -> Any:
-    """Return a kernel: one that is there already under another name, or from its file, or compiled and put there.
+    """Return a callable kernel: an equal one of this process, one from its file on disk, or a new one.
 
     Parameters
     ----------
     text : str
-        Source of the function that is called ``kernel``.
+        Source of the function, which is called ``kernel``.
     form : str
-        What is made of the function: types, target.
+        Types and target: with the text, the key of the kernel.
     build : callable
-        Compiles the function, and returns what calls it and its machine code if Numba hands that out.
+        Compiles the function, and returns a callable and its machine code if Numba hands that out.
     make : callable
-        Takes the address of the kernel, and returns what calls it.
+        Makes a callable of the address of the kernel.
 
     Returns
     -------
     object
-        What calls the kernel.
+        Callable: a ufunc or a function of Python.
     """
     digest = _digest(form, text)
     if digest not in _made:
@@ -123,21 +123,21 @@ def _digest(*texts: str) -> str:
 def function(name: str, text: str) -> Any:
     """Execute the generated source of a function in the namespace of the intrinsics.
 
-    Numba's cache on disk, which has what users' functions call, knows a function by its file, line and name, and looks
-    neither at its constants nor at what it calls. Hence it gets a name that says what its machine code depends on. The
-    file must exist; it is this one.
+    Numba's cache on disk, which has the functions that users' functions call, identifies a function by its file, line
+    and name, not by its constants and callees. Hence its name gets a digest of all that its machine code depends on.
+    The file must exist; it is this one.
 
     Parameters
     ----------
     name : str
-        Of the function in the text.
+        Name of the function in the text.
     text : str
-        Its source.
+        Source.
 
     Returns
     -------
     function
-        Not compiled yet.
+        Function of Python, not compiled yet.
     """
     from .intrinsics import NAMES  # noqa: PLC0415
 
@@ -150,7 +150,7 @@ def function(name: str, text: str) -> Any:
 
 @contextlib.contextmanager
 def jit_enabled() -> Iterator[None]:
-    """Compile also under ``NUMBA_DISABLE_JIT``, which is for debugging one's own code: ours has no Python form."""
+    """Compile also under ``NUMBA_DISABLE_JIT``, which is for debugging: kernels have no Python form."""
     from numba import config  # noqa: PLC0415
 
     before = config.DISABLE_JIT

@@ -1,4 +1,4 @@
-"""What the machine code of a kernel depends on besides the kernel's own text."""
+"""Digest of all that the machine code of a kernel depends on, besides the kernel's own text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
-# What writes, tunes and compiles kernels. What these modules import, and those import, is found in their sources.
+# Modules that generate, tune and compile kernels. Their imports, and those of these, are found in their sources.
 _NUMPY = __package__.rpartition(".")[0]
 _ROOTS = tuple(f"{_NUMPY}.{name}" for name in ("jit.kernels", "jit.intrinsics", "numba_extension.functions"))
 
@@ -46,8 +46,7 @@ def digest() -> bytes:
 def sources() -> dict[str, bytes]:
     """Return the source, by name, of every module of this package that machine code depends on.
 
-    It is asked of the loader: modules need not be files. A program that is frozen has no sources, and its version says
-    it all.
+    The loader gives it: modules need not be files. A frozen program has no sources; there the code counts.
     """
     found: dict[str, bytes] = {}
     waiting = list(_ROOTS)

@@ -1,17 +1,18 @@
-"""Floating-point flags that results do not bear out are taken back, so that NumPy does not warn of them.
+"""Removal of floating-point flags that no result justifies, so that NumPy does not warn of them.
 
-A kernel has no branches: what is not chosen is computed as well, and may overflow. And LLVM, for which flags do not
-exist, moves operations to operands that they were kept away from: ``g * where(x > 0, 1, 0)`` becomes ``where(x > 0, g,
-g * 0)``, which is invalid for an infinite g. No formula can be written such that no flag is ever raised in vain. So a
-loop that has raised one looks at its results, and keeps the flag only if an element of them asks for it:
+A kernel has no branches: values that are not selected are computed as well, and may overflow. And LLVM, for which flags
+do not exist, moves operations to operands that they were kept away from: ``g * where(x > 0, 1, 0)`` becomes
+``where(x > 0, g, g * 0)``, which is invalid for an infinite g. No formula can be written such that no flag is ever
+raised in vain. So a loop that has raised a flag examines its results, and keeps the flag only if an element justifies
+it:
 
 - *invalid*: NaN, of operands that are not;
 - *divide by zero* and *overflow*: infinity, of finite operands;
 - *underflow*: a subnormal number, the smallest normal one, or a zero of operands that are neither zero nor infinite.
 
-That takes a few nanoseconds where none is raised, as in ordinary numbers, and else 0.1 to 0.3 ns for each element
-before one that asks for it. It holds for every formula, dtype and processor whose flags are known here; on others they
-stay as they are.
+This takes a few nanoseconds where none is raised, as for most numbers, and else 0.1 to 0.3 ns for each element before
+one that justifies it. It works for every formula, dtype and processor whose flags are known here; on others they stay
+as they are.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from actufunc._formats import Format
 
-_BLOCK = 512  # elements that are looked at before it is asked whether that is enough
+_BLOCK = 512  # elements that are examined before the loop may end
 
 _BYTE, _INDEX, _WORD = ir.IntType(8), ir.IntType(64), ir.IntType(32)
 _BYTES = _BYTE.as_pointer()
@@ -39,7 +40,7 @@ _BYTES = _BYTE.as_pointer()
 
 @dataclass(frozen=True)
 class _Register:
-    """Where a processor has its flags, and which bit is which."""
+    """Register of a processor with its flags, by bits."""
 
     invalid: int
     divide: int
@@ -99,17 +100,17 @@ def _register(module: ir.Module) -> _Register | None:
     return _REGISTERS.get(module.triple.partition("-")[0])
 
 
-def settle_at_end(loop: ir.Function, dtype: np.dtype[Any], arity: int) -> None:
-    """Let the loop of a ufunc take back, before it returns, the flags that it raised in vain.
+def clear_unjustified_before_return(loop: ir.Function, dtype: np.dtype[Any], arity: int) -> None:
+    """Let the loop of a ufunc clear, before it returns, the flags that it raised in vain.
 
     Parameters
     ----------
     loop : llvmlite.ir.Function
-        Complete, with the parameters that NumPy gives a loop.
+        Complete loop, with the parameters of a NumPy loop.
     dtype : numpy.dtype
-        Of all operands.
+        dtype of all operands.
     arity : int
-        How many inputs there are.
+        Number of inputs.
     """
     register, form = _register(loop.module), FORMATS.get(dtype.name)
     if register is None or form is None:
@@ -117,35 +118,37 @@ def settle_at_end(loop: ir.Function, dtype: np.dtype[Any], arity: int) -> None:
     builder = ir.IRBuilder()
     builder.position_before(loop.entry_basic_block.terminator)
     before = register.read(builder)
-    settle = _settle(loop.module, register, form, arity)
+    clear = _clearing_function(loop.module, register, form, arity)
     for block in loop.blocks:
         if isinstance(block.terminator, ir.Ret):
             builder.position_before(block.terminator)
             operands, dimensions, steps, _ = loop.args
-            builder.call(settle, [operands, builder.load(dimensions), steps, before])
+            builder.call(clear, [operands, builder.load(dimensions), steps, before])
 
 
 def read(builder: ir.IRBuilder) -> ir.Value:
-    """Return the flags, for `settle`."""
+    """Return the flags, for `clear_unjustified`."""
     register = _register(builder.module)
     return ir.Constant(_WORD, 0) if register is None else register.read(builder)
 
 
-def settle(builder: ir.IRBuilder, dtype: str, operands: Sequence[ir.Value], count: ir.Value, before: ir.Value) -> None:
-    """Take back the flags raised since `before` that the last of some contiguous arrays does not bear out.
+def clear_unjustified(
+    builder: ir.IRBuilder, dtype: str, operands: Sequence[ir.Value], count: ir.Value, before: ir.Value
+) -> None:
+    """Clear the flags raised since `before` that the last of some contiguous arrays does not justify.
 
     Parameters
     ----------
     builder : llvmlite.ir.IRBuilder
-        Where instructions go.
+        Builder of the instructions.
     dtype : str
-        Of their elements.
+        dtype of the elements.
     operands : sequence of pointer
-        Where the elements of the inputs and of the result begin.
+        First elements of the inputs and of the result.
     count : 64-bit integer
-        How many elements each has.
+        Number of elements of each.
     before : 32-bit integer
-        What `read` returned.
+        Earlier result of `read`.
     """
     register, form = _register(builder.module), FORMATS[dtype]
     if register is None:
@@ -155,11 +158,13 @@ def settle(builder: ir.IRBuilder, dtype: str, operands: Sequence[ir.Value], coun
         index = [ir.Constant(_INDEX, place)]
         builder.store(builder.bitcast(operand, _BYTES), builder.gep(pointers, index))
         builder.store(ir.Constant(_INDEX, form.bits // 8), builder.gep(steps, index))
-    builder.call(_settle(builder.module, register, form, len(operands) - 1), [pointers, count, steps, before])
+    builder.call(
+        _clearing_function(builder.module, register, form, len(operands) - 1), [pointers, count, steps, before]
+    )
 
 
-def _settle(module: ir.Module, register: _Register, form: Format, arity: int) -> ir.Function:
-    """Write the function that takes flags back, from operands and steps as NumPy gives them."""
+def _clearing_function(module: ir.Module, register: _Register, form: Format, arity: int) -> ir.Function:
+    """Return the function that clears flags, of operands and steps as NumPy gives them."""
     kind = ir.FunctionType(ir.VoidType(), [_BYTES.as_pointer(), _INDEX, _INDEX.as_pointer(), _WORD])
     function = ir.Function(module, kind, module.get_unique_name("settle_flags"))
     function.linkage = "internal"
@@ -169,13 +174,13 @@ def _settle(module: ir.Module, register: _Register, form: Format, arity: int) ->
     now = register.read(builder)
     raised = builder.and_(builder.and_(now, builder.not_(before)), ir.Constant(_WORD, register.all))
     none = ir.Constant(_WORD, 0)
-    borne_out = cgutils.alloca_once_value(builder, none)
+    justified = cgutils.alloca_once_value(builder, none)
     with builder.if_then(builder.icmp_unsigned("!=", raised, none), likely=False):
         pointers, strides = (
             [builder.load(builder.gep(array, [ir.Constant(_INDEX, i)])) for i in range(arity + 1)]
             for array in (operands, steps)
         )
-        # An input that the result was written over, in whole or in part, says nothing any more.
+        # An input that the result was written over, in whole or in part, is not known any more.
         ends = [builder.ptrtoint(pointers[-1], _INDEX), None]
         ends[1] = builder.add(ends[0], builder.mul(builder.sub(count, ir.Constant(_INDEX, 1)), strides[-1]))
         is_forward = builder.icmp_signed("<=", ends[0], ends[1])
@@ -190,8 +195,8 @@ def _settle(module: ir.Module, register: _Register, form: Format, arity: int) ->
         for stride in strides:
             contiguous = builder.and_(contiguous, builder.icmp_unsigned("==", stride, size))
 
-        def look(steps: Sequence[ir.Value]) -> None:
-            """Look at some elements at a time, which LLVM vectorises, until all flags are borne out."""
+        def examine(steps: Sequence[ir.Value]) -> None:
+            """Examine a block at a time, which LLVM vectorises, until all flags are justified."""
             block = ir.Constant(_INDEX, _BLOCK)
             blocks = builder.udiv(builder.add(count, ir.Constant(_INDEX, _BLOCK - 1)), block)
             with cgutils.for_range(builder, blocks, intp=_INDEX) as outer:
@@ -204,18 +209,18 @@ def _settle(module: ir.Module, register: _Register, form: Format, arity: int) ->
                         _magnitude(builder, pointer, builder.mul(place, step), form)
                         for pointer, step in zip(pointers, steps, strict=True)
                     )
-                    asked = _asked_for(builder, register, form, result, list(zip(inputs, gone, strict=True)))
-                    builder.store(builder.or_(builder.load(borne_out), asked), borne_out)
-                found = builder.and_(builder.load(borne_out), raised)
+                    of_element = _justified_by(builder, register, form, result, list(zip(inputs, gone, strict=True)))
+                    builder.store(builder.or_(builder.load(justified), of_element), justified)
+                found = builder.and_(builder.load(justified), raised)
                 with builder.if_then(builder.icmp_unsigned("==", found, raised)):
                     outer.do_break()
 
         with builder.if_else(contiguous) as (then, otherwise):
             with then:
-                look([size] * len(strides))
+                examine([size] * len(strides))
             with otherwise:
-                look(strides)
-        in_vain = builder.and_(raised, builder.not_(builder.load(borne_out)))
+                examine(strides)
+        in_vain = builder.and_(raised, builder.not_(builder.load(justified)))
         with builder.if_then(builder.icmp_unsigned("!=", in_vain, none)):
             register.write(builder, builder.and_(now, builder.not_(in_vain)))
     builder.ret_void()
@@ -229,10 +234,10 @@ def _magnitude(builder: ir.IRBuilder, pointer: ir.Value, offset: ir.Value, form:
     return builder.and_(builder.load(place, align=1), ir.Constant(integer, (1 << (form.bits - 1)) - 1))
 
 
-def _asked_for(
+def _justified_by(
     builder: ir.IRBuilder, register: _Register, form: Format, result: ir.Value, inputs: list[tuple[Any, Any]]
 ) -> ir.Value:
-    """Return the flags that a result asks for, from magnitudes; inputs come with whether they are not known."""
+    """Return the flags that a result justifies, from magnitudes; each input comes with True if it is not known."""
 
     def compare(sign: str, magnitude: ir.Value, bound: int) -> ir.Value:
         return builder.icmp_unsigned(sign, magnitude, ir.Constant(magnitude.type, bound))
@@ -243,9 +248,9 @@ def _asked_for(
             found = builder.or_(found, builder.and_(compare(sign, magnitude, bound), builder.not_(gone)))
         return found
 
-    def unless(unasked: ir.Value, asked: ir.Value, flags: int) -> ir.Value:
-        is_asked = builder.and_(asked, builder.not_(unasked))
-        return builder.select(is_asked, ir.Constant(_WORD, flags), ir.Constant(_WORD, 0))
+    def unless(exception: ir.Value, condition: ir.Value, flags: int) -> ir.Value:
+        holds = builder.and_(condition, builder.not_(exception))
+        return builder.select(holds, ir.Constant(_WORD, flags), ir.Constant(_WORD, 0))
 
     zero_or_infinite = builder.or_(any_input("==", 0), any_input(">=", form.infinity_bits))
     exact = builder.and_(compare("==", result, 0), zero_or_infinite)

@@ -28,12 +28,12 @@ types: Any = numba_types
 
 # Blocks of a function without branches: Numba's entry and the body. Such a function is the scalar function of a ufunc,
 # and must be inlined into the loop around it, however long it is, or the loop is not vectorised.
-_STRAIGHT = 2
+_MOST_BLOCKS = 2
 
 
 def inline(builder: Any) -> None:
-    """Let the function that is being built be inlined or, if it has branches, have wide vectors in its loops."""
-    if len(builder.function.basic_blocks) > _STRAIGHT:
+    """Request that the function being built is inlined or, if it has branches, wide vectors in its loops."""
+    if len(builder.function.basic_blocks) > _MOST_BLOCKS:
         prefer_wide(builder.function)
     elif "noinline" not in builder.function.attributes:  # as in Numba's debug mode
         builder.function.attributes.add("alwaysinline")
@@ -42,8 +42,8 @@ def inline(builder: Any) -> None:
 def _intrinsic(function: Callable[..., Any], result: str = "float", *, arity: int | None = None) -> Any:
     """Make a function over lanes callable from code that Numba compiles.
 
-    A float argument becomes a `Lane`, a tuple of two floats a `DoubleWord`. `result` names the kind of the result:
-    "float", "wide", "truth" or "integer" of the same width, "half" for 16 bits. `arity` leaves optional arguments away.
+    A float argument becomes a `Lane`, a tuple of two floats a `DoubleWord`. `result` is the kind of the result:
+    "float", "wide", "truth" or "integer" of the same width, "half" for 16 bits. `arity` omits optional arguments.
     """
 
     def typing(_context: Any, *arguments: Any) -> tuple[Any, Any]:
@@ -75,7 +75,7 @@ def _intrinsic(function: Callable[..., Any], result: str = "float", *, arity: in
 
         return kinds[result](*arguments), generate
 
-    # Numba asks the signature how many arguments there are.
+    # Numba takes the number of arguments from the signature.
     names = list(inspect.signature(function).parameters)[:arity]
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter(name, kind) for name in ("context", *names)]
@@ -90,7 +90,7 @@ def _times(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _data(context: Any, builder: Any, kind: Any, value: Any) -> Any:
-    """Return where the elements of an array begin."""
+    """Return the address of the first element of an array."""
     return context.make_array(kind)(context, builder, value).data
 
 
@@ -119,10 +119,10 @@ def _store(_context: Any, array: Any, index: Any, value: Any) -> Any:  # noqa: A
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _look_up(_context: Any, table: Any, bits: Any) -> Any:
-    """Load the element of a table that 16 bits number.
+    """Load the element of a table at an index of 16 bits.
 
-    As an atomic load, which is an ordinary one on processors that align, but which LLVM leaves alone: it would gather,
-    and that takes four times as long (2.4 ns against 0.6 in a vjp, on Zen 5).
+    The load is atomic, an ordinary one for the processor where it is aligned, so that LLVM does not vectorise it: a
+    gather takes four times as long (2.4 ns against 0.6 in a vjp, on Zen 5).
     """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -138,8 +138,8 @@ def _raised_flags(_context: Any) -> Any:
     return types.uint32(), lambda _context, builder, _signature, _values: flags.read(builder)
 
 
-def _settle(dtype: str) -> Any:
-    """Take back the flags that arrays of this dtype, the last of which is the result, do not bear out."""
+def _clear_flags(dtype: str) -> Any:
+    """Clear the flags that arrays of this dtype, the last of which is the result, do not justify."""
 
     @intrinsic  # type: ignore[untyped-decorator]
     def settle(_context: Any, before: Any, arrays: Any) -> Any:
@@ -148,7 +148,7 @@ def _settle(dtype: str) -> Any:
             found = [builder.extract_value(values[1], place) for place in range(len(signature.args[1]))]
             out = context.make_array(kind)(context, builder, found[-1])
             operands = [_data(context, builder, kind, each) for each in found]
-            flags.settle(builder, dtype, operands, out.nitems, values[0])
+            flags.clear_unjustified(builder, dtype, operands, out.nitems, values[0])
             return context.get_dummy_value()
 
         return types.void(before, arrays), generate
@@ -157,7 +157,7 @@ def _settle(dtype: str) -> Any:
 
 
 def _array(context: Any, builder: Any, kind: Any, data: Any, shape: list[Any]) -> Any:
-    """Make a C-contiguous array of elements that nobody counts references to."""
+    """Make a C-contiguous array without a count of references."""
     array = context.make_array(kind)(context, builder)
     integer = context.get_value_type(types.intp)
     step = array.itemsize = ir.Constant(integer, kind.dtype.bitwidth // 8)
@@ -174,7 +174,7 @@ def _array(context: Any, builder: Any, kind: Any, data: Any, shape: list[Any]) -
 
 @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
 def _on_stack(_context: Any, count: Any) -> Any:
-    """Make an array of float64 that is there until the function returns."""
+    """Make an array of float64 on the stack, until the function returns."""
     kind = types.Array(types.float64, 1, "C")
 
     def generate(context: Any, builder: Any, *_: Any) -> Any:
@@ -226,12 +226,12 @@ def _folded(words: int) -> Any:
     return folded
 
 
-# What a function of Python takes and gives back, and the lock of the interpreter, which it does not hold meanwhile.
-# Arrays are contiguous, of the dtype and the dimensions that are said: whoever calls has seen to it.
+# Arguments and results of functions of Python, and the lock of the interpreter, which is released meanwhile. The caller
+# ensures that arrays are contiguous and of the given dtype and number of dimensions.
 
 
 def _among(builder: Any, arguments: Any, place: int) -> Any:
-    """Return the address of one of the objects that Python hands over."""
+    """Return the address of one of the arguments from Python."""
     pointer = ir.PointerType(ir.IntType(8))
     objects = builder.bitcast(arguments, pointer.as_pointer())
     return builder.load(builder.gep(objects, [ir.Constant(ir.IntType(32), place)]))
@@ -279,7 +279,7 @@ def _integer_among(_context: Any, arguments: Any, place: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _released(_context: Any) -> Any:
-    """Let other threads run Python, and return what `_reacquired` takes."""
+    """Release the lock of the interpreter, and return the state of the thread for `_reacquired`."""
 
     def generate(context: Any, builder: Any, signature: Any, _values: Any) -> Any:
         return _python(builder, "PyEval_SaveThread", context.get_value_type(signature.return_type))
@@ -289,7 +289,7 @@ def _released(_context: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _reacquired(_context: Any, thread: Any) -> Any:
-    """Go back to Python, and return a number, for something must be returned."""
+    """Acquire the lock of the interpreter, and return a number, because a function of Python must return an object."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         _python(builder, "PyEval_RestoreThread", ir.VoidType(), values[0])
@@ -347,7 +347,7 @@ NAMES: dict[str, Any] = {
     "look_up": _look_up,
     "store": _store,
     "raised_flags": _raised_flags,
-    **{f"settle_{name}": _settle(name) for name in HALF_TYPES},
+    **{f"settle_{name}": _clear_flags(name) for name in HALF_TYPES},
     "two_sum": _intrinsic(double_word.two_sum_words, "wide"),
 }
-"""What generated code may call, by name."""
+"""The functions that generated code calls, by name."""

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 _elementwise: dict[tuple[str, Expression, tuple[str, ...], np.dtype[Any]], Elementwise | Halves] = {}
 _BITS = np.dtype(np.uint16)
-_FUNCTION = "kernel"  # what functions are called in their texts: those of the same text are one kernel
+_FUNCTION = "kernel"  # name of functions in their texts: those of the same text are one kernel
 
-_kept: list[Any] = []  # what Numba may not let go
-_scalar: dict[tuple[str, str], Any] = {}  # what Numba has compiled of the functions of ufuncs, by text and types
+_kept: list[Any] = []  # objects of Numba that must live as long as the process
+_scalar: dict[tuple[str, str], Any] = {}  # compiled scalar functions of ufuncs, by text and types
 _parallel: dict[Elementwise, np.ufunc] = {}
 _of_bits: dict[tuple[str, str], np.ufunc] = {}
 _axis: dict[tuple[Expression, tuple[str, ...], np.dtype[Any], Layout, bool], OverAxis] = {}
@@ -45,20 +45,20 @@ class Elementwise:
     name : str
         Name of the activation, which warnings mention.
     expression : Expression
-        What to compute, with all scalar hyperparameters put in.
+        Formula, with all scalar hyperparameters put in.
     arguments : tuple of str
         Its arguments, in the order of the operands.
     dtype : numpy.dtype
-        Of all operands: float32, float64 or, for formulas that keep them, an integer dtype.
+        dtype of all operands: float32, float64 or, for formulas that keep them, an integer dtype.
 
     Attributes
     ----------
     serial : numpy.ufunc
         Target ``cpu``.
     is_safe : bool
-        Whether it may write to an output that is not contiguous; see `vectors`.
+        True if it may write to an output that is not contiguous; see `vectors`.
     is_costly : bool
-        Whether computing takes longer than moving the data.
+        True if computing takes longer than moving the data.
     """
 
     def __init__(self, name: str, expression: Expression, arguments: tuple[str, ...], dtype: np.dtype[Any]) -> None:
@@ -66,9 +66,9 @@ class Elementwise:
         self._text = source(_FUNCTION, expression, arguments, dtype)
         self.is_costly = any(node.operation in COSTLY for node in expression.nodes())
         self.serial = self._compile("cpu")
-        self.is_safe = self._looks_at_strides_of_output()
+        self.is_safe = self._checks_strides_of_output()
 
-    def _looks_at_strides_of_output(self) -> bool:
+    def _checks_strides_of_output(self) -> bool:
         gaps = np.full(4 * self._dtype.itemsize, 0xA5, np.uint8).view(self._dtype)  # wide enough for the wrong loop
         before = gaps.copy()
         with np.errstate(all="ignore"):
@@ -79,8 +79,8 @@ class Elementwise:
     def parallel(self) -> np.ufunc:
         """Target ``parallel``: the same scalar function in a loop that Numba's threading layer runs.
 
-        To be called only where :func:`layer.is_usable <actufunc.backends.numpy.threading.tbb.is_usable>`, and only with
-        one-dimensional operands: NumPy would walk others row by row, and each row would launch threads.
+        To be called only where :func:`~actufunc.backends.numpy.threading.tbb.is_usable`, and only with one-dimensional
+        operands: NumPy would go through others row by row, and each row would launch threads.
         """
         return get_or_create(_parallel, self, lambda: self._compile("parallel"))
 
@@ -124,9 +124,9 @@ _TINY, _MAGNIFIED, _BEND = 2.0**-125, 2.0**110, 2.0**-10
 class Halves:
     """The kernel of an elementwise expression of half-precision arrays, on their bits.
 
-    Of one array all results are looked up, which takes 0.19 to 0.21 ns per element on one thread from 100,000 elements
-    on (Zen 5). In the same run relu took 0.45 ns where halves are computed in registers, and in float32 on as many
-    elements relu took 0.08 to 0.16 ns, sigmoid 0.37 and gelu 0.67. So there is no kernel but the table.
+    All results of one array are looked up, which takes 0.19 to 0.21 ns per element on one thread from 100,000 elements
+    on (Zen 5). In the same run relu took 0.45 ns where it is computed in registers, and in float32 on as many elements
+    relu took 0.08 to 0.16 ns, sigmoid 0.37 and gelu 0.67. So there is no kernel but the table.
 
     Parameters
     ----------
@@ -140,10 +140,10 @@ class Halves:
     serial : callable
         Takes arrays of uint16 whose last axis is contiguous.
     results : array, or None
-        Of a function of one array: its results by the bits of its argument.
+        Results of a function of one array, by the bits of its argument.
     """
 
-    is_costly = True  # for a lookup, too, takes as long per byte as a sigmoid, and does not wait for memory
+    is_costly = True  # a lookup takes as long per byte as a sigmoid, too, and does not wait for memory
 
     def __init__(self, name: str, expression: Expression, arguments: tuple[str, ...], dtype: np.dtype[Any]) -> None:
         numbers = _all_numbers(dtype)
@@ -173,12 +173,14 @@ class Halves:
         self._replace: Any = None
 
     def replace(self, bits: Array) -> None:
-        """Look up the results of a function of one array in its place; NumPy lets no generalised ufunc do that."""
+        """Look up the results of a function of one array in place, which NumPy permits no generalised ufunc."""
         if self._replace is None:
-            text = _with_arguments(REPLACE, _BITS, 1, 0)
+            text = _as_builtin(REPLACE, _BITS, 1, 0)
 
             def make() -> Any:
-                return kernel(text, "in place", _callback, functools.partial(machine_code.builtin, name="replace"))
+                return kernel(
+                    text, "in place", _compile_builtin, functools.partial(machine_code.builtin, name="replace")
+                )
 
             self._replace = get_or_create(_of_bits, ("in place", text), make)
         self._replace(*self._tables, bits, 0, bits.size)
@@ -209,11 +211,11 @@ def _bits_kernel(name: str, text: str, tables: list[Array], arity: int) -> np.uf
         import numba  # noqa: PLC0415
 
         from . import numba_patches  # noqa: PLC0415
-        from .vectors import raising_nothing  # noqa: PLC0415
+        from .vectors import without_exceptions  # noqa: PLC0415
 
         signature = numba.types.void(*(numba.from_dtype(dtype)[::1] for dtype in dtypes))
         function.__name__ = name
-        with raising_nothing(), numba_patches.captured(numba_patches.GUFUNC_LOOP) as found:
+        with without_exceptions(), numba_patches.captured(numba_patches.GUFUNC_LOOP) as found:
             made = numba.guvectorize([signature], layout)(function)
         return made.ufunc, numba_patches.machine_code(*found)
 
@@ -226,7 +228,7 @@ def _bits_kernel(name: str, text: str, tables: list[Array], arity: int) -> np.uf
 
 
 def to_bits(dtype: np.dtype[Any]) -> np.ufunc:
-    """Return what rounds float64 to the bits of a half type; ml_dtypes rounds to float32 first."""
+    """Return the ufunc that rounds float64 to the bits of a half type; ml_dtypes rounds to float32 first."""
 
     def make() -> np.ufunc:
         return _vectorized("cast", f"def {_FUNCTION}(x):\n    return to_{dtype.name}(x)\n", [HALF_COMPUTE_DTYPE, _BITS])
@@ -243,10 +245,10 @@ def elementwise(
     return get_or_create(_elementwise, key, lambda: make(name, expression, arguments, dtype))
 
 
-def _with_arguments(text: str, dtype: np.dtype[Any], ndim: int, scratches: int) -> str:
-    """Rewrite a function of operands, among them scratch, and two bounds so that it can be a function of Python.
+def _as_builtin(text: str, dtype: np.dtype[Any], ndim: int, scratches: int) -> str:
+    """Rewrite a function of operands, scratch arrays and two bounds as a function of Python's C interface.
 
-    It takes their addresses, as Python hands them over, and returns that of a number.
+    It takes the addresses of the arguments, and returns that of a number.
     """
     first, *body = text.splitlines()
     _, name, *operands, out, begin, end = re.findall(r"\w+", first)
@@ -261,22 +263,22 @@ def _with_arguments(text: str, dtype: np.dtype[Any], ndim: int, scratches: int) 
     return "\n".join(lines)
 
 
-def _callback(function: Any) -> tuple[Any, machine_code.MachineCode | None]:
-    """Compile a function whose text `_with_arguments` has rewritten."""
+def _compile_builtin(function: Any) -> tuple[Any, machine_code.MachineCode | None]:
+    """Compile a function that `_as_builtin` has rewritten."""
     import numba  # noqa: PLC0415
 
     from . import numba_patches  # noqa: PLC0415
-    from .vectors import raising_nothing, wide_loops  # noqa: PLC0415
+    from .vectors import wide_loops, without_exceptions  # noqa: PLC0415
 
     pointer, number = numba.types.voidptr, numba.types.intp
-    with wide_loops(), raising_nothing():
+    with wide_loops(), without_exceptions():
         made = numba.cfunc(pointer(pointer, pointer, number), error_model="numpy")(function)
     _kept.append(made)
     found = numba_patches.CALLBACK_LIBRARY.of(made), numba_patches.CALLBACK_NAME.of(made)
     return machine_code.builtin(made.address, function.__name__), numba_patches.machine_code(*found)
 
 
-_SCRATCHES = 16  # kept for the threads that use a kernel at once
+_SCRATCHES = 16  # sets of scratch arrays that are kept, for threads that use a kernel at once
 
 
 class OverAxis:
@@ -287,15 +289,15 @@ class OverAxis:
     name : str
         Name of the activation.
     expression : Expression
-        What to compute, with all hyperparameters put in.
+        Formula, with all hyperparameters put in.
     arguments : tuple of str
         Its arguments, in the order of the operands.
     dtype : numpy.dtype
-        Of all operands: float32 or float64.
+        dtype of all operands: float32 or float64.
     layout : Layout
-        How the operands lie in memory.
+        Layout of the operands in memory.
     keep : bool
-        Whether rows are so short that one more of them stays in the cache.
+        True if rows are so short that one more of them stays in the cache.
     """
 
     def __init__(
@@ -309,16 +311,16 @@ class OverAxis:
         keep: bool,
     ) -> None:
         text, self._lengths = axis_source(_FUNCTION, expression, arguments, dtype, layout, keep=keep)
-        text = _with_arguments(text, dtype, layout.ndim, len(self._lengths))
+        text = _as_builtin(text, dtype, layout.ndim, len(self._lengths))
 
         make = functools.partial(machine_code.builtin, name=name)
-        self._compiled = kernel(text, "over an axis", _callback, make)
+        self._compiled = kernel(text, "over an axis", _compile_builtin, make)
         self._of_row = [place for place, length in enumerate(self._lengths) if length is None]
-        self._idle: deque[list[Array]] = deque(maxlen=_SCRATCHES)  # scratch that no call uses now
+        self._idle: deque[list[Array]] = deque(maxlen=_SCRATCHES)  # scratch arrays that no call uses now
         self.layout = layout
 
     def __call__(self, *operands: Array, begin: int, end: int) -> None:
-        """Compute the tasks from `begin` to `end`, which :meth:`Layout.tasks` counts.
+        """Compute the tasks from `begin` to `end`, in the order of :meth:`Layout.tasks`.
 
         Operands and, last, the output are C-contiguous and of one shape.
         """

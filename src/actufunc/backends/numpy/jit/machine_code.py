@@ -1,14 +1,14 @@
-"""Machine code of kernels: one object file each, and what makes it callable.
+"""Machine code of kernels: one object file each, and its conversion to something callable.
 
-An object file holds all that a kernel is made of: the function, the loops around it, what starts threads. Numba keeps
-them in files of their own, with names that each process counts, so that of two processes one may find a loop that calls
-what the other has named otherwise. Here nothing outside the object is called but what the process itself has: the
-interpreter, the C library and, where kernels are parallel, Numba's threads.
+An object file holds a whole kernel: the function, the loops around it, the code that starts threads. Numba keeps these
+in several files, with names that each process counts, so that a process may find a loop of another process that calls a
+function under another name. Here an object calls nothing outside but what every process has: the interpreter, the C
+library and, where kernels are parallel, Numba's threads.
 
 Each object is loaded by an execution engine of its own. In a common one, functions of the same name would be merged,
 and in objects of several processes that need not be the same functions.
 
-Nothing here needs Numba: an object that is there already is loaded by LLVM, and made a ufunc by NumPy.
+Nothing here needs Numba: LLVM loads an object from disk, and NumPy makes it a ufunc.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-_kept: list[Any] = []  # what NumPy and Python only point to; a kernel lives as long as the process
+_kept: list[Any] = []  # objects to which NumPy and Python only point; a kernel lives as long as the process
 
 
 @dataclass(frozen=True)
 class MachineCode:
-    """A kernel that is compiled.
+    """A compiled kernel.
 
     Parameters
     ----------
     entry : str
-        Symbol of the function to call.
+        Symbol of the function.
     needs : tuple of str
         Symbols that the process must have.
     content : bytes
@@ -48,7 +48,7 @@ class MachineCode:
     content: bytes
 
     def address(self) -> int | None:
-        """Load the object, and return where the function begins; None if something is missing."""
+        """Load the object, and return the address of the function; None if a symbol is missing."""
         from llvmlite import binding  # noqa: PLC0415
 
         _initialize()
@@ -64,7 +64,7 @@ class MachineCode:
 
 
 def _is_there(symbol: str) -> bool:
-    """Tell whether the process has a symbol, if need be after a look into the library of C's mathematics."""
+    """Return True if the process has a symbol, or the C library of mathematics, which is added then."""
     from llvmlite import binding  # noqa: PLC0415
 
     if binding.address_of_symbol(symbol):
@@ -85,10 +85,10 @@ def _initialize() -> None:
 
 
 def undefined(content: bytes) -> tuple[str, ...] | None:
-    """Return the symbols that an object file has not; None if it is in no format of ours.
+    """Return the undefined symbols of an object file; None unless it is an ELF file for 64 bits.
 
-    LLVM tells the sections of an object. The symbols are read here, from the sections of an ELF file for 64 bits: name
-    (an offset), kind, visibility, section (0: none), value and size of each; the first is empty.
+    LLVM gives the sections of an object. A symbol in them is a name (an offset), kind, visibility, section (0: none),
+    value and size; the first symbol is empty.
     """
     from llvmlite import binding  # noqa: PLC0415
 
@@ -106,18 +106,18 @@ def ufunc(address: int, name: str, dtypes: Sequence[np.dtype[Any]], signature: s
     Parameters
     ----------
     address : int
-        Of the loop.
+        Address of the loop.
     name : str
-        Of the ufunc, which warnings mention.
+        Name of the ufunc, which warnings mention.
     dtypes : sequence of numpy.dtype
-        Of the operands, the last of which is the output.
+        dtypes of the operands, the last of which is the output.
     signature : str, optional
-        Of a generalised ufunc.
+        Signature of a generalised ufunc.
 
     Returns
     -------
     numpy.ufunc
-        It raises nothing but what NumPy does.
+        Ufunc with this loop alone.
     """
     loops = (ctypes.c_void_p * 1)(address)
     data = (ctypes.c_void_p * 1)()
@@ -129,21 +129,21 @@ def ufunc(address: int, name: str, dtypes: Sequence[np.dtype[Any]], signature: s
 
 
 _NO_IDENTITY = -1
-_FROM_FUNC_AND_DATA_AND_SIGNATURE = 31  # place in the table of functions that NumPy has for compiled modules
+_FROM_FUNC_AND_DATA_AND_SIGNATURE = 31  # index in NumPy's table of functions for compiled modules
 
 
 @functools.cache
 def _make_ufunc() -> Any:
     api = importlib.import_module("numpy._core._multiarray_umath")._UFUNC_API  # noqa: SLF001 -- as compiled modules do
     pointer, number = ctypes.c_void_p, ctypes.c_int
-    table = _of_python("PyCapsule_GetPointer", pointer, ctypes.py_object, ctypes.c_char_p)(api, None)
+    table = _python_function("PyCapsule_GetPointer", pointer, ctypes.py_object, ctypes.c_char_p)(api, None)
     place = table + _FROM_FUNC_AND_DATA_AND_SIGNATURE * ctypes.sizeof(pointer)
     prototype = ctypes.PYFUNCTYPE(ctypes.py_object, *[pointer] * 3, *[number] * 4, *[pointer] * 2, number, pointer)
     return prototype(pointer.from_address(place).value or 0)
 
 
-def _of_python(name: str, result: Any, *arguments: Any) -> Any:
-    """Return a function of Python's C interface, with types that no other user of it can change."""
+def _python_function(name: str, result: Any, *arguments: Any) -> Any:
+    """Return a function of Python's C interface, with types that other users of `ctypes.pythonapi` cannot change."""
     address = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0
     return ctypes.PYFUNCTYPE(result, *arguments)(address)
 
@@ -163,8 +163,8 @@ _FASTCALL = 0x80  # METH_FASTCALL: the function takes `self`, an array of argume
 
 
 def builtin(address: int, name: str) -> Any:
-    """Make a function of Python of one in machine code, which takes ``(self, arguments, number)`` and trusts them."""
+    """Make a function of Python of machine code that takes ``(self, arguments, number)`` without checks."""
     method = _Method(name.encode(), address, _FASTCALL, None)
     _kept.append(method)
-    make = _of_python("PyCFunction_NewEx", ctypes.py_object, *[ctypes.c_void_p] * 3)
+    make = _python_function("PyCFunction_NewEx", ctypes.py_object, *[ctypes.c_void_p] * 3)
     return make(ctypes.addressof(method), None, None)

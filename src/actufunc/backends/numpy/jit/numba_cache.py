@@ -1,6 +1,6 @@
-"""Numba's own cache on disk, for what is no kernel: functions that Numba links into others, and loops of our tools.
+"""Numba's own cache on disk, for functions that are no kernels: those that Numba links into others, and loops of tools.
 
-Each is in one file there with what it calls.
+Each is in one file there with its callees.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from .numba_patches import FUNCTION_CACHE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What a whole directory suffers from, not a file.
-_OF_DIRECTORIES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+# Errors that concern a whole directory.
+_DIRECTORY_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 _cache_works = True
 
 
 def compile_cached(build: Callable[..., Any], source: Any) -> Any:
-    """Compile with Numba's cache on disk, or without where it cannot be written or what it holds is broken.
+    """Compile with Numba's cache on disk, or without it where it cannot be written or a file is broken.
 
     Parameters
     ----------
     build : callable
         Compiles; takes ``cache`` as a keyword.
     source : function
-        What `build` compiles.
+        Function that `build` compiles.
 
     Returns
     -------
     object
-        What `build` returns.
+        Result of `build`.
     """
     global _cache_works  # noqa: PLW0603 -- a directory that is full for one kernel is full for the next
     from numba.core.errors import NumbaError  # noqa: PLC0415
@@ -43,15 +43,15 @@ def compile_cached(build: Callable[..., Any], source: Any) -> Any:
         if _cache_works:
             try:
                 return build(cache=True)
-            except (NumbaError, MemoryError):  # not of the cache
+            except (NumbaError, MemoryError):  # from compiling, not from the cache
                 raise
             except OSError as error:
-                _cache_works = error.errno not in _OF_DIRECTORIES
+                _cache_works = error.errno not in _DIRECTORY_ERRORS
             except RuntimeError as error:
-                if "locator" not in str(error):  # for a directory that could be written
+                if "locator" not in str(error):  # which Numba wants for a directory that it can write
                     raise
                 _cache_works = False
-            except Exception:  # noqa: BLE001 -- unpickling a file that is cut short raises whatever it likes
+            except Exception:  # noqa: BLE001 -- unpickling a file that is cut short may raise any exception
                 cache = FUNCTION_CACHE.get()
                 with contextlib.suppress(OSError):
                     if cache is not None:

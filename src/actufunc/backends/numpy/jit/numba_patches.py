@@ -1,9 +1,9 @@
-"""Every name of Numba's that we use and that Numba does not promise to keep.
+"""All names of Numba's internals that this package uses or replaces; Numba does not promise to keep them.
 
-Each says what it is needed for, which test shows why, and what happens where it is gone: results are the same, and
-something takes longer. Other modules ask here, and use Numba's documented interface besides, to which the low-level one
-belongs: types, `numba.extending`, ``make_array`` of a target's context, `numba.core.cgutils`, `numba.core.errors`.
-Only `actufunc.backends.forks` looks at the lock by itself, for it must not import Numba.
+Each has a purpose, a canary (the test that shows the behaviour of Numba for which it is needed) and a consequence where
+it is gone: results are the same, and something takes longer. All other modules use Numba's documented interface, to
+which the low-level one belongs: types, `numba.extending`, ``make_array`` of a target's context, `numba.core.cgutils`,
+`numba.core.errors`. Only `actufunc.backends.forks` reads the lock itself, for it must not import Numba.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class Internal:
     Parameters
     ----------
     module, name : str
-        Where it stands, and what it is called there; an attribute follows its class.
+        Its module, and its name there; that of an attribute follows its class.
     use : str
-        What it is needed for.
+        Purpose.
     canary : str
-        The test that fails where it is needed no longer, or that shows what it does.
+        Name of the test that fails where it is needed no longer, or that shows its effect.
     without : str
-        What happens where it is gone.
+        Consequence where it is gone.
     """
 
     module: str
@@ -44,7 +44,7 @@ class Internal:
     without: str
 
     def get(self, default: Any = None) -> Any:
-        """Return what has this name, or something else where it is gone."""
+        """Return the object of this name, or a default where it is gone."""
         try:
             owner, last = self._place()
             return getattr(owner, last)
@@ -56,13 +56,13 @@ class Internal:
         return getattr(instance, self._last, None)
 
     def set(self, new: Any) -> None:
-        """Put something else there. The name must not be gone."""
+        """Replace the object of this name, which must not be gone."""
         owner, last = self._place()
         setattr(owner, last, new)
 
     @contextlib.contextmanager
     def replaced(self, new: Any) -> Iterator[None]:
-        """Put something else there meanwhile. The name must not be gone."""
+        """Replace the object of this name, which must not be gone, meanwhile."""
         before = self.get()
         self.set(new)
         try:
@@ -81,31 +81,31 @@ class Internal:
         return owner, self._last
 
 
-_ONE_FILE = "function, loop and what starts threads are one object file"
-_TWO_FILES = "tests/backends/numpy/test_numba_canaries.py::test_numba_keeps_a_kernel_in_two_files"
+_ONE_FILE = "function, loop and the code that starts threads are one object file"
+_TWO_FILES = "test_numba_keeps_a_kernel_in_two_files"
 _AGAIN = "the kernel is compiled in every process"
 
 LOCK = Internal(
     "numba.core.compiler_lock",
     "global_compiler_lock",
-    "what is compiled once is compiled under the lock that Numba takes itself: two could be taken in different orders",
-    "tests/backends/numpy/test_compilation.py::test_a_fork_while_threads_compile",
-    "a lock of ours",
+    "kernels are compiled under the lock that Numba takes itself: two locks could be taken in different orders",
+    "test_a_fork_while_threads_compile",
+    "a lock of this package",
 )
 ADD_MODULE = Internal(
     "numba.core.codegen",
     "CPUCodeLibrary.add_ir_module",
     "wide vectors are asked for in all that Numba hands to LLVM",
-    "tests/backends/numpy/test_numba_canaries.py::test_numba_asks_for_no_wide_vectors",
-    "vectors are as wide as LLVM likes",
+    "test_numba_asks_for_no_wide_vectors",
+    "vectors are as wide as LLVM prefers",
 )
 ARGUMENT, IS_UNIT_STRIDED = (
     Internal(
         "numba.np.ufunc.wrappers",
         name,
         "the loop for contiguous operands is left to those whose output is contiguous, too",
-        "tests/backends/numpy/test_numba_canaries.py::test_the_strides_of_the_output_are_ignored",
-        "what is not contiguous is computed in contiguous memory and copied",
+        "test_the_strides_of_the_output_are_ignored",
+        "other outputs are computed in contiguous memory and copied",
     )
     for name in ("UArrayArg", "UArrayArg.is_unit_strided")
 )
@@ -113,7 +113,7 @@ SCALAR = Internal(
     "numba.np.ufunc.ufuncbuilder",
     "_compile_element_wise_function",
     "the loops for one and for several threads are built around the same function",
-    "tests/backends/numpy/test_compilation.py::test_a_scalar_function_is_compiled_once",
+    "test_a_scalar_function_is_compiled_once",
     "it is compiled for each",
 )
 UFUNC_LOOP = Internal("numba.np.ufunc.ufuncbuilder", "build_ufunc_wrapper", _ONE_FILE, _TWO_FILES, _AGAIN)
@@ -132,7 +132,7 @@ PROCESS_LOCK, IS_LAUNCHED = (
         "numba.np.ufunc.parallel",
         name,
         "launching threads leaves the start method of `multiprocessing` open",
-        "tests/backends/numpy/test_thread_count.py::test_the_start_method_of_multiprocessing_stays_open",
+        "test_the_start_method_of_multiprocessing_stays_open",
         "it is fixed at the first large call",
     )
     for name in ("_backend_init_process_lock", "_is_initialized")
@@ -141,26 +141,27 @@ FUNCTION_CACHE = Internal(
     "numba.core.caching",
     "FunctionCache",
     "a broken file of Numba's cache, which has what users' functions call, is replaced",
-    "tests/backends/numpy/test_numba_extension_cache.py::test_a_broken_cache_is_mended",
+    "test_a_broken_cache_is_mended",
     "what it held is compiled in every process",
 )
 CPU_TARGET = Internal(
     "numba.core.registry",
     "cpu_target",
     "activations can be called as soon as compiled code mentions one, and not in code for a GPU",
-    "tests/backends/numpy/test_numba_extension_cache.py::test_first_use_in_many_threads_and_in_a_fork",
+    "test_first_use_in_many_threads_and_in_a_fork",
     "Numba is asked to compile something else first",
 )
 ATTRIBUTES = Internal(
     "numba.core.typing.templates",
     "AttributeTemplate",
     "`grad` and `vjp` are attributes of an activation in compiled code",
-    "tests/backends/numpy/test_numba_extension.py::test_functions_of_the_user",
+    "test_functions_of_the_user",
     "compiled code must be given the derivatives themselves",
 )
 
 ASK_FOR_LOCK = "numba_gil_ensure"
-"""Symbol with which what raises an exception begins; if it is another, kernels that have it are compiled every time."""
+"""Symbol that code which raises an exception calls first; where it is another one, such kernels are compiled in every
+process. Canary: test_numba_asks_for_the_lock_of_the_interpreter."""
 
 
 @functools.cache
@@ -171,7 +172,7 @@ def lock() -> Any:
 
 @contextlib.contextmanager
 def captured(loop: Internal) -> Iterator[list[Any]]:
-    """Collect library and name of the loop that Numba builds meanwhile around a function."""
+    """Collect the library and the name of the loop that Numba builds meanwhile around a function."""
     build, found = loop.get(), list[Any]()
     if build is None:
         yield [None, None]
@@ -192,7 +193,7 @@ def captured(loop: Internal) -> Iterator[list[Any]]:
 
 @contextlib.contextmanager
 def remembered(table: dict[Any, Any], key: Any, *, reuse: bool) -> Iterator[None]:
-    """Let the scalar function of a ufunc that Numba compiles meanwhile be put into a table, or taken from there."""
+    """Put the scalar function of a ufunc that Numba compiles meanwhile into a table, or take it from there."""
     compile_ = SCALAR.get()
     if compile_ is None:
         yield
@@ -208,13 +209,13 @@ def remembered(table: dict[Any, Any], key: Any, *, reuse: bool) -> Iterator[None
 
 
 def machine_code(library: Any, entry: Any) -> MachineCode | None:
-    """Return the object file that Numba has compiled of a library; None where it does not hand it out."""
+    """Return the object file that Numba has compiled from a library; None where it does not hand it out."""
     get, module = OBJECT.of(library), MODULE.of(library)
     if get is None or module is None or entry is None:
         return None
     try:
         content = get()
-    except (RuntimeError, ValueError):  # it has been kept by none
+    except (RuntimeError, ValueError):  # the library has not kept it
         return None
     needs = undefined(content)
     if needs is None:

@@ -1,4 +1,4 @@
-"""Work that Ctrl-C must not cut in two."""
+"""Deferral of signals, so that Ctrl-C does not interrupt work that must be finished."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 
-def uninterrupted(function: Callable[[], _Result]) -> _Result:
-    """Call a function, and let the handlers of signals wait until it has returned.
+def defer_signals(function: Callable[[], _Result]) -> _Result:
+    """Call a function, and the handlers of signals that arrive meanwhile after it has returned.
 
-    Python runs them in the main thread, between any two instructions, and what they raise (KeyboardInterrupt, the
-    exception of a timeout) is raised there.
+    Python runs handlers in the main thread, between any two instructions, and raises their exceptions there
+    (KeyboardInterrupt, that of a timeout).
 
     Parameters
     ----------
     function : callable
-        Takes nothing.
+        Function without parameters.
 
     Returns
     -------
     object
-        What it returns.
+        Result of the function.
     """
     if threading.get_ident() != threading.main_thread().ident:
         return function()
@@ -53,7 +53,7 @@ def _restore(handlers: dict[int, Any]) -> None:
         try:
             signal.signal(number, handlers[number])
             del handlers[number]
-        except BaseException as error:  # noqa: BLE001 -- of a handler that is back already
+        except BaseException as error:  # noqa: BLE001 -- from a handler that is restored already
             interruption = error
     if interruption is not None:
         raise interruption

@@ -1,12 +1,12 @@
 """Compiled kernels on disk, one file each.
 
-The name of a file is a digest of all that the machine code depends on. It is written under another name and then
-renamed, so that whoever reads it finds all of it or nothing. It begins with a digest of all the rest and of its name;
-what does not fit is as good as missing. Nothing is unpickled.
+The name of a file is a digest of all that the machine code depends on. The file is written under another name and then
+renamed, so that a reader finds all of it or nothing. It begins with a digest of the rest and of its name; a file that
+does not match counts as missing. Nothing is unpickled.
 
-The folder is where Numba would keep what is compiled of a module like this one: in ``NUMBA_CACHE_DIR`` if that is set,
-else in ``__pycache__`` beside the module, else in the user's cache. The first that can be written to takes the files,
-and those before it are read.
+The folder is the one in which Numba would keep the code of this module: ``NUMBA_CACHE_DIR`` if that is set, else
+``__pycache__`` beside the module, else the user's cache. Files are written to the first of them that can be written to,
+and read from that and those before it.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ from .machine_code import MachineCode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FOLDER = "actufunc"  # ours alone: what earlier versions left to Numba to keep is never looked at
+_FOLDER = "actufunc"  # a folder for this package: files that earlier versions left to Numba are not looked at
 _FORMAT = b"actufunc kernel 1\n"
 _DIGEST = 32  # bytes
 
-_broken: set[Path] = set()  # folders that could not take a file: what is full for one kernel is full for the next
+_broken: set[Path] = set()  # folders in which a file could not be written: the next one could not, either
 
 
 def folders() -> Iterator[Path]:
-    """Return where kernels are looked for, and last, if there is any, the folder that takes new ones."""
+    """Yield the folders in which kernels are looked for; the last one is written to, if any can be."""
     config = getattr(sys.modules.get("numba"), "config", None)
     chosen = os.environ.get("NUMBA_CACHE_DIR") if config is None else config.CACHE_DIR
-    for folder in (chosen, Path(__file__).parent / "__pycache__", _of_user() / "numba"):
+    for folder in (chosen, Path(__file__).parent / "__pycache__", _user_cache() / "numba"):
         if folder:
             yield Path(folder, _FOLDER)
-            if _takes_files(Path(folder, _FOLDER)):
+            if _is_writable(Path(folder, _FOLDER)):
                 return
 
 
 @functools.cache
-def _takes_files(folder: Path) -> bool:
+def _is_writable(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
-    except (OSError, ValueError):  # ValueError: of a path that no system call takes
+    except (OSError, ValueError):  # ValueError: from a path that no system call takes
         return False
     return True
 
 
-def _of_user() -> Path:
-    """Return the folder for what may be deleted, as each system has it."""
+def _user_cache() -> Path:
+    """Return the system's folder for the user's files that may be deleted."""
     home = os.path.expanduser("~")  # noqa: PTH111 -- which never fails
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or home)
@@ -64,7 +64,7 @@ def _of_user() -> Path:
 
 
 def load(digest: str) -> MachineCode | None:
-    """Return what is kept of a kernel; None if there is nothing, or something else."""
+    """Return the machine code of a kernel; None if there is no file, or a broken one."""
     for folder in folders():
         try:
             content = (folder / f"{digest}.kernel").read_bytes()
@@ -79,9 +79,9 @@ def load(digest: str) -> MachineCode | None:
 
 
 def save(digest: str, code: MachineCode) -> None:
-    """Keep a kernel if that is possible."""
+    """Write the machine code of a kernel to disk, if that is possible."""
     *_, folder = folders()
-    if folder in _broken or not _takes_files(folder):
+    if folder in _broken or not _is_writable(folder):
         return
     body = json.dumps([code.entry, *code.needs]).encode() + b"\n" + code.content
     try:

@@ -5,24 +5,24 @@ clock. For kernels as dense as ours the wide ones are 15 to 35 % faster (measure
 too).
 
 A kernel is one long chain of instructions that wait for each other, longer than the processor looks ahead. With four
-vectors interleaved there are four chains at a time: 15 to 30 % faster on Zen 5 than with one, which is what LLVM picks
-for loops of this length. (Eight gain little more, and the longest kernels lose by them for lack of registers.)
+vectors interleaved there are four chains at a time: 15 to 30 % faster on Zen 5 than with one, which LLVM would choose
+for loops of this length. (Eight gain little more, and slow the longest kernels down for lack of registers.)
 
-Four vectors need more registers than there are, and what is laid aside must not straddle cache lines. LLVM knows that
-too late to align the stack for it, which is aligned by chance in one process out of four; in the others mish of float64
-took up to 38 % longer (Zen 4). So the stack is always aligned.
+Four vectors need more registers than there are, and registers that are spilled must not straddle cache lines. LLVM
+spills too late to align the stack for it, which is aligned by chance in one process out of four; in the others mish of
+float64 took up to 38 % longer (Zen 4). So the stack is always aligned.
 
-All is asked for in LLVM's terms, at the function and at the loop. The loop around an elementwise kernel is written by
-`numba.vectorize`, hence the detour here.
+All is requested by LLVM's attributes of the function and metadata of the loop. `numba.vectorize` generates the loop
+around an elementwise kernel, so that they are added to all functions which Numba hands to LLVM.
 
-NumPy hands a loop operands that lie apart, or an input that is the output or ahead of it, and copies what overlaps
-otherwise. LLVM cannot know that. It would look whether operands overlap, and compute element by element if they do, 8
-to 30 times slower in place. So the loop is said to be parallel. (With an input ahead its iterations are not
+NumPy hands a loop operands that lie apart, or an input that is the output or ahead of it, and copies other operands
+that overlap. LLVM cannot know that. It would check whether operands overlap, and compute element by element if they do,
+8 to 30 times slower in place. So the loop is declared parallel. (With an input ahead its iterations are not
 independent, but a vector is loaded before one is stored.)
 
 Of its two loops Numba's ufunc takes that for contiguous operands wherever the inputs are contiguous, and writes out of
-bounds where the output is not. Here it is made to look at the output, too. And it takes back the floating-point flags
-that it raised in vain, see `flags`.
+bounds where the output is not. Here it checks the output, too. And it clears the floating-point flags that it raised in
+vain, see `flags`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 
-from .flags import settle_at_end
+from .flags import clear_unjustified_before_return
 from .numba_patches import ADD_MODULE, ARGUMENT, ASK_FOR_LOCK, IS_UNIT_STRIDED, lock
 
 if TYPE_CHECKING:
@@ -48,16 +48,16 @@ _ATTRIBUTES = '"prefer-vector-width"="512"', '"stackrealign"'
 
 
 def prefer_wide(function: Any) -> None:
-    """Ask for wide vectors in an `llvmlite.ir.Function`, and for a stack that they fit."""
+    """Request wide vectors in an `llvmlite.ir.Function`, and a stack that is aligned for them."""
     for attribute in _ATTRIBUTES:
         set.add(function.attributes, attribute)  # llvmlite's own `add` knows no attributes with a value
 
 
 def interleave(function: Any) -> None:
-    """Ask for several vectors at a time in the loops of an `llvmlite.ir.Function`.
+    """Request several vectors at a time in the loops of an `llvmlite.ir.Function`.
 
-    The second loop of a ufunc is for operands with gaps, of which it gets a few hundred elements at most: it is left
-    alone, for to vectorise it too takes as long as all the rest.
+    The second loop of a ufunc is for operands with gaps, of which it gets a few hundred elements at most. It is not
+    vectorised, which would take as long to compile as all the rest.
     """
     before, loops = set(), 0
     is_ufunc = function.name.startswith(_UFUNC)
@@ -75,22 +75,22 @@ def interleave(function: Any) -> None:
 
 
 def _loop_metadata(module: Any, hints: Iterable[tuple[str, Any]]) -> Any:
-    """Return metadata of one loop, the first operand of which is, as LLVM wants it, the metadata itself."""
-    said = [module.add_metadata(list(hint)) for hint in hints]
-    loop = ir.MDValue(module, [said[0], *said], name=str(len(module.metadata)))
-    loop.operands = (loop, *said)
+    """Return metadata of one loop; LLVM demands that its first operand is the metadata itself."""
+    nodes = [module.add_metadata(list(hint)) for hint in hints]
+    loop = ir.MDValue(module, [nodes[0], *nodes], name=str(len(module.metadata)))
+    loop.operands = (loop, *nodes)
     return loop
 
 
 class _Distinct(ir.MDValue):  # type: ignore[misc]
-    """A node of metadata that is equal to itself only, which llvmlite cannot write."""
+    """A distinct node of metadata, which llvmlite does not know."""
 
     def descr(self, buf: list[str]) -> None:
         buf += ("distinct !{ }", "\n")
 
 
 def _group_accesses(function: Any) -> Any:
-    """Name all that is read and written in the bodies of loops; return the name."""
+    """Put all loads and stores in the bodies of loops into one access group, and return it."""
     group = _Distinct(function.module, [], name=str(len(function.module.metadata)))
     for block in function.blocks:
         if block.name.startswith("for.body"):
@@ -102,38 +102,38 @@ def _group_accesses(function: Any) -> Any:
 
 @contextlib.contextmanager
 def wide_loops(dtype: np.dtype[Any] | None = None, arity: int = 0) -> Iterator[None]:
-    """Let all that Numba compiles meanwhile have such loops.
+    """Give all functions that Numba compiles meanwhile such loops.
 
-    Those of ufuncs settle flags, given the dtype of all operands and the number of inputs.
+    Those of ufuncs clear flags, given the dtype of all operands and the number of inputs.
 
-    Where Numba has changed so much that there is nothing to change here, loops are as LLVM likes them, and those of
-    ufuncs as Numba writes them; kernels look whether they are safe.
+    Where Numba has changed so much that its internals are not found, loops are as LLVM prefers, and those of ufuncs as
+    Numba generates them; kernels check whether they are safe.
     """
 
     def tune(function: Any) -> None:
         prefer_wide(function)
         interleave(function)
         if dtype is not None and function.name.startswith(_UFUNC):
-            settle_at_end(function, dtype, arity)
+            clear_unjustified_before_return(function, dtype, arity)
 
     argument: Any = ARGUMENT.get()
     with _each_function(tune), contextlib.ExitStack() as stack:
         if argument is not None:
-            stack.enter_context(ARGUMENT.replaced(_looking_at_the_output(argument)))
+            stack.enter_context(ARGUMENT.replaced(_checking_the_output(argument)))
         yield
 
 
 @contextlib.contextmanager
-def raising_nothing() -> Iterator[None]:
-    """Leave out of all that Numba compiles meanwhile what would raise an exception of a function that raises none.
+def without_exceptions() -> Iterator[None]:
+    """Remove the code that raises exceptions from functions, which raise none, that Numba compiles meanwhile.
 
-    It begins by asking for the lock of the interpreter. Without it the object calls nothing of Numba.
+    It begins with a call that acquires the lock of the interpreter. Without it the object calls nothing of Numba.
     """
-    with _each_function(_raise_nothing):
+    with _each_function(_remove_exceptions):
         yield
 
 
-def _raise_nothing(function: Any) -> None:
+def _remove_exceptions(function: Any) -> None:
     for block in function.blocks:
         end = block.terminator
         targets = [] if end is None or end.opname != "br" else [o for o in end.operands if isinstance(o, ir.Block)]
@@ -166,14 +166,14 @@ def _each_function(change: Callable[[Any], object]) -> Iterator[None]:
         yield
 
 
-def _looking_at_the_output(argument: Any) -> Any:
-    """Return a class of the operands of Numba's loop, whose first one speaks for all, also for the output."""
+def _checking_the_output(argument: Any) -> Any:
+    """Return a class of the operands of Numba's loop, the first of which is contiguous only if the output is, too."""
     first: dict[Any, Any] = {}
 
     class Argument(argument):  # type: ignore[misc]
         def __init__(self, context: Any, builder: Any, *others: Any) -> None:
             super().__init__(context, builder, *others)
-            # The wrapper asks only inputs whether they are contiguous.
+            # The wrapper checks only of inputs whether they are contiguous.
             one = first.setdefault(builder, self)
             both = [IS_UNIT_STRIDED.of(one), IS_UNIT_STRIDED.of(self)]
             if one is not self and None not in both:
