@@ -7,18 +7,20 @@ flagged that the plain operation would not flag; there it is below 2**-100 and o
 
 from __future__ import annotations
 
+from .contract import Contract
 from .elementary import sqrt
 from .lanes import Argument, DoubleWord, Lane, fma, select, split, two_sum
 
 
 def _has_low_word(result: Lane) -> Lane:
-    """Tell whether `result` is finite and so large that its rounding error is a normal number."""
+    """Return true where `result` is finite and so large that its rounding error is a normal number."""
     form = result.format
     smallest = form.bit_pattern(2.0 ** (2 - form.bias + 2 * form.mantissa_bits))
     magnitude = result.magnitude_bits()
     return ~magnitude.below(smallest) & magnitude.below(form.bit_pattern(float("inf")))
 
 
+@Contract(ulp=2.0**-51, flags="overflow underflow")
 def wide_multiply(a: Argument, b: Argument) -> DoubleWord:
     """Product of two double words."""
     a, a_low = split(a)
@@ -34,6 +36,7 @@ def wide_multiply(a: Argument, b: Argument) -> DoubleWord:
     return DoubleWord(product, low)
 
 
+@Contract(ulp=2.0**-51, flags="overflow underflow")
 def wide_divide(a: Argument, b: Argument) -> DoubleWord:
     """Quotient of two double words: the remainder of the quotient of the high words, divided once more."""
     a, a_low = split(a)
@@ -49,8 +52,9 @@ def wide_divide(a: Argument, b: Argument) -> DoubleWord:
     return DoubleWord(quotient, remainder / b)
 
 
+@Contract(ulp=0)
 def wide_add(a: Argument, b: Argument) -> DoubleWord:
-    """Sum of two double words."""
+    """Sum of two double words, exact for single ones; else to 2**-100 of the larger."""
     a, a_low = split(a)
     b, b_low = split(b)
     total = a + b
@@ -68,11 +72,13 @@ def wide_negative(a: Argument) -> DoubleWord:
     return DoubleWord(-a, a.constant(0.0) if low is None else -low)
 
 
+@Contract(ulp=0)
 def wide_subtract(a: Argument, b: Argument) -> DoubleWord:
-    """Difference of two double words."""
+    """Difference of two double words, as exact as `wide_add`."""
     return wide_add(a, wide_negative(b))
 
 
+@Contract(ulp=2.0**-52, flags="invalid underflow", least=0.0)
 def wide_sqrt(a: Argument) -> DoubleWord:
     """Square root of a double word: the remainder of the root of the high word, divided by twice that."""
     a, a_low = split(a)
@@ -94,7 +100,7 @@ def wide_damped(a: Argument, factor: Argument) -> DoubleWord:
 
 
 def wide_where(condition: Lane, a: Argument, b: Argument) -> DoubleWord:
-    """Choose between double words."""
+    """Select between double words."""
     a, a_low = split(a)
     b, b_low = split(b)
     zero = a.constant(0.0)
@@ -109,7 +115,7 @@ def rounded(a: DoubleWord) -> Lane:
 
 
 def low_word(total: Lane, low: Lane) -> Lane:
-    """Return the rounding error of a sum, which is none (but was computed as NaN) where the sum is not finite."""
+    """Return the rounding error of a sum: zero where the sum is not finite, for which NaN was computed."""
     return select(total.is_finite(), low, 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Comparisons, choices and the other short operations, all quiet on NaN."""
+"""Comparisons, selections and the other short operations, all quiet on NaN."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import math
 
 from llvmlite import ir
 
+from .contract import Contract
 from .lanes import Argument, Lane, fma, select, split
 
 
 def _order(x: Lane) -> Lane:
-    """Integers in the order of the floats: the bits, once those of negative floats are turned round.
+    """Return integers in the order of the floats: the bits, with those of negative floats reversed in order.
 
     Adding zero first makes -0.0 and 0.0 the same.
     """
@@ -34,7 +35,7 @@ def _constant(x: Lane) -> float | None:
 
 
 def _is_beyond(x: Lane, bound: float, *, or_equal: bool = False) -> Lane:
-    """Whether `x` has the sign of `bound`, which may be a zero, and a larger magnitude: one range of bits."""
+    """Return true where `x` has the sign of `bound`, which may be a zero, and a larger magnitude: one range of bits."""
     form = x.format
     first = form.bit_pattern(bound) + (not or_equal)
     end = form.bit_pattern(math.copysign(math.inf, bound)) + 1
@@ -79,9 +80,9 @@ def where(condition: Lane, a: Lane, b: Lane) -> Lane:
 
 
 def _extremum(a: Lane, b: Lane, above: str, below: str) -> Lane | None:
-    """Choose between a float and a constant by comparing bits, signed or not; None if neither is a constant.
+    """Select between a float and a constant by comparing bits, signed or not; None if neither is a constant.
 
-    NaN is put back. A zero is left to others: which of two is chosen depends on the order of the arguments.
+    NaN stays NaN. Return None for a constant zero, too: the selected zero depends on the order of the arguments.
     """
     if (bound := _constant(a)) is not None:
         a, b = b, a
@@ -112,6 +113,7 @@ def absolute(a: Lane) -> Lane:
     return abs(a)
 
 
+@Contract(ulp=0.5, flags="invalid", least=0.0)
 def sqrt(a: Lane) -> Lane:
     """Square root, correctly rounded by the hardware."""
     root = a.builder.module.declare_intrinsic("llvm.sqrt", [a.value.type])
@@ -124,8 +126,9 @@ def damped(x: Lane, factor: Lane) -> Lane:
     return select(factor.equals(0.0) & ~x.is_nan(), zero, x) * factor
 
 
+@Contract(ulp=0.51, flags="underflow")
 def divided(x: Argument, divisor: Lane, divisor_low: Lane, inverse: Lane) -> Lane:
-    """Quotient of one or two words by a sum of two, whose inverse is known, to little more than half an ulp.
+    """Quotient of one or two words by a sum of two with a known inverse; neither the quotient nor `x` is below 2**-860.
 
     The product with the inverse is off by 1.5 ulp; its remainder, which one fused multiply-add gives exactly, corrects
     it.

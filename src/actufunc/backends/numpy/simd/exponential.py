@@ -2,8 +2,9 @@
 
 Functions with an argument `times` multiply by it before the result is scaled by its power of two, so that the product
 is right even where the function itself would be subnormal. A factor that vanishes prevails over an infinite `times`:
-the result is then a zero with the sign of `times`. One thing is given up: for `times` above 2**868 the
-product may overflow although a small power of two would bring it back. All is for float64; see `float32` for that.
+the result is then a zero with the sign of `times`. The product may overflow for `times` above 2**868, although a small
+power of two would bring it back, and it may be finite for arguments of exp above `LIMIT` and `times` below 2**-995.
+All is for float64; see `float32` for that.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 
 from actufunc.backends.coefficients import RAISING_POWER
 
+from .contract import Contract
 from .lanes import (
     Argument,
     DoubleWord,
@@ -70,8 +72,8 @@ TANH_IS_ONE = 20.0
 # Added to the square of the reduced argument so that neither it nor its product with a coefficient underflows. It
 # changes exp by less than 2**-200, which is also little next to the smallest argument that expm1 sees.
 SQUARE_OFFSET = 2.0**-200
-# `times` below the first is multiplied by two to the power of the second and the result divided by that, lest its
-# product with a low word, a multiple of 2**-255, or with exp before it is scaled up, underflow.
+# `times` below the first is multiplied by two to the power of the second and the result divided by that, so that its
+# product with a low word, a multiple of 2**-255, or with exp before it is scaled up, does not underflow.
 SMALL_TIMES = (2.0**-700, 400)
 # The smallest exponent that `scale` takes. Whatever a product with a small `times`, it is zero there.
 SMALLEST_EXPONENT = -2044
@@ -138,7 +140,7 @@ def _prepare(times: Argument, vanishes: Lane) -> tuple[Lane, Lane | None, Lane]:
 def _multiply(times: Lane, times_low: Lane | None, high: Lane, low: Lane) -> Lane:
     """Return ``(times + times_low) * (high + low)``, rounded once.
 
-    The low word is left out where `times` is infinite, lest ``inf * 0`` arise.
+    The low word is omitted where `times` is infinite: ``inf * 0`` is NaN.
     """
     low = select(times.is_finite(), times, 0.0) * low
     return fma(times, high, low if times_low is None else fma(times_low, high, low))
@@ -175,6 +177,7 @@ def _exp_words(x: Argument) -> tuple[Lane, Lane, Lane, Lane]:
     return select(special, x, high), low + p_low, k, vanishes
 
 
+@Contract(ulp=0.79, flags="overflow underflow")
 def exp(x: Argument, times: Argument | None = None) -> Lane:
     """Return ``times * exp(x)``."""
     # Half an ulp from the last addition or product, and 0.17 ulp from z + tail.
@@ -186,19 +189,22 @@ def exp(x: Argument, times: Argument | None = None) -> Lane:
     return ldexp(_multiply(raised, raised_low, high, low), k).with_sign_of(split(times)[0])
 
 
+@Contract(ulp=0.24, flags="overflow underflow")
 def wide_exp(x: Argument) -> DoubleWord:
     """Return ``exp(x)`` as a double word, with a relative error of 2**-55.1."""
     return double_word(*_exp_words(x))
 
 
+@Contract(ulp=0.24, flags="overflow underflow")
 def raised_exp(x: Argument) -> DoubleWord:
     """Return ``exp(x) * 2**RAISING_POWER`` as a double word."""
     high, low, k, vanishes = _exp_words(x)
     return double_word(high, low, k + RAISING_POWER, vanishes)
 
 
+@Contract(ulp=0.24, flags="overflow underflow")
 def exp_words(x: Argument) -> DoubleWord:
-    """Return `wide_exp` with low words that may be subnormal, and flag underflow, which no one sees over an axis."""
+    """Return `wide_exp` with low words that may be subnormal; kernels over an axis show no flags of that."""
     high, low, k, vanishes = _exp_words(x)
     zero = high.constant(0.0)
     return DoubleWord(ldexp(select(vanishes, zero, high), k), ldexp(select(vanishes, zero, low), k))
@@ -222,7 +228,7 @@ def _logistic_words(x: Argument) -> tuple[Lane, Lane, Lane, Lane, Lane]:
     # 1/d with d = 1 + exp(-x) = (1 + 2**k) + 2**k * (p + p_low). Far on the left exp(-x) is divided by 2**1020, so that
     # it is finite, and there is no 1 beside it. The first sum has two words; it is larger than the second by a factor
     # of two, so that the words of d are exact but for p. The reciprocal is corrected by its remainder. All errors but
-    # that of p, 2**-55.6, are negligible, and d dilutes that by exp(-x)/(1 + exp(-x)).
+    # that of p, 2**-55.6, are negligible, and 1/d reduces that by exp(-x)/(1 + exp(-x)).
     x, x_low = split(x)
     form = x.format
     lower, upper = form.bit_pattern(-LIMIT), form.bit_pattern(_LOGISTIC_IS_ONE)
@@ -250,9 +256,10 @@ def _logistic_words(x: Argument) -> tuple[Lane, Lane, Lane, Lane, Lane]:
     return high, low, select(far, x.constant(2.0**-shift), 1.0), far, vanishes
 
 
+@Contract(ulp=0.8, flags="underflow")
 def logistic(x: Argument, times: Argument | None = None) -> Lane:
     """Return ``times / (1 + exp(-x))``."""
-    # Half an ulp from the last addition or product, and what exp has: less than 0.93 ulp.
+    # Half an ulp from the last addition or product, and the error of exp: less than 0.93 ulp.
     high, low, power, _, vanishes = _logistic_words(x)
     x, _ = split(x)
     if times is None:
@@ -266,6 +273,7 @@ def logistic(x: Argument, times: Argument | None = None) -> Lane:
     return select(x.is_nan(), x, result.with_sign_of(split(times)[0]))
 
 
+@Contract(ulp=0.23, flags="underflow")
 def wide_logistic(x: Argument) -> DoubleWord:
     """Return ``1 / (1 + exp(-x))`` as a double word."""
     high, low, power, far, vanishes = _logistic_words(x)
@@ -274,6 +282,7 @@ def wide_logistic(x: Argument) -> DoubleWord:
     return DoubleWord(select(x.is_nan(), x, high), select(far, low.constant(0.0), low))
 
 
+@Contract(ulp=0.23, flags="underflow")
 def raised_logistic(x: Argument) -> DoubleWord:
     """Return ``2**RAISING_POWER / (1 + exp(-x))`` as a double word."""
     high, low, power, _, vanishes = _logistic_words(x)
@@ -282,6 +291,7 @@ def raised_logistic(x: Argument) -> DoubleWord:
     return DoubleWord(select(x.is_nan(), x, high * power), select(x.is_nan(), x.constant(0.0), low * power))
 
 
+@Contract(ulp=1.19, flags="overflow")
 def expm1(x: Argument) -> Lane:
     """Return ``exp(x) - 1``."""
     half, half_low, special, x = _half_expm1(x)
@@ -289,6 +299,7 @@ def expm1(x: Argument) -> Lane:
     return select(special, x, half + half)
 
 
+@Contract(ulp=1.79, flags="underflow")
 def scaled_expm1(x: Lane, factor: Lane, quotient: Argument) -> Lane:
     """Return ``factor * expm1(quotient)`` for the quotient of `x` and the factor: where that is tiny, `x` itself."""
     half, half_low, special, u = _half_expm1(quotient)
@@ -301,6 +312,7 @@ def _expm1_is_linear(x: Lane) -> Lane:
     return x.magnitude_bits().below(x.format.bit_pattern(2.0 ** (-2 - x.format.mantissa_bits)))
 
 
+@Contract(ulp=0.67, flags="overflow")
 def wide_expm1(x: Argument) -> DoubleWord:
     """Return ``exp(x) - 1`` as a double word."""
     half, half_low, special, x = _half_expm1(x)
@@ -312,7 +324,7 @@ def _half_expm1(x: Argument) -> tuple[Lane, Lane, Lane, Lane]:
     # exp(x) - 1 = (2**k - 1) + 2**k * (p + p_low), with both sums kept as double words; for k = 0 the first term is
     # exactly zero and nothing cancels. Halves of all terms are computed, so that 2**k stays finite, and doubled at the
     # end. The error is half an ulp from the addition of the low words and that of z + tail, which for x just above
-    # log(2)/2 is twice 2**-55.6 against an ulp of 2**-54: 1.02 ulp is the largest seen, there.
+    # log(2)/2 is twice 2**-55.6 against an ulp of 2**-54: the largest errors are there.
     #
     # Below 2**-54 x itself is the result, a quarter of an ulp off. These arguments, NaN and +inf are computed
     # as 0 and put back. At the lower bound the result is -1 to 2**-57; at the upper one it overflows.
@@ -335,12 +347,14 @@ def _half_expm1(x: Argument) -> tuple[Lane, Lane, Lane, Lane]:
     return t, fma(s, p_low, fma(s, p, m - t) + m_low), special, x
 
 
+@Contract(ulp=0.87)
 def tanh(x: Argument) -> Lane:
     """Return ``tanh(x)``."""
     high, low, regular, x = _tanh_words(x)
     return select(regular, (high + low).with_sign_of(x), x)
 
 
+@Contract(ulp=0.5)
 def wide_tanh(x: Argument) -> DoubleWord:
     """Return ``tanh(x)`` as a double word."""
     high, low, regular, x = _tanh_words(x)
@@ -350,8 +364,7 @@ def wide_tanh(x: Argument) -> DoubleWord:
 def _tanh_words(x: Argument) -> tuple[Lane, Lane, Lane, Lane]:
     """Return ``tanh(abs(x))`` in two words, where the result is not `x` itself instead, and the high word of `x`."""
     # tanh(|x|) = -t/(2 + t) with t = expm1(-2*|x|) as a double word, as in `expm1`, and a quotient corrected by its
-    # remainder, as in `logistic`. Half an ulp comes from the last addition, the rest from t: 0.78 ulp is the largest
-    # seen.
+    # remainder, as in `logistic`. Half an ulp comes from the last addition, the rest from t.
     #
     # Below 2**-28 x itself is the result, off by x**3/3, less than 0.1 ulp; these arguments and NaN are
     # computed as 20, from where on the result is one.

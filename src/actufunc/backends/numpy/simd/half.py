@@ -1,9 +1,9 @@
-"""Between the bits of half types and float64, which holds all their values, rounded once.
+"""Conversion between the bits of half types and float64, exact or rounded once, without flags.
 
 A half number ``(-1)**s * 2**(e - bias) * (1 + f / 2**m)`` has its ``m`` bits of fraction at the top of the 52 of
 float64, and its exponent moves up by ``1023 - bias``. That leaves the subnormal numbers ``2**(1 - bias - m) * f``,
-which one addition converts, and infinity and NaN. All is done on integers or by exact operations, for the conversions
-of the processor raise flags, and are calls into a library where it has none.
+which one addition converts, and infinity and NaN. All operations are exact or on integers, for the conversions of the
+processor raise flags, and are calls into a library where it has none.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Values of a kernel while it is being compiled, with Python's operators emitting LLVM instructions.
 
 A function of :mod:`~actufunc.backends.numpy.simd` is ordinary Python over `Lane` objects. It runs once, while Numba
-compiles a kernel, and leaves straight-line LLVM code behind: no branch and no call, so that LLVM can vectorise the loop
-around it. Writing the code this way, instead of letting Numba infer the types of every line, types each constant to the
-format of the lane and keeps the compilation of a kernel below 0.1 s.
+compiles a kernel, and emits LLVM code without branches and calls, so that LLVM can vectorise the loop around it. Code
+written so, instead of types that Numba infers for every line, gives each constant the format of the lane and keeps the
+compilation of a kernel below 0.1 s.
 
 Ordered comparisons and floating-point minima raise the *invalid* flag on quiet NaN (x86 ``vcmpltps``, ``vminps``), and
 NumPy would turn it into a warning. Here comparisons work on the integer bits, and only equality, which is quiet, uses
@@ -38,9 +38,9 @@ class Lane:
     Parameters
     ----------
     builder : llvmlite.ir.IRBuilder
-        Where instructions go.
+        Builder of the instructions.
     value : llvmlite.ir.Value
-        The value itself.
+        LLVM value.
     format : Format
         The floating-point format of the kernel, also for integers and truth values.
     """
@@ -58,7 +58,7 @@ class Lane:
 
     @property
     def is_float(self) -> bool:
-        """Whether this is a floating-point value, or a vector of them (else an integer or a truth value)."""
+        """True for a floating-point value, or a vector of them; false for an integer or a truth value."""
         kind = self.value.type
         return isinstance(kind.element if isinstance(kind, ir.VectorType) else kind, ir.FloatType | ir.DoubleType)
 
@@ -122,11 +122,11 @@ class Lane:
         return self.new(self.builder.ashr(self.value, self.operand(count)))
 
     def below(self, other: Lane | int) -> Lane:
-        """Whether this integer is less than `other`, both signed."""
+        """Return true if this integer is less than `other`, both signed."""
         return self.new(self.builder.icmp_signed("<", self.value, self.operand(other)))
 
     def below_unsigned(self, other: Lane | int) -> Lane:
-        """Whether this integer is less than `other`, both unsigned."""
+        """Return true if this integer is less than `other`, both unsigned."""
         return self.new(self.builder.icmp_unsigned("<", self.value, self.operand(other)))
 
     # Between floats and their bits.
@@ -162,19 +162,19 @@ class Lane:
     # Quiet comparisons of floats.
 
     def is_nan(self) -> Lane:
-        """Whether this is NaN."""
+        """Return true for NaN."""
         return self.new(self.builder.fcmp_unordered("uno", self.value, self.value))
 
     def is_nan_or(self, other: Operand) -> Lane:
-        """Whether this is NaN or equals `other`, in one comparison."""
+        """Return true for NaN and where this equals `other`, by one comparison."""
         return self.new(self.builder.fcmp_unordered("==", self.value, self.operand(other)))
 
     def is_finite(self) -> Lane:
-        """Whether this is neither infinite nor NaN."""
+        """Return true where this is neither infinite nor NaN."""
         return self.magnitude_bits().below(self.format.bit_pattern(float("inf")))
 
     def is_negative(self) -> Lane:
-        """Whether the sign bit is set, -0.0 included."""
+        """Return true where the sign bit is set, also of -0.0."""
         return self.bits().below(0)
 
     def equals(self, other: Operand) -> Lane:
@@ -268,9 +268,9 @@ def scale(x: Lane, exponent: Lane) -> Lane:
 
 
 def _scales_in_hardware() -> bool:
-    """Whether ``llvm.ldexp`` becomes an instruction: on CPUs with AVX-512, while elsewhere it is a call of libm.
+    """Return True if ``llvm.ldexp`` becomes an instruction: on CPUs with AVX-512; elsewhere it is a call of libm.
 
-    Whatever makes Numba compile for another CPU than the one it runs on counts as no.
+    Return False where Numba's settings name another CPU than the one it runs on.
     """
     if config.CPU_NAME is not None or config.CPU_FEATURES is not None or not config.ENABLE_AVX:
         return False
@@ -281,7 +281,7 @@ def _scales_in_hardware() -> bool:
 def ldexp(x: Lane, k: Lane) -> Lane:
     """Return ``x * 2**k`` with the same bits as `scale`, in fewer instructions where the CPU has them.
 
-    LLVM does not mind floating-point flags and exchanges ``llvm.ldexp`` with a `select` between `x` and a constant, or
+    LLVM ignores floating-point flags and exchanges ``llvm.ldexp`` with a `select` between `x` and a constant, or
     between `k` and 0. Hence `k` must be harmless for an `x` that was not selected, and not itself such a select.
     """
     if not _scales_in_hardware():

@@ -1,10 +1,11 @@
-"""Logarithms and softplus."""
+"""Logarithms and softplus, for float64. A low word of an argument counts to first order."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
+from .contract import Contract
 from .exponential import exp_parts
 from .lanes import DoubleWord, fast_two_sum, fma, log_2_words, polynomial, power_of_two, scale, select, split, two_sum
 
@@ -46,6 +47,7 @@ _NEGLIGIBLE = 2.0**-60
 _SOFTPLUS_RANGE = (800.0, 40.0, -64, 2.0**-200)
 
 
+@Contract(ulp=0.94, least=0.0)
 def log(x: Argument) -> Lane:
     """Natural logarithm; -inf for zero and NaN for negative numbers."""
     # Subnormal numbers are multiplied by a power of two, and then x = 2**k * (1 + f) with f in [-1/4, 1/2), both exact.
@@ -70,12 +72,14 @@ def log(x: Argument) -> Lane:
     return select(x.is_nan() | x.equals(math.inf), x, result)
 
 
+@Contract(ulp=0.93, least=-1.0)
 def log1p(x: Argument) -> Lane:
     """``log(1 + x)``, accurate for small `x`; -inf for -1 and NaN below it."""
     high, low, special, is_regular = _log1p_words(x)
     return select(is_regular, (high + low).with_sign_of(split(x)[0]), special)
 
 
+@Contract(ulp=0.43, least=-1.0)
 def wide_log1p(x: Argument) -> DoubleWord:
     """``log(1 + x)`` as a double word."""
     high, low, special, is_regular = _log1p_words(x)
@@ -110,6 +114,7 @@ def _log1p_words(x: Argument) -> tuple[Lane, Lane, Lane, Lane]:
     return high, low, select(x.equals(-1.0), x.constant(-math.inf), special), is_regular
 
 
+@Contract(ulp=0.95, flags="underflow")
 def softplus(x: Argument) -> Lane:
     """``log(1 + exp(x))``."""
     value, k, vanishes, is_linear = _softplus_parts(x)
@@ -118,6 +123,7 @@ def softplus(x: Argument) -> Lane:
     return select(x.is_nan() | is_linear, x, result)
 
 
+@Contract(ulp=1.83, flags="underflow")
 def softplus_over(x: Argument, divisor: Lane) -> Lane:
     """``log(1 + exp(x)) / divisor``, right also where the logarithm alone would be subnormal."""
     value, k, vanishes, is_linear = _softplus_parts(x)

@@ -1,4 +1,4 @@
-"""Distribution function and density of the standard normal distribution."""
+"""Distribution function and density of the standard normal distribution, for float64."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from actufunc.backends.coefficients import NORMAL_P, NORMAL_S, RAISING_POWER
 
+from .contract import Contract
 from .exponential import double_word, exp_parts
 from .lanes import DoubleWord, fma, polynomial, power_of_two, scale, select, split, two_product, two_sum
 
@@ -17,15 +18,15 @@ if TYPE_CHECKING:
 _SQRT_2PI = (2.5066282746310007, -1.8328579980459167e-16)
 _INV_SQRT_2PI = (0.3989422804014327, -2.4923272022777433e-17)
 
-# Beyond this magnitude a tail is zero: the distribution function and the density are there below 2**-180 and 2**-1800,
-# so that even their products with anything but an enormous `times` are. (The fit of the tables for float64 ends here,
-# and the exponent of the tail less the shift of `_SMALL_TIMES` must stay within what `scale` can do.)
+# Beyond this magnitude a tail is zero: the distribution function and the density are there below 2**-1800, so that
+# their products with any `times` below 2**700 are, too. (The fit of the tables for float64 ends here, and the exponent
+# of the tail less the shift of `_SMALL_TIMES` must stay within what `scale` can do.)
 _LIMIT = 50.0
 # From here on the right half is computed as 1 - Phi(-9), for Phi(-9) = 1.1e-19 changes nothing.
 _SATURATED = 9.0
 # Magnitudes are raised to this, which changes no result, so that neither a*a nor its square underflows.
 _SMALLEST = 2.0**-64
-# `times` below the first is multiplied by two to the power of the second, lest the low word of a product underflow.
+# `times` below the first is multiplied by two to the power of the second, so that no low word of a product underflows.
 _SMALL_TIMES = (2.0**-900, 128)
 # A low word of the argument below this is dropped, for the same reason.
 _SMALLEST_LOW = 2.0**-900
@@ -35,6 +36,7 @@ Words = tuple["Lane", "DoubleWord", "Lane", "Lane"]
 """High word of the argument; value and k for ``value * 2**k``; where the result is zero instead."""
 
 
+@Contract(ulp=1.4, flags="underflow")
 def normal_cdf(x: Argument, times: Argument | None = None) -> Lane:
     """Return ``times * Phi(x)``, with Phi the distribution function of the standard normal distribution.
 
@@ -43,6 +45,7 @@ def normal_cdf(x: Argument, times: Argument | None = None) -> Lane:
     return _finish(*_cdf_words(x), times)
 
 
+@Contract(ulp=1.04, flags="underflow")
 def normal_pdf(x: Argument, times: Argument | None = None) -> Lane:
     """Return ``times * exp(-x*x/2) / sqrt(2*pi)``, the density of the standard normal distribution.
 
@@ -51,21 +54,25 @@ def normal_pdf(x: Argument, times: Argument | None = None) -> Lane:
     return _finish(*_pdf_words(x), times)
 
 
+@Contract(ulp=1.05, flags="underflow")
 def wide_normal_cdf(x: Argument) -> DoubleWord:
     """Return ``Phi(x)`` as a double word."""
     return _wide(*_cdf_words(x))
 
 
+@Contract(ulp=0.38, flags="underflow")
 def wide_normal_pdf(x: Argument) -> DoubleWord:
     """Return ``exp(-x*x/2) / sqrt(2*pi)`` as a double word."""
     return _wide(*_pdf_words(x))
 
 
+@Contract(ulp=1.05, flags="underflow")
 def raised_normal_cdf(x: Argument) -> DoubleWord:
     """Return ``Phi(x) * 2**RAISING_POWER`` as a double word."""
     return _wide(*_cdf_words(x), RAISING_POWER)
 
 
+@Contract(ulp=0.38, flags="underflow")
 def raised_normal_pdf(x: Argument) -> DoubleWord:
     """Return ``exp(-x*x/2) / sqrt(2*pi) * 2**RAISING_POWER`` as a double word."""
     return _wide(*_pdf_words(x), RAISING_POWER)
@@ -79,7 +86,7 @@ def _cdf_words(x: Argument) -> Words:
     # with polynomials of positive coefficients. The relative error of S cancels for large a, where the first term of
     # the denominator dominates, and that of P is diluted; for small a both are ruled by their constant terms, whose
     # additions are compensated. What the other operations round off is kept in second words (`_low`) to the last
-    # addition. So the error, in ulp, is 0.5 from that addition, 0.2 from the exponential and up to 0.3 from the inner
+    # addition. So the error, in ulp, is 0.5 from that addition, 0.2 from the exponential and the rest from the inner
     # roundings of S and P.
     x, x_low = split(x)
     form = x.format

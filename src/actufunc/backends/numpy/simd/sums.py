@@ -1,7 +1,7 @@
 """Sums along a row, with vectors written out: LLVM must not reorder the additions of floats, so it vectorises none.
 
-Element i of a row goes to lane i modulo `LANES`, and at the end one half of the lanes is added to the other until one
-is left. Whoever adds up in this order gets the same bits. Each lane has a second word for its rounding errors
+Element i of a row is added to lane i modulo `LANES`, and at the end the second half of the lanes to the first until one
+is left. Every sum in this order has the same bits. Each lane has a second word for its rounding errors
 (Neumaier 1974), where there are two.
 """
 
@@ -32,16 +32,16 @@ def add_up(builder: ir.IRBuilder, terms: Sequence[ir.Value], count: ir.Value, la
     Parameters
     ----------
     builder : llvmlite.ir.IRBuilder
-        Where instructions go.
+        Builder of the instructions.
     terms : sequence of pointer to double
-        What to add, from lane 0 on, in one word or two, if lanes have two. Up to a multiple of `LANES` what lies behind
-        is read as well, and left out.
+        Terms, from lane 0 on, in one word or two, if lanes have two. Up to a multiple of `LANES` memory behind them is
+        read as well, but not added.
     count : 64-bit integer
-        How many terms there are.
+        Number of terms.
     lanes : pointer to double
         `LANES` first words and, if there are two, as many second words.
     words : int
-        Of a lane, 1 or 2.
+        Words of a lane, 1 or 2.
     """
     places = [cgutils.alloca_once(builder, _VECTOR) for _ in range(words * _PARTS)]
     for part, place in enumerate(places):
