@@ -91,8 +91,7 @@ class _Arm(_Register):
 
 _REGISTERS = {
     "x86_64": _X86(invalid=1, divide=4, overflow=8, underflow=16),
-    "aarch64": _Arm(invalid=1, divide=2, overflow=4, underflow=8),
-    "arm64": _Arm(invalid=1, divide=2, overflow=4, underflow=8),
+    **dict.fromkeys(("aarch64", "arm64"), _Arm(invalid=1, divide=2, overflow=4, underflow=8)),
 }
 
 

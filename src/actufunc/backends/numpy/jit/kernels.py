@@ -1,4 +1,4 @@
-"""Compiled kernels: built at first use, kept for the process, and cached on disk by Numba."""
+"""Compiled kernels: built at first use, kept for the process, and cached on disk."""
 
 from __future__ import annotations
 
@@ -286,14 +286,8 @@ class OverAxis:
 
     Parameters
     ----------
-    name : str
-        Name of the activation.
-    expression : Expression
-        Formula, with all hyperparameters put in.
-    arguments : tuple of str
-        Its arguments, in the order of the operands.
-    dtype : numpy.dtype
-        dtype of all operands: float32 or float64.
+    name, expression, arguments, dtype
+        As for `Elementwise`, of float32 or float64.
     layout : Layout
         Layout of the operands in memory.
     keep : bool

@@ -1,4 +1,4 @@
-"""Numba's own cache on disk, for functions that are no kernels: those that Numba links into others, and loops of tools.
+"""Numba's own cache on disk, for what is no kernel: functions that Numba links into others, and loops of tools.
 
 Each is in one file there with its callees.
 """

@@ -1,7 +1,7 @@
 """Vectors as wide as the processor's registers, and several at a time.
 
 On several processors with AVX-512 LLVM prefers vectors of 256 bits, because on the first of them 512 bits slowed the
-clock. For kernels as dense as ours the wide ones are 15 to 35 % faster (measured on Sapphire Rapids; NumPy uses them
+clock. For kernels as dense as these the wide ones are 15 to 35 % faster (measured on Sapphire Rapids; NumPy uses them
 too).
 
 A kernel is one long chain of instructions that wait for each other, longer than the processor looks ahead. With four

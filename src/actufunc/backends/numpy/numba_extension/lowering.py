@@ -5,17 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numba
+from numba import extending
 from numba.core import types as numba_types
 from numba.core.errors import TypingError
-from numba.extending import (
-    NativeValue,
-    infer_getattr,
-    lower_builtin,
-    lower_getattr_generic,
-    models,
-    register_model,
-    unbox,
-)
 
 from actufunc.backends.numpy.jit.intrinsics import inline
 from actufunc.backends.numpy.jit.numba_patches import ATTRIBUTES, CPU_TARGET
@@ -80,10 +72,10 @@ class _Derivatives(ATTRIBUTES.get(object)):  # type: ignore[misc]
 
 
 if ATTRIBUTES.get() is not None:
-    infer_getattr(_Derivatives)
+    extending.infer_getattr(_Derivatives)
 
 
-@lower_builtin(ActivationType, types.VarArg(types.Any))  # type: ignore[untyped-decorator]
+@extending.lower_builtin(ActivationType, types.VarArg(types.Any))  # type: ignore[untyped-decorator]
 def _lower(context: Any, builder: Any, signature: Any, values: Any) -> Any:
     """Emit a call of the compiled function."""
     (recvr, *kinds), (_, *values) = signature.args, values
@@ -102,19 +94,19 @@ def _lower(context: Any, builder: Any, signature: Any, values: Any) -> Any:
     return result
 
 
-@lower_getattr_generic(ActivationType)  # type: ignore[untyped-decorator]
+@extending.lower_getattr_generic(ActivationType)  # type: ignore[untyped-decorator]
 def _lower_derivative(context: Any, *_: Any) -> Any:
     """Emit a derivative: a placeholder, as for every activation, for the type says which one it is."""
     return context.get_dummy_value()
 
 
-register_model(ActivationType)(models.OpaqueModel)
+extending.register_model(ActivationType)(extending.models.OpaqueModel)
 
 
-@unbox(ActivationType)  # type: ignore[untyped-decorator]
+@extending.unbox(ActivationType)  # type: ignore[untyped-decorator]
 def _unbox(_kind: Any, _activation: Any, c: Any) -> Any:
     """Emit an activation that is an argument of a compiled function."""
-    return NativeValue(c.context.get_dummy_value())
+    return extending.NativeValue(c.context.get_dummy_value())
 
 
 # Numba does this before each compilation, but the first one that mentions an activation is under way.

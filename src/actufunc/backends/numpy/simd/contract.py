@@ -1,4 +1,4 @@
-"""What the functions of the vocabulary promise, as data beside each of them.
+"""Contracts of the functions of the vocabulary: what each of them promises, as data at its definition.
 
 Formats are float64, or float32 in the module of that name. The errors are the largest that the program
 ``tests/test_contracts.py`` has seen, 5 % added: it compares with mpmath at 100,000 points for each function, on all

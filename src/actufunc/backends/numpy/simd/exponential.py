@@ -127,7 +127,7 @@ def _zero_where(vanishes: Lane, times: Argument) -> tuple[Lane, Lane | None]:
 def _prepare(times: Argument, vanishes: Lane) -> tuple[Lane, Lane | None, Lane]:
     """Return both words of `times`, but 0 where the other factor vanishes and raised where small, and whether they are.
 
-    To select between powers of two, not between products, keeps those of large `times` from overflowing.
+    The selection is between powers of two, not between products, which would overflow for large `times`.
     """
     bound, shift = SMALL_TIMES
     given, _ = split(times)
@@ -237,7 +237,7 @@ def _logistic_words(x: Argument) -> tuple[Lane, Lane, Lane, Lane, Lane]:
     far = ~bits.below_unsigned(form.bit_pattern(far_left))
     vanishes = (bits - lower).below_unsigned(form.bit_pattern(-math.inf) + 1 - lower)
     a = select(bits.below(upper), bits, upper)
-    # Unsigned, negative numbers are above the others. In place of those that vanish stands one that raises no flag.
+    # Unsigned, negative numbers are above the others. Where the result vanishes, one that raises no flag is computed.
     a = select(a.below_unsigned(lower), a, form.bit_pattern(far_left - 100.0)).as_float()
     if x_low is not None:
         x_low = -select(a.equals(x), x_low, 0.0)
@@ -308,7 +308,7 @@ def scaled_expm1(x: Lane, factor: Lane, quotient: Argument) -> Lane:
 
 
 def _expm1_is_linear(x: Lane) -> Lane:
-    """Whether ``expm1(x)`` is `x` itself, a quarter of an ulp off."""
+    """Return true where ``expm1(x)`` is `x` itself, a quarter of an ulp off."""
     return x.magnitude_bits().below(x.format.bit_pattern(2.0 ** (-2 - x.format.mantissa_bits)))
 
 

@@ -63,7 +63,7 @@ def share(compute: Callable[[Any], object], pieces: Iterable[Any], threads: int)
                 work.take_pieces()
             work.wait_for_helpers()
             break
-        except BaseException as error:  # noqa: BLE001 -- raised below, when all threads have let go
+        except BaseException as error:  # noqa: BLE001 -- raised below, when no thread works any more
             work.is_over = True
             failures = (*failures, error)
     failures = (*failures, *work.failures)

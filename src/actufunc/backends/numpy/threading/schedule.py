@@ -55,14 +55,9 @@ def thresholds() -> dict[str, int]:
 
 
 def elementwise(kernel: Elementwise | Halves, operands: Sequence[Array]) -> None:
-    """Apply an elementwise kernel.
+    """Apply an elementwise kernel to contiguous operands of one layout, the output last.
 
-    Parameters
-    ----------
-    kernel : Elementwise or Halves
-        Kernel to apply.
-    operands : sequence of array
-        Inputs and, last, the output: contiguous, of one layout, and each input the output or apart from it in memory.
+    Each input is the output or apart from it in memory.
     """
     kind, size = "costly" if kernel.is_costly else "cheap", operands[-1].nbytes
     flat = list(map(_flat, operands))
@@ -81,14 +76,9 @@ def elementwise(kernel: Elementwise | Halves, operands: Sequence[Array]) -> None
 
 
 def elementwise_rows(kernel: Elementwise | Halves, operands: Sequence[Array]) -> None:
-    """Apply an elementwise kernel to rows.
+    """Apply an elementwise kernel to operands of shape (rows, n), the output last.
 
-    Parameters
-    ----------
-    kernel : Elementwise or Halves
-        Kernel to apply.
-    operands : sequence of array
-        Inputs and, last, the output: of shape (rows, n), each row contiguous, and the output apart from the inputs.
+    Each row is contiguous, and the output apart from the inputs.
     """
     out = operands[-1]
     threads = _threads("pool", "costly" if kernel.is_costly else "cheap", out.nbytes)
@@ -97,15 +87,7 @@ def elementwise_rows(kernel: Elementwise | Halves, operands: Sequence[Array]) ->
 
 
 def over_axis(kernel: OverAxis, operands: Sequence[Array]) -> None:
-    """Apply a kernel over an axis.
-
-    Parameters
-    ----------
-    kernel : OverAxis
-        Kernel to apply.
-    operands : sequence of array
-        Inputs and, last, the output, as the kernel's layout demands.
-    """
+    """Apply a kernel over an axis to operands in its layout, the output last."""
     tasks = kernel.layout.tasks(operands[-1].shape)
     threads = min(tasks, _threads("pool", "costly", operands[0].nbytes))
     if threads < 2:  # noqa: PLR2004
