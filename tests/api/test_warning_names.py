@@ -59,7 +59,7 @@ def test_every_kernel_has_the_name_of_its_function(case: Case) -> None:
         made = [kernel for key, kernel in kernels._elementwise.items() if key[0] == name]
         assert made
         for kernel in made:
-            assert isinstance(kernel, kernels.Halves) or kernel.serial.__name__ == name
+            assert isinstance(kernel, kernels.HalfElementwise) or kernel.serial.__name__ == name
 
 
 def test_parallel_kernels_and_those_of_halves() -> None:
@@ -72,5 +72,5 @@ def test_parallel_kernels_and_those_of_halves() -> None:
         celu.vjp(np.ones(3, dtype), np.ones(3, dtype))
         for name in ("celu", "celu.vjp"):
             of_bits = next(k for key, k in kernels._elementwise.items() if key[0] == name and key[-1] == dtype)
-            assert isinstance(of_bits, kernels.Halves)
+            assert isinstance(of_bits, kernels.HalfElementwise)
             assert of_bits.serial.func.__name__ == name

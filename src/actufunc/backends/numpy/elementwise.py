@@ -26,7 +26,7 @@ from actufunc.backends.promotion import is_half
 from .arguments import Arguments, are_alike, are_contiguous, check_out, overlaps
 from .codegen.half import HALF_COMPUTE_DTYPE
 from .fast_path import LARGE, TINY
-from .jit.kernels import Halves, elementwise, to_bits
+from .jit.kernels import HalfElementwise, elementwise, to_bits
 from .threading import schedule
 
 if TYPE_CHECKING:
@@ -60,13 +60,13 @@ class ElementwisePlan:
         if is_half(dtype):
             work = dtype if all(each == dtype for each in (*types, written)) else HALF_COMPUTE_DTYPE
         self._kernel = kernel = elementwise(self.name, arguments.expression, names, work)
-        self._work = BITS if isinstance(kernel, Halves) else work
-        self._on_bits = isinstance(kernel, Halves)
+        self._work = BITS if isinstance(kernel, HalfElementwise) else work
+        self._on_bits = isinstance(kernel, HalfElementwise)
         self._results: Any = getattr(kernel, "results", None)
         self._round = to_bits(written) if is_half(written) and written.isnative and not self._on_bits else None
         # A ufunc may be called directly that casts nothing but what is exact, and writes what is asked for.
         self._direct: Callable[..., Any] | None = None
-        if isinstance(kernel, Halves) or not kernel.is_safe or not work == dtype == written:
+        if isinstance(kernel, HalfElementwise) or not kernel.is_safe or not work == dtype == written:
             return
         if all(np.can_cast(each, work, "safe") for each in types):
             self._direct = kernel.serial if self._order == "K" else functools.partial(kernel.serial, order=self._order)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actufunc._threads import get_num_threads
-from actufunc.backends.numpy.jit.kernels import Halves
+from actufunc.backends.numpy.jit.kernels import HalfElementwise
 
 from . import tbb
 from .pool import share
@@ -54,7 +54,7 @@ def thresholds() -> dict[str, int]:
     return {kind: 2 * GRAINS[key] for kind, key in kinds.items()}
 
 
-def elementwise(kernel: Elementwise | Halves, operands: Sequence[Array]) -> None:
+def elementwise(kernel: Elementwise | HalfElementwise, operands: Sequence[Array]) -> None:
     """Apply an elementwise kernel to contiguous operands of one layout, the output last.
 
     Each input is the output or apart from it in memory.
@@ -62,12 +62,12 @@ def elementwise(kernel: Elementwise | Halves, operands: Sequence[Array]) -> None
     kind, size = "costly" if kernel.is_costly else "cheap", operands[-1].nbytes
     flat = list(map(_flat, operands))
     threads = _threads("TBB", kind, size)
-    if threads > 1 and not isinstance(kernel, Halves) and tbb.is_usable():
+    if threads > 1 and not isinstance(kernel, HalfElementwise) and tbb.is_usable():
         tbb.run(kernel.parallel, flat, threads)
         return
     threads = _threads("pool", kind, size)
     compute: Callable[..., object] = kernel.serial
-    if isinstance(kernel, Halves) and len(flat) == 2 and np.may_share_memory(flat[0], flat[1]):  # noqa: PLR2004
+    if isinstance(kernel, HalfElementwise) and len(flat) == 2 and np.may_share_memory(flat[0], flat[1]):  # noqa: PLR2004
         compute, flat = kernel.replace, flat[1:]
     if threads < 2:  # noqa: PLR2004 -- the calling one
         compute(*flat)
@@ -75,7 +75,7 @@ def elementwise(kernel: Elementwise | Halves, operands: Sequence[Array]) -> None
     share(lambda piece: compute(*(o[piece] for o in flat)), _pieces(flat[-1].size, threads), threads)
 
 
-def elementwise_rows(kernel: Elementwise | Halves, operands: Sequence[Array]) -> None:
+def elementwise_rows(kernel: Elementwise | HalfElementwise, operands: Sequence[Array]) -> None:
     """Apply an elementwise kernel to operands of shape (rows, n), the output last.
 
     Each row is contiguous, and the output apart from the inputs.
