@@ -14,7 +14,7 @@ import pytest
 from cases import ELEMENTWISE, OVER_AXIS, Case
 
 import actufunc
-from actufunc import activation, gaussian, leaky_relu, prelu, relu_squared, sigmoid, silu, softmax
+from actufunc import activation, leaky_relu, prelu, sigmoid, silu, softmax
 from actufunc._catalogue import ACTIVATIONS, NAMES
 
 X = np.array([-2.0, -0.5, 0.0, 1.5])
@@ -158,20 +158,16 @@ def test_own_activation_pickles() -> None:
     assert pickle.loads(pickle.dumps(module_level.grad)) is module_level.grad  # noqa: S301
 
 
-@pytest.mark.parametrize("case", ALL, ids=repr)
-def test_silent(case: Case) -> None:
+@pytest.mark.parametrize("case", OVER_AXIS, ids=repr)
+def test_silent_over_an_axis(case: Case) -> None:
     """No warning on quiet NaN, infinity and large inputs, whatever numpy.errstate says."""
     special = [np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1e30, -1e30, 88.0, 700.0, 30.0]
-    functions = [case] if case.function.definition.over_axis else [case, case.grad]
     for dtype in ("float32", "float64"):
-        for function in functions:
-            for values in (special, special * 5, np.full(40, 1.7e38 if dtype == "float32" else 1e308)):
-                # A genuine underflow may be told, as np.exp(-1000) tells it.
-                over = "ignore" if case.function is relu_squared else "raise"  # as the square of NumPy
-                with np.errstate(all="raise", under="ignore", over=over):
-                    function(np.array(values, dtype))
-            with np.errstate(all="raise", under="ignore" if case.function is gaussian else "raise"):  # exp(-900)
-                function(np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 30.0] * 5, dtype))
+        for values in (special, special * 5, np.full(40, 1.7e38 if dtype == "float32" else 1e308)):
+            with np.errstate(all="raise", under="ignore"):  # a genuine underflow may be told, as by np.exp(-1000)
+                case(np.array(values, dtype))
+        with np.errstate(all="raise"):
+            case(np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 30.0] * 5, dtype))
 
 
 def test_catalogue_names() -> None:

@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from array_libraries import Library, load
-from cases import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, Case, cases, representatives
+from cases import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, Case, cases, mostly_slow, representatives
 
 from actufunc import _activation as ufunc
 from actufunc import activation, prelu, sigmoid, silu, softmax
@@ -136,7 +136,7 @@ NUMBERS += [np.dtype(kind).type(1) for kind in "?bBhHiIqQefd"]
 NUMBERS += [ml_dtypes.bfloat16(0.75), np.float16(-0.75), np.float32(np.nan), np.float16(np.nan)]
 
 
-@pytest.mark.parametrize("case", ELEMENTWISE, ids=repr)
+@pytest.mark.parametrize("case", mostly_slow(ELEMENTWISE), ids=repr)
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: f"{type(number).__name__}-{number}")
 def test_scalars_are_arrays_without_dimensions(case: Case, number: Any) -> None:
     for function in (case, case.grad, lambda x, **keywords: case.vjp(x, x, **keywords)):

@@ -26,6 +26,7 @@ def library() -> ctypes.CDLL:
     return compile_text("".join(map(loop, [*HALF_KERNELS, *doubles])), STRICT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", HALF_KERNELS, ids=repr)
 def test_half_types_are_right_but_for_ties(kernel: Kernel, library: ctypes.CDLL) -> None:
     """All 65536 numbers: the float to be rounded is off by less than 1/16 of an ulp of the half type."""

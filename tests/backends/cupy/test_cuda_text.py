@@ -196,6 +196,7 @@ def library(request: pytest.FixtureRequest) -> ctypes.CDLL:
     return compile_text("".join(map(loop, KERNELS)), (*STRICT, *request.param))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
 def test_values(kernel: Kernel, library: ctypes.CDLL) -> None:
     bound = BOUND["derivative" if "." in kernel.function.__name__ else "function"]
@@ -217,6 +218,7 @@ def check_values(kernel: Kernel, library: ctypes.CDLL, bound: float) -> None:
 DAMPED = [k for k in KERNELS if k.expression.operation == "damped" and k.expression.operands[0].value == "x"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", DAMPED, ids=repr)
 def test_zeros_have_the_sign_of_what_is_damped(kernel: Kernel, library: ctypes.CDLL) -> None:
     values = arrays(kernel)
