@@ -322,7 +322,7 @@ def wide_expm1(x: Argument) -> DoubleWord:
 def _half_expm1(x: Argument) -> tuple[Lane, Lane, Lane, Lane]:
     """Return ``(exp(x) - 1)/2`` in two words, where the result is `x` itself instead, and the high word of `x`."""
     # exp(x) - 1 = (2**k - 1) + 2**k * (p + p_low), with both sums kept as double words; for k = 0 the first term is
-    # exactly zero and nothing cancels. HalfElementwise of all terms are computed, so that 2**k stays finite, and doubled at the
+    # exactly zero and nothing cancels. Halves of all terms are computed, so that 2**k stays finite, and doubled at the
     # end. The error is half an ulp from the addition of the low words and that of z + tail, which for x just above
     # log(2)/2 is twice 2**-55.6 against an ulp of 2**-54: the largest errors are there.
     #
