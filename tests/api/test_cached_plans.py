@@ -122,12 +122,12 @@ def test_an_output_of_a_gated_unit_is_half_as_long(case: Case) -> None:
 @pytest.mark.parametrize("case", GATED, ids=repr)
 def test_masked_halves_mask_both_results_of_a_vjp(case: Case) -> None:
     x, g = np.array([1.0, 2.0, 3.0, 4.0]), np.ones(2)
-    plain = case.vjp(x, g)
+    expected = case.vjp(x, g)
     hidden = np.ma.array(np.where([1, 0, 0, 0], np.nan, x), mask=[1, 0, 0, 0])
     for operands in ((hidden, g), (x, np.ma.array(g, mask=[1, 0]))):
         result = case.vjp(*operands)
         np.testing.assert_array_equal(result.mask, [True, False, True, False])
-        np.testing.assert_array_equal(result.compressed(), plain[1::2])
+        np.testing.assert_array_equal(result.compressed(), expected[1::2])
 
 
 def test_arguments_that_no_key_holds() -> None:

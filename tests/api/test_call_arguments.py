@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 X = np.array([[-2.0, -0.5, 0.25, 1.5], [3.0, -1.0, 0.5, 0.0]])
 ALONG = [*OVER_AXIS, *REDUCING, *GATED]
-PLAIN = [case for case in ELEMENTWISE if case.function.positions.follows == "out"]
+WITH_OUT = [case for case in ELEMENTWISE if case.function.positions.follows == "out"]
 
 
 @pytest.mark.parametrize("case", ALONG, ids=repr)
@@ -42,7 +42,7 @@ def test_axis_by_position_everywhere(name: str, case: Case) -> None:
     np.testing.assert_allclose(result, case(X, axis=0), rtol=1e-14, atol=1e-15)
 
 
-@pytest.mark.parametrize("case", PLAIN, ids=repr)
+@pytest.mark.parametrize("case", WITH_OUT, ids=repr)
 def test_output_by_position(case: Case) -> None:
     for function, arrays in ((case, (X,)), (case.grad, (X,)), (case.vjp, (X, X[::-1]))):
         for _ in range(2):
@@ -195,8 +195,8 @@ def test_results_are_wrapped(case: Case) -> None:
         assert type(case(X.view(Tagged), subok=False)) is np.ndarray
     np.testing.assert_array_equal(out, expected)
     assert Tagged.seen[1][0][1][-1] is out
-    plain = np.empty_like(X)
-    assert case(X.view(Tagged), out=plain) is plain
+    base = np.empty_like(X)
+    assert case(X.view(Tagged), out=base) is base
     wrapped, array, context = case(Foreign())
     assert wrapped == "wrapped"
     assert context[0] is case.function
@@ -210,7 +210,7 @@ def test_output_of_masked_arrays_keeps_the_mask() -> None:
     np.testing.assert_array_equal(np.ma.getmaskarray(out), x.mask)
 
 
-# What the first call of a kind settles, no later one does again.
+# The first call of a kind makes the plan; no later one does.
 
 DTYPES = ["?", "i1", "u8", "e", ml_dtypes.bfloat16, "f", "d", ">f4", ">f8"]
 LAYOUTS: dict[str, Callable[[Any], Any]] = {
@@ -254,7 +254,7 @@ def calls(case: Case) -> dict[str, Callable[..., Any]]:
 
 
 @pytest.mark.parametrize("case", representatives(cases()), ids=repr)
-def test_nothing_is_settled_twice(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_planned_twice(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the dtype, layout, keyword or hyperparameter, the second call finds the plan that the first one made."""
     served = 0
     evaluate = ufunc.plan
@@ -278,7 +278,7 @@ def test_nothing_is_settled_twice(case: Case, monkeypatch: pytest.MonkeyPatch) -
                 continue
             if given.get("out") == "like":  # a kernel may have served without a plan, as for an `x` of this very dtype
                 call(layout(X.astype(dtype)), **keywords)
-            monkeypatch.setattr(ufunc, "plan", lambda call: pytest.fail(f"{call} is settled twice"))
+            monkeypatch.setattr(ufunc, "plan", lambda call: pytest.fail(f"{call} is planned twice"))
             x = layout(X.astype(dtype))
             if given.get("out") == "in place":
                 x = x.copy()
@@ -293,11 +293,11 @@ def test_many_hyperparameters_are_found_again(monkeypatch: pytest.MonkeyPatch) -
     for beta in np.linspace(0.1, 2, 30):
         first = silu(X, float(beta))
         with monkeypatch.context() as patched:
-            patched.setattr(ufunc, "plan", lambda call: pytest.fail(f"{call} is settled twice"))
+            patched.setattr(ufunc, "plan", lambda call: pytest.fail(f"{call} is planned twice"))
             np.testing.assert_array_equal(silu(X, float(beta)), first)
 
 
-def test_a_derivative_stated_later_is_seen() -> None:
+def test_a_later_custom_derivative_is_seen() -> None:
     @activation
     def twice(x: Any) -> Any:
         return 2 * x

@@ -134,7 +134,7 @@ def test_a_local_one_pickles_with_its_derivatives() -> None:
     np.testing.assert_array_equal(other.grad(X), 0)
 
 
-def test_stated_derivatives_hold_inside_other_formulas() -> None:
+def test_custom_derivatives_hold_inside_other_formulas() -> None:
     """What they avoid would come back: 0/0, cancellation, lost tails."""
 
     @activation
@@ -167,7 +167,7 @@ def test_a_derivative_may_call_the_function_itself() -> None:
     np.testing.assert_allclose(logistic.grad.grad(X), sigmoid.grad.grad(X), rtol=1e-13, atol=1e-16)
 
 
-def test_derivatives_by_hyperparameters_can_be_stated() -> None:
+def test_custom_derivatives_by_hyperparameters() -> None:
     @activation
     def scale(x: Any, gain: float = 2) -> Any:
         return gain * x
@@ -222,7 +222,7 @@ def test_a_mistake_in_a_derivative_changes_nothing() -> None:
 
 
 @pytest.mark.needs_library("torch")
-def test_a_derivative_stated_late_is_not_forgotten() -> None:
+def test_a_later_custom_derivative_holds_on_tensors() -> None:
     import torch
 
     own = activation(lambda x: x * x)

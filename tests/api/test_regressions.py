@@ -45,7 +45,7 @@ def test_any_name_of_a_hyperparameter(name: str) -> None:
     np.testing.assert_allclose(h(X, np.array([1.0, 2.0, 3.0])), X * [1, 2, 3] / 6)
 
 
-def test_vjp_that_nobody_stated() -> None:
+def test_vjp_without_a_custom_one() -> None:
     share = activation(lambda x: x / axis_sum(absolute(x)))
     with pytest.raises(AttributeError, match="cotangent"):
         _ = share.vjp

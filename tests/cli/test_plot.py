@@ -375,7 +375,7 @@ def test_gradient_of_zero_ends_the_line(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("layers", [1, 4, 40])
 def test_lines_are_medians_with_labels_apart(monkeypatch: pytest.MonkeyPatch, layers: int) -> None:
     monkeypatch.setattr(gradient_norms, "_WIDTH", 16)
-    functions = [f for f in catalogue.ACTIVATIONS.values() if f.__name__ in PLAIN]
+    functions = [f for f in catalogue.ACTIVATIONS.values() if f.__name__ in SHOWN]
     every = chosen(functions)
     figure = gradient_norms.draw(every, layers)
     (axes,) = figure.axes
@@ -384,12 +384,12 @@ def test_lines_are_medians_with_labels_apart(monkeypatch: pytest.MonkeyPatch, la
         np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-12)
     assert axes.get_xlim() == (layers, 0)
     assert is_apart(figure, [*axes.texts, figure._suptitle])
-    assert len({(line.get_color(), line.get_linestyle()) for line in axes.get_lines()}) == len(PLAIN)
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes.get_lines()}) == len(SHOWN)
     labels = [text.get_text() for text in axes.get_yticklabels()]
     assert any(labels)
 
 
-PLAIN = ("sigmoid", "tanh", "relu", "gelu", "silu", "elu", "softplus", "leaky_relu", "prelu", "log_sigmoid")
+SHOWN = ("sigmoid", "tanh", "relu", "gelu", "silu", "elu", "softplus", "leaky_relu", "prelu", "log_sigmoid")
 
 
 def test_overflow_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.needs_library("tensorflow")
 
-from actufunc.backends import delegation as native  # noqa: E402
+from actufunc.backends import delegation  # noqa: E402
 
 ALL = cases()
 every_function = pytest.mark.parametrize("case", ALL, ids=repr)
@@ -73,7 +73,7 @@ def functions(case: Case) -> Iterator[tuple[str, Callable[..., Any]]]:
 
 def has_formula(case: Case) -> bool:
     """Tell whether no function of TensorFlow's own serves this case."""
-    return case.function.__name__ not in native._tensorflow()
+    return case.function.__name__ not in delegation._tensorflow()
 
 
 def close(result: Any, expected: Any, rtol: float = 1e-12, atol: float = 1e-14) -> None:

@@ -186,8 +186,8 @@ def steep(x: Any, slope: float = -1) -> Any:
     return maximum(slope, 0.25) * minimum(x, 1)
 
 
-def test_own_activation_and_its_stated_derivative() -> None:
-    """Its kinks are those of grad, and what it states of its derivative is taken, inside others too."""
+def test_custom_activation_and_its_custom_derivative() -> None:
+    """Its kinks are those of grad, and its custom derivative is taken, inside others too."""
 
     @activation
     def custom(x: Any, alpha: float = 2) -> Any:

@@ -300,7 +300,7 @@ def test_kinks_take_the_left_hand_derivative() -> None:
     np.testing.assert_array_equal(elu.grad(np.array([0.0]), 2.0), [2])
 
 
-def test_protocol_keywords_inside_a_formula() -> None:
+def test_keywords_of_calls_inside_a_formula() -> None:
     with pytest.raises(TypeError, match="inside a formula sigmoid takes no out"):
         activation(lambda x: sigmoid(x, out=X))
 

@@ -13,7 +13,7 @@ from test_namespaces import ROUNDED_ARGUMENT, WITH_HYPERPARAMETERS, asnumpy, dty
 
 import actufunc
 from actufunc import activation
-from actufunc.backends import delegation as native
+from actufunc.backends import delegation
 from actufunc.formula import absolute, exp, maximum, minimum
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def maps(case: Case) -> Iterator[tuple[str, Callable[[Any], Any]]]:
 
 def has_formula(name: str, case: Case) -> bool:
     """Tell whether no function of the library's own serves this case."""
-    return case.function.__name__ not in {"torch": native._torch, "jax": native._jax}[name]()
+    return case.function.__name__ not in {"torch": delegation._torch, "jax": delegation._jax}[name]()
 
 
 def autograd(library: Library, function: Callable[[Any], Any], x: Numbers) -> Numbers:
@@ -123,8 +123,8 @@ def test_autograd_of_formula_at_kink(name: str, case: Case) -> None:
 
 
 @both
-def test_stated_derivative_is_taken(name: str) -> None:
-    """Also where the function is part of another; its own derivative is that of what was custom."""
+def test_custom_derivative_is_taken(name: str) -> None:
+    """Also where the function is part of another; its own derivative is that of the custom derivative."""
 
     @activation
     def custom(x: Any, alpha: float = 2) -> Any:

@@ -359,7 +359,7 @@ def test_own_formulas(function: Any) -> None:
         check(function(x, **{name: da.from_array(each, chunks=3)}, axis=1), expected, ulps=8, beside=1)
 
 
-def test_passes() -> None:
+def test_reads_of_the_array() -> None:
     """Softmax and its variants read the array twice, what reduces reads it once."""
     x = da.from_array(X, chunks=(3, 2, 1))
     for case in JOINED:

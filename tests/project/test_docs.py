@@ -135,15 +135,15 @@ def table() -> dict[str, tuple[list[str], str]]:
 
 def test_table_of_functions() -> None:
     """What the README says of each name is what the catalogue has."""
-    documented = table()
-    assert len(documented) >= 40  # what the peers have
-    assert set(documented) <= set(ACTIVATIONS)
+    listed = table()
+    assert len(listed) >= 40  # what the peers have
+    assert set(listed) <= set(ACTIVATIONS)
     assert set(NAMES) <= set(actufunc.__all__)
-    for name, (others, hyperparameters) in documented.items():
+    for name, (others, hyperparameters) in listed.items():
         function = ACTIVATIONS[name]
         assert others == aliases(function)
-        protocol = {} if function.definition.kind == "elementwise" else {"axis": -1}
-        taken = {**function.definition.hyperparameters, **function.definition.options, **protocol}
+        axis = {} if function.definition.kind == "elementwise" else {"axis": -1}
+        taken = {**function.definition.hyperparameters, **function.definition.options, **axis}
         text = ", ".join(
             key if default is inspect.Parameter.empty else f"{key}={default!r}" for key, default in taken.items()
         )
@@ -169,4 +169,4 @@ def test_each_file_of_tests_stands_in_their_table() -> None:
     rows = set(re.findall(r"^\| \[(.+)\]\(\1\) \| (.+) \|$", (folder / "README.md").read_text(), re.MULTILINE))
     files = [path for path in folder.rglob("*.py") if path.name != "conftest.py"]
     documented = {path: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" for path in files}
-    assert rows == {(path.relative_to(folder).as_posix(), text.partition("\n")[0]) for path, text in documented.items()}
+    assert rows == {(path.relative_to(folder).as_posix(), text.partition("\n")[0]) for path, text in listed.items()}

@@ -143,7 +143,7 @@ def plans(draw: st.DrawFn) -> Plan:
     return Plan(case, inputs, hyperparameter, out, in_place, mask, keywords, draw(st.sampled_from([8, 8, 1])))
 
 
-class Attack:
+class Attempt:
     """A call, before it is made, and what it should do.
 
     Parameters
@@ -272,23 +272,23 @@ class Machine(RuleBasedStateMachine):
     @rule(plan=plans())
     def call(self, plan: Plan) -> None:
         """Make one call."""
-        Attack(plan, self.memories[0]).make()
+        Attempt(plan, self.memories[0]).make()
 
     @rule(plan=plans())
     def write_to_read_only(self, plan: Plan) -> None:
         """Refuse an output that is read-only, whatever else is true of the call."""
-        attack = Attack(plan, self.memories[0])
-        if attack.out is not None:
-            attack.out.flags.writeable = False
+        attempt = Attempt(plan, self.memories[0])
+        if attempt.out is not None:
+            attempt.out.flags.writeable = False
             with pytest.raises((TypeError, ValueError)):
-                attack.call()
-            np.testing.assert_array_equal(self.memories[0].bytes, attack.before)
+                attempt.call()
+            np.testing.assert_array_equal(self.memories[0].bytes, attempt.before)
 
     @rule(chosen=st.lists(plans(), min_size=AT_ONCE, max_size=AT_ONCE))
     def call_at_once(self, chosen: list[Plan]) -> None:
         """Make a call in each of several threads at the same time, each in a memory of its own."""
-        attacks = [Attack(plan, memory) for plan, memory in zip(chosen, self.memories, strict=True)]
-        for done in [THREADS.submit(attack.make) for attack in attacks]:
+        attempts = [Attempt(plan, memory) for plan, memory in zip(chosen, self.memories, strict=True)]
+        for done in [THREADS.submit(attempt.make) for attempt in attempts]:
             done.result()
 
 
@@ -313,7 +313,7 @@ def lowered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("runs", [300, pytest.param(1_200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("runner", ["TBB", "pool"])
-def test_attack(runner: str, runs: int, lowered: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sequences(runner: str, runs: int, lowered: None, monkeypatch: pytest.MonkeyPatch) -> None:
     if runner == "pool":
         monkeypatch.setattr(tbb, "is_usable", lambda: False)
     elif not tbb.is_usable():

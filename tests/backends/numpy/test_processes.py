@@ -11,9 +11,9 @@ import sys
 import pytest
 from programs import run
 
-# Who has launched Numba's threads before the first large call: nobody (then TBB serves, where it is installed), or
-# other code, on any of the layers.
-LAYERS = {"nobody": "", "TBB": "launch('tbb')", "OpenMP": "launch('omp')", "workqueue": "launch('workqueue')"}
+# The launcher of Numba's threads before the first large call: nobody (then TBB serves, where it is installed), or other
+# code, which has chosen any kind of threads.
+THREADS = {"nobody": "", "TBB": "launch('tbb')", "OpenMP": "launch('omp')", "workqueue": "launch('workqueue')"}
 
 PRELUDE = """
 import concurrent.futures, multiprocessing, os, signal, sys, threading
@@ -183,11 +183,11 @@ def test_every_situation_is_tried() -> None:
     "situations", [*TOGETHER[:2], pytest.param(TOGETHER[2], marks=pytest.mark.slow)], ids=", then ".join
 )
 @pytest.mark.parametrize(
-    "running", [pytest.param(each, marks=[] if each == "nobody" else pytest.mark.slow) for each in LAYERS]
+    "running", [pytest.param(each, marks=[] if each == "nobody" else pytest.mark.slow) for each in THREADS]
 )
 def test_situations(running: str, situations: tuple[str, ...]) -> None:
     programs = (SITUATIONS[each] for each in situations)
-    printed = run(PRELUDE, LAYERS[running], *programs, "print(layer.description())", options=("-X", "dev")).strip()
+    printed = run(PRELUDE, THREADS[running], *programs, "print(tbb.description())", options=("-X", "dev")).strip()
     if printed.startswith("skip:"):
         pytest.skip(printed)
     assert (

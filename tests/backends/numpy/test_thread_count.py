@@ -239,7 +239,7 @@ def test_the_start_method_of_multiprocessing_stays_open() -> None:
     run(code)
 
 
-def test_a_layer_that_is_asked_for_is_left_alone() -> None:
+def test_a_kind_of_threads_that_is_asked_for_is_left_alone() -> None:
     code = """
         import numpy, actufunc, numba
         x = numpy.ones(1_000_000)

@@ -184,7 +184,7 @@ def test_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
         assert schedule._threads(name, kind, 1000 * grain) == 16
 
 
-def test_the_short_ways_end_below_every_threshold() -> None:
+def test_the_fast_paths_end_below_every_threshold() -> None:
     assert plans.TINY <= plans.LARGE
     assert plans.LARGE * np.dtype(np.float64).itemsize <= 2 * min(schedule.GRAINS.values())
 
