@@ -169,4 +169,4 @@ def test_each_file_of_tests_stands_in_their_table() -> None:
     rows = set(re.findall(r"^\| \[(.+)\]\(\1\) \| (.+) \|$", (folder / "README.md").read_text(), re.MULTILINE))
     files = [path for path in folder.rglob("*.py") if path.name != "conftest.py"]
     documented = {path: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" for path in files}
-    assert rows == {(path.relative_to(folder).as_posix(), text.partition("\n")[0]) for path, text in listed.items()}
+    assert rows == {(path.relative_to(folder).as_posix(), text.partition("\n")[0]) for path, text in documented.items()}
