@@ -33,20 +33,20 @@ def _evaluate(call: Call) -> Any:
             raise TypeError(f"{name} got {type(value).__name__} for {key} beside a dask array; convert it first")
     dtype = result_dtype(call, arrays)
     arrays |= {key: da.asarray(call.operands[key], dtype=dtype) for key in positional}
-    shapes, of_rows = shapes_of(call, arrays["x"].shape), call.definition.without_axis
+    shapes, without_axis = shapes_of(call, arrays["x"].shape), call.definition.without_axis
     if call.definition.over_axis:
-        others = [key for key in call.definition.arrays if key not in of_rows]
+        others = [key for key in call.definition.arrays if key not in without_axis]
         others = [key for key in others if not _same_chunks(arrays[key], arrays["x"])]
         arrays |= {key: broadcast_to_x(call.definition, key, arrays[key], shapes, da.broadcast_to) for key in others}
-    like_x = [key for key in arrays if key not in of_rows]
+    like_x = [key for key in arrays if key not in without_axis]
     if not all(_same_chunks(arrays[key], arrays["x"]) for key in like_x):
         # This also gives them the same chunks.
         arrays |= dict(zip(like_x, da.broadcast_arrays(*(arrays[key] for key in like_x)), strict=True))
     if call.definition.over_axis:
-        arrays |= {key: da.broadcast_to(arrays[key], shapes.given).reshape(shapes.kept) for key in of_rows}
+        arrays |= {key: da.broadcast_to(arrays[key], shapes.given).reshape(shapes.kept) for key in without_axis}
     chunks = arrays["x"].chunks
     of_row = tuple((1,) if axis in shapes.axes else sizes for axis, sizes in enumerate(chunks))
-    arrays |= {key: arrays[key].rechunk(of_row) for key in of_rows}
+    arrays |= {key: arrays[key].rechunk(of_row) for key in without_axis}
     if call.definition.over_axis:
         mask = keywords.pop("where", True)
         if mask is not True:
@@ -58,7 +58,7 @@ def _evaluate(call: Call) -> Any:
     if call.definition.over_axis and any(len(chunks[axis]) > 1 for axis in shapes.axes):
         result = over_blocks(call, arrays, shapes, dtype, token)
     else:
-        if call.definition.reduces or of_rows:
+        if call.definition.reduces or without_axis:
             keywords["keepdims"] = True
         result = da.map_blocks(
             _on_block,

@@ -283,8 +283,8 @@ def _computed(
 def _activation(
     make: Any, name: str, formula: Expression, arrays: tuple[str, ...], hyperparameters: tuple[str, ...]
 ) -> Any:
-    of_rows = frozenset(name for name in arrays if name.startswith(ROW_PREFIX))
-    return make(Definition(name, arrays, dict.fromkeys(hyperparameters, 0.0), {}, lambda: formula, of_rows))
+    without_axis = frozenset(name for name in arrays if name.startswith(ROW_PREFIX))
+    return make(Definition(name, arrays, dict.fromkeys(hyperparameters, 0.0), {}, lambda: formula, without_axis))
 
 
 def _masked(mask: Any, array: Any, fill: float) -> Any:
