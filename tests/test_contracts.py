@@ -1,6 +1,6 @@
 """What the functions of `simd` promise (largest error, domain, flags), measured against mpmath.
 
-``python tests/test_contracts.py 100000`` measures at so many points, and as many around the worst of them.
+As a program, ``python test_contracts.py 100000``, it measures at so many points, and as many around the worst of them.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ INTERNALS = {key: value for key, value in vars(numba_patches).items() if isinsta
 
 TESTS = {
     name
-    for path in Path(__file__).parent.rglob("test_*.py")
+    for path in next(each for each in Path(__file__).parents if each.name == "tests").rglob("test_*.py")
     for name in re.findall(r"^def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE)
 }
 

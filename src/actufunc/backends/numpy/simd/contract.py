@@ -1,8 +1,8 @@
 """Contracts of the functions of the vocabulary: what each of them promises, as data at its definition.
 
-Formats are float64, or float32 in the module of that name. The errors are the largest that the program
-``tests/test_contracts.py`` has seen, 5 % added: it compares with mpmath at 100,000 points for each function, on all
-scales and around every constant at which a function changes its method, and as many around the worst of them.
+Formats are float64, or float32 in the module of that name. The errors are the largest that ``test_contracts.py``, run
+as a program, has seen, 5 % added: it compares with mpmath at 100,000 points for each function, on all scales and around
+every constant at which a function changes its method, and as many around the worst of them.
 """
 
 from __future__ import annotations
