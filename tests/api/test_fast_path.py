@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from actufunc import Activation
 
 FUNCTIONS = (sigmoid, gelu, relu, leaky_relu, elu, prelu, silu, softmax, logsumexp, glu, swiglu)
-DTYPES = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64, np.int32]
+DTYPES = [np.float16, pytest.param(ml_dtypes.bfloat16, marks=pytest.mark.slow), np.float32, np.float64, np.int32]
 
 
 def all_functions() -> list[Activation]:

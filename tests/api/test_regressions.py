@@ -33,16 +33,21 @@ def test_where_leaves_excluded_elements_as_they_are() -> None:
         np.testing.assert_array_equal(out, [1, 300])
 
 
-@pytest.mark.parametrize("name", ["t0", "t1", "log1p", "c", "n", "float32", "out_", "ß"])
-def test_any_name_of_a_hyperparameter(name: str) -> None:
+def test_any_name_of_a_hyperparameter() -> None:
+    names = ("t0", "t1", "log1p", "c", "n", "float32", "out_", "ß")
     scope: dict[str, Any] = {"tanh": tanh, "exp": exp, "axis_sum": axis_sum}
-    body = f"def f(x, {name}=1.0): return tanh(exp(x)) * {name}"
-    exec(f"{body}\ndef h(x, {name}=1.0): return x * {name} / axis_sum(x)", scope)  # noqa: S102
+    arguments = ", ".join(f"{name}=1.0" for name in names)
+    weights = " + ".join(f"{i} * {name}" for i, name in enumerate(names, 1))
+    body = f"def f(x, {arguments}): return tanh(exp(x)) * ({weights})"
+    exec(f"{body}\ndef h(x, {arguments}): return x * ({weights}) / axis_sum(x)", scope)  # noqa: S102
     f, h = activation(scope["f"]), activation(scope["h"])
-    for value in (2, 3):
-        np.testing.assert_allclose(f(np.zeros(2), float(value)), np.tanh(1) * value)
-    np.testing.assert_allclose(f(np.zeros(2), np.array([5.0, 7.0])), np.tanh(1) * np.array([5, 7]))
-    np.testing.assert_allclose(h(X, np.array([1.0, 2.0, 3.0])), X * [1, 2, 3] / 6)
+    numbers = dict(zip(names, (2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0, 19.0), strict=True))
+    total = sum(i * value for i, value in enumerate(numbers.values(), 1))
+    by_keyword, by_position = f(np.zeros(2), **numbers), f(np.zeros(2), *numbers.values())
+    np.testing.assert_allclose([by_keyword, by_position], np.full((2, 2), np.tanh(1) * total))
+    arrays = {name: value * np.array([1.0, 2.0, 3.0]) for name, value in numbers.items()}
+    np.testing.assert_allclose(f(np.zeros(3), **arrays), np.tanh(1) * total * np.array([1, 2, 3]))
+    np.testing.assert_allclose(h(X, **arrays), X * total * [1, 2, 3] / 6)
 
 
 def test_vjp_without_a_custom_one() -> None:

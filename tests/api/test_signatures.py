@@ -192,7 +192,9 @@ def test_resolve_dtypes_raises_more() -> None:
 
 
 @pytest.mark.parametrize("case", SOME, ids=repr)
-@pytest.mark.parametrize("dtype", [F4, I1, np.dtype(ml_dtypes.bfloat16), np.dtype("u1")], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [F4, I1, pytest.param(np.dtype(ml_dtypes.bfloat16), marks=pytest.mark.slow), np.dtype("u1")], ids=str
+)
 def test_resolve_dtypes_as_calls(case: Case, dtype: np.dtype[Any]) -> None:
     """With all combinations of arrays of this dtype, Python's integers (the default, if it is one) and nothing."""
     for function in (case.function, case.function.vjp):

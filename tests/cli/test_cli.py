@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from cases import ELEMENTWISE, GATED, OVER_AXIS, REDUCING
+from cases import ELEMENTWISE, GATED, OVER_AXIS, REDUCING, cases, representatives
 from command import COMMAND, names
 
 import actufunc
@@ -41,7 +41,16 @@ def test_list(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
     assert "approximate: none or tanh" in out
 
 
-def test_report(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=["some", pytest.param("all", marks=pytest.mark.slow)])
+def reported(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the functions that are reported: one of every kind, or all."""
+    some = {case.function.__name__: case.function for case in representatives(cases())}
+    if request.param == "some":
+        monkeypatch.setattr(catalogue, "ACTIVATIONS", some)
+    return list(catalogue.ACTIVATIONS)
+
+
+def test_report(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, reported: list[str]) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(report, "_SECONDS", 0.0)
     monkeypatch.setattr(report, "_POINTS", 64)
@@ -51,12 +60,13 @@ def test_report(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     assert "\x1b" not in out
     assert max(map(len, out.splitlines())) <= 80
     assert np.__version__ in out
-    for name in catalogue.ACTIVATIONS:
+    for name in reported:
         row = re.search(rf"^{name} +(\S+ +){{7}}\S+ *$", out, re.MULTILINE)
         assert row, name
         assert "nan" not in row[0]
 
 
+@pytest.mark.usefixtures("reported")
 def test_report_on_a_narrow_terminal_keeps_the_figures(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

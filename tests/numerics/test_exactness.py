@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import ELEMENTWISE, OVER_AXIS, REDUCING, Case, as_float64
+from cases import ELEMENTWISE, OVER_AXIS, REDUCING, Case, as_float64, mostly_slow
 from digests import bits
 from scipy import special
 
@@ -144,7 +144,7 @@ def test_other_hyperparameters(case: Case, gradient: bool, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", WITH_HYPERPARAMETERS, ids=repr)
+@pytest.mark.parametrize("case", mostly_slow(WITH_HYPERPARAMETERS), ids=repr)
 def test_numbers_and_arrays_as_hyperparameters_give_the_same_bits(case: Case, dtype: str) -> None:
     """Although numbers are compiled in."""
     x = sample(dtype, 300)
