@@ -7,7 +7,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from cases import ELEMENTWISE, GATED, OVER_AXIS, Case, cases
+from cases import ELEMENTWISE, GATED, OVER_AXIS, Case, cases, mostly_slow
 
 from actufunc import activation, gelu, leaky_relu, relu6, relu_squared, softmax
 from actufunc.formula import where
@@ -17,7 +17,7 @@ _SLOPED = activation(lambda x, slope: where(x < 0, slope * x, x))
 X = np.array([[-2.0, -0.5, 0.25, 1.5], [3.0, -1.0, 0.5, 0.0]])
 
 
-@pytest.mark.parametrize("case", cases(), ids=repr)
+@pytest.mark.parametrize("case", mostly_slow(cases()), ids=repr)
 def test_scalar_cotangents_are_told_apart(case: Case) -> None:
     for g in (1.0, 2.0, 3, np.float32(4), ml_dtypes.bfloat16(5), 6.0):
         expected = case.vjp(X, np.broadcast_to(np.float64(g), np.shape(case(X))))
