@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import numpy as np
 
 from ._calling.array_kinds import SCALARS
-from ._calling.binding import bind, call_keywords, has_gate, pop_x, warn_of_rest
+from ._calling.binding import bind, call_keywords, has_gate, pop_x, warn_where_without_out
 from ._calling.function import NOT_GIVEN, Positions
-from ._calling.plans import Plan, UnplannedError, key_of, place_of_kernel, remember
+from ._calling.plans import Plan, UncacheableError, cache_plan, kernel_key, key_of
 from ._dispatch import plan
 from ._protocols import config, description, pickling, source, ufunc_methods
-from ._protocols.several_results import by_several, of_parts
+from ._protocols.multiple_outputs import call_on_parts, partial_derivatives
 from ._protocols.torch_compile import cached_property, constant_result, has_tensor, is_compiling
 from .backends.numpy.fast_path import LARGE, TINY
 from .formula.definition import Definition, gradient, override_derivative, vector_jacobian_product
@@ -33,60 +33,51 @@ class Activation:
 
     Call it as a NumPy ufunc: ``f(x, *hyperparameters, out=None, where=True, dtype=None, casting="same_kind",
     order="K", subok=True)``. One over an axis takes ``axis=-1`` and of the others `out`, `where` and `dtype`, and
-    ``keepdims=False`` if it reduces; a gated unit, which halves an axis, takes `axis`, `out` and `dtype`. It returns
-    the kind of array that came in. `actufunc.activation` makes one.
+    ``keepdims=False`` if it reduces; a gated unit, which splits an axis in two halves, takes `axis`, `out` and
+    `dtype`. The result is an array of the kind of `x`. `actufunc.activation` makes one.
 
     Attributes
     ----------
     definition : Definition
-        What it computes.
+        Formula, arguments and options.
     grad : Activation
-        Derivative; ``grad(x, ..., wrt="alpha")`` is the one by a hyperparameter.
+        Derivative by `x`; ``grad(x, ..., wrt="alpha")`` is the derivative by a hyperparameter.
     vjp : Activation
-        ``vjp(x, g)`` is the product of the cotangent `g` with the derivative, in one pass; with several names in
-        ``wrt`` a tuple of such products (over an axis there is none but that by `x`). By a hyperparameter it is not
-        summed over the axes along which that was broadcast.
+        Product of the cotangent `g` with the derivative, ``vjp(x, g)``, in one pass; with several names in ``wrt``, a
+        tuple of such products (over an axis, by `x` only). A product by a hyperparameter is not summed over the axes
+        along which the hyperparameter was broadcast.
 
     Notes
     -----
-    Of a `numpy.ufunc`, which it is no instance of, an elementwise activation has:
+    An elementwise activation is not an instance of `numpy.ufunc`, but has of its interface:
 
     ========================================  =========================================================================
-    ``out``, ``where``, ``dtype``             as there
-    ``casting``, ``order``, ``subok``         as there
-    ``signature``, ``sig``                    as there; all inputs and the output are of one dtype
-    ``axes``, ``axis``, ``keepdims``          refused, as there by all that is elementwise
+    ``out``, ``where``, ``dtype``             as in NumPy
+    ``casting``, ``order``, ``subok``         as in NumPy
+    ``signature``, ``sig``                    as in NumPy; all inputs and the output have one dtype
+    ``axes``, ``axis``, ``keepdims``          refused, as by NumPy's elementwise ufuncs
     ``nin``, ``nargs``                        hyperparameters, which may be arrays, are inputs
-    ``types``, ``ntypes``                     by default hyperparameters, integers where they are kept; no bfloat16
+    ``types``, ``ntypes``                     for default hyperparameters, with integers if these are kept; no bfloat16
     ``nout``, ``identity``, ``signature``     1, None, None
-    ``resolve_dtypes``                        as there; trailing hyperparameters can be left away
-    ``at``                                    as there, with casts and errors as of ``out=a``
-    ``outer``                                 as there, with a vjp's `g`, a half's `gate` or the first hyperparameter
+    ``resolve_dtypes``                        as in NumPy; trailing hyperparameters can be omitted
+    ``at``                                    as in NumPy, with the casts and errors of ``out=a``
+    ``outer``                                 second operand: `g` of a vjp, `gate`, or the first hyperparameter
     ``reduce``, ``accumulate``, ``reduceat``  refused
     ========================================  =========================================================================
     """
 
-    __slots__ = (
-        "__dict__",
-        "__weakref__",
-        "_kernels",
-        "_plans",
-        "_room",
-        "definition",
-        "positions",
-    )
+    __slots__ = ("__dict__", "__weakref__", "_arity", "_kernels", "_plans", "definition", "positions")
 
     autograph_info__ = None
-    """TensorFlow's AutoGraph, which rewrites the Python code that a tf.function calls, leaves alone what has this."""
+    """Attribute by which TensorFlow's AutoGraph does not rewrite the Python code of a call inside a tf.function."""
 
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
         self.positions = Positions.of(definition)
-        # Whether both parts of a gated unit may be given, and how many arguments have a place, and are arrays.
-        self._room = definition.gated, len(self.positions.names), len(definition.arrays) - 1
-        # Kernels of small contiguous NumPy arrays and scalars, by their dtype or type, or by the key of a call with
-        # other arguments; and what executes the plans of earlier calls by their keys, with the places or keywords of
-        # its operands, or None where these are the first arguments.
+        # True for a gated unit, the number of positional arguments, the number of arrays after x.
+        self._arity = definition.gated, len(self.positions.names), len(definition.arrays) - 1
+        # Kernels for small contiguous NumPy arrays and scalars, by the dtype or type of x, or by the key of a call with
+        # more arguments; `Plan.cache_entry` of earlier calls, by their keys.
         self._kernels: dict[Any, Callable[..., Any]] = {}
         self._plans: dict[Hashable, tuple[Callable[..., Any], int, tuple[int | str, ...] | None]] = {}
         self.__name__ = self.__qualname__ = definition.name
@@ -98,19 +89,19 @@ class Activation:
 
     def __call__(self, x: Any = NOT_GIVEN, /, *args: Any, out: Any = NOT_GIVEN, **keywords: Any) -> Any:
         """Compute the activation."""
-        # One element costs 0.25 us in the kernel, so that every attribute looked up here shows.
+        # The kernel takes 0.25 us for one element, so that each attribute lookup here counts.
         key: Any = None
         if type(x) is _ndarray:
             dtype = x.dtype
             of_kernel: Any = dtype
             if args or keywords:
-                gated, room, arrays = self._room
+                gated, room, arrays = self._arity
                 if gated or len(args) >= room:
-                    return self._name_arguments(x, args, keywords, out)
+                    return self._normalise_arguments(x, args, keywords, out)
                 try:
                     key = of_kernel = key_of(x, args, keywords, arrays)
-                except UnplannedError:
-                    return self._name_arguments(x, args, keywords, out)
+                except UncacheableError:
+                    return self._normalise_arguments(x, args, keywords, out)
             kernel = self._kernels.get(of_kernel)
             if kernel is not None:
                 if out is NOT_GIVEN:
@@ -126,9 +117,9 @@ class Activation:
                 ):
                     try:
                         return kernel(x, out)
-                    except (TypeError, ValueError):  # said better elsewhere
+                    except (TypeError, ValueError):  # the plan raises a clearer error
                         pass
-        elif (  # torch.compile must not look into the dictionary, whose keys it could not compare
+        elif (  # torch.compile must not look into the dictionary, whose keys it cannot compare
             isinstance(x, SCALARS)
             and out is NOT_GIVEN
             and not args
@@ -136,41 +127,41 @@ class Activation:
             and (kernel := self._kernels.get(type(x))) is not None
         ):
             return kernel(x)
-        return self._name_arguments(x, args, keywords, out, key)
+        return self._normalise_arguments(x, args, keywords, out, key)
 
-    def _name_arguments(
+    def _normalise_arguments(
         self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any, key: Any = None
     ) -> Any:
-        """Name what stands by position, and compute."""
+        """Normalise the arguments: parts of a gated unit, positional `out` or `axis`, `out` as a tuple; compute."""
         if x is NOT_GIVEN:
             x = pop_x(self, keywords)
-        gated, room, _ = self._room
+        gated, room, _ = self._arity
         if gated and (args or keywords) and has_gate(self, args, keywords):
-            return of_parts(self, x, args, keywords, out)
+            return call_on_parts(self, x, args, keywords, out)
         if len(args) >= room:
             args, keywords, out = self.positions.split(self.__name__, args, keywords, out)
-        leaves_rest = False
+        lacks_out = False
         if out is NOT_GIVEN:
-            out, leaves_rest = None, "where" in keywords and keywords["where"] is not True
+            out, lacks_out = None, "where" in keywords and keywords["where"] is not True
         elif type(out) is tuple and len(out) == 1:
             (out,) = out
         if type(x) is not _ndarray and is_compiling() and has_tensor(x, *args, *keywords.values()):
             self._make_graph_node()
             return self._graph_node(x, *args, **(keywords if out is None else {**keywords, "out": out}))
         result = self.run(x, args, keywords, out, key)
-        if leaves_rest:
-            warn_of_rest(self)
+        if lacks_out:
+            warn_where_without_out(self)
         return result
 
     def run(self, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any, key: Any = None) -> Any:
         """Execute the plan of an earlier call like this one, or else plan and execute."""
         if key is None:
             try:
-                key = key_of(x, args, keywords, self._room[2])
-            except UnplannedError:
+                key = key_of(x, args, keywords, self._arity[2])
+            except UncacheableError:
                 return self._plan_and_run(x, *args, **(keywords if out is None else {**keywords, "out": out}))[0]
         full = key if out is None else (key, out.dtype if type(out) is _ndarray else type(out))
-        plans, kernels = self._plans, self._kernels  # others take their place where a derivative is set meanwhile
+        plans, kernels = self._plans, self._kernels  # replaced if another thread sets a derivative meanwhile
         if (known := plans.get(full)) is not None:
             execute, count, places = known
             if places is None:
@@ -181,33 +172,33 @@ class Activation:
             if result is not NotImplemented:
                 return result
         result, made = self._plan_and_run(x, *args, **(keywords if out is None else {**keywords, "out": out}))
-        if made is not None and made.lasts:
-            remember(plans, full, made.placed(self.positions.names[: len(args) + 1]))
-            if made.kernel is not None and (place := place_of_kernel(x, args, keywords, key)) is not None:
-                remember(kernels, place, made.kernel)
+        if made is not None and made.is_cacheable:
+            cache_plan(plans, full, made.cache_entry(self.positions.names[: len(args) + 1]))
+            if made.kernel is not None and (place := kernel_key(x, args, keywords, key)) is not None:
+                cache_plan(kernels, place, made.kernel)
         return result
 
     def _plan_and_run(self, x: Any, /, *args: Any, **keywords: Any) -> tuple[Any, Plan | None]:
-        """Bind the arguments, plan and execute; return the plan, too, if it is one call."""
+        """Bind the arguments, plan and execute; return the result, and the plan if one was made."""
         if isinstance(x, Expression):
             return self._inline(x, *args, **keywords), None
         if isinstance(wrt := keywords.get("wrt"), tuple | list):
-            return by_several(self, tuple(wrt), x, *args, **keywords), None
+            return partial_derivatives(self, tuple(wrt), x, *args, **keywords), None
         call = bind(self, x, *args, **keywords)
         made = plan(call)
         return made.run(call), made
 
     @constant_result
     def _make_graph_node(self) -> None:
-        """Make what torch.compile calls instead."""
+        """Make the function that torch.compile calls as a node of its graph."""
         from .backends.autodiff import graph_node  # noqa: PLC0415
 
         if self._graph_node is None:
-            # To look for earlier plans would fix numbers that are symbols there.
+            # No look-up of earlier plans, which would specialise numbers that are symbolic there.
             self._graph_node = graph_node(lambda *args, **keywords: self._plan_and_run(*args, **keywords)[0])
 
     def _inline(self, x: Expression, /, *args: Any, **keywords: Any) -> Expression:
-        """Put the formula in the place of a call inside another formula."""
+        """Return the formula, to be inlined at a call inside another formula."""
         call = bind(self, x, *args, **keywords)
         if call.keywords:
             raise TypeError(f"inside a formula {self.__name__} takes no {', '.join(call.keywords)}")
@@ -216,7 +207,7 @@ class Activation:
 
     @functools.cached_property
     def call_keywords(self) -> dict[str, Any]:
-        """Keywords of every call, with their defaults."""
+        """Keywords of a call that are no hyperparameters or options, with their defaults."""
         return call_keywords(self.definition)
 
     # Derivatives.
@@ -243,7 +234,7 @@ class Activation:
 
     @functools.cached_property
     def halves(self) -> tuple[Activation, ...]:
-        """For a gated unit, the elementwise functions of both parts of `x` that make it up; else empty."""
+        """Elementwise functions of both parts of `x` that make up a gated unit; empty for others."""
         made = tuple(map(Activation, self.definition.parts))
         for number, part in enumerate(made):
             part.origin = (self, number)
@@ -258,19 +249,19 @@ class Activation:
     def derivative(self, formula: Callable[..., Any] | None = None, /, *, wrt: str = "x") -> Any:
         """State a derivative, where the automatic one would lose accuracy or overflow.
 
-        It also holds where this activation is part of another formula, if that is defined afterwards.
+        It also holds inside other formulas that are defined afterwards.
 
         Parameters
         ----------
         formula : callable
-            Takes what the definition takes and returns an expression.
+            Function of the arguments of the definition that returns an expression.
         wrt : str, default "x"
             Name of the argument by which it is the derivative.
 
         Returns
         -------
         callable
-            `formula`, so that this can be used as a decorator: ``@f.derivative`` or ``@f.derivative(wrt="alpha")``.
+            The same `formula`, for use as a decorator: ``@f.derivative`` or ``@f.derivative(wrt="alpha")``.
         """
         if formula is None:
             return functools.partial(self.derivative, wrt=wrt)
@@ -290,12 +281,13 @@ class Activation:
         Parameters
         ----------
         formula : callable
-            Takes what the definition takes and the cotangent as keyword `g`, and returns an expression.
+            Function of the arguments of the definition, and of the cotangent as keyword `g`, that returns an
+            expression.
 
         Returns
         -------
         callable
-            `formula`, so that this can be used as a decorator.
+            The same `formula`, for use as a decorator.
         """
         if not self.definition.over_axis:
             raise TypeError(
@@ -305,15 +297,15 @@ class Activation:
         return formula
 
     def _redefine(self, definition: Definition, custom_vjp: Callable[..., Any] | None) -> None:
-        """Take another definition, if it can be differentiated."""
+        """Replace the definition and the custom vjp; derivatives and plans are made anew."""
         vjp = vector_jacobian_product(definition, custom_vjp)
-        _ = vjp.computed(vjp.options)  # a mistake is told here, and changes nothing
+        _ = vjp.computed(vjp.options)  # a mistake raises here, before anything has changed
         self.definition, self.custom_vjp = definition, custom_vjp
         self._plans, self._kernels = {}, {}
         for derived in (Activation.grad, Activation.vjp):
             derived.clear(self)
 
-    # What a numpy.ufunc has beside its call.
+    # Attributes and methods of a numpy.ufunc.
 
     nout = 1
     identity = None
@@ -326,7 +318,7 @@ class Activation:
 
     @property
     def nin(self) -> int:
-        """Number of arrays it can take: x and the numeric hyperparameters."""
+        """Number of inputs: arrays and numeric hyperparameters."""
         return len(self.definition.arguments)
 
     @property
@@ -336,12 +328,12 @@ class Activation:
 
     @property
     def signature(self) -> str | None:
-        """Dimensions that each element is computed from, as of a generalised `numpy.ufunc`; None if elementwise."""
+        """Core dimensions, as of a generalised `numpy.ufunc`; None if elementwise."""
         return description.core_signature(self.definition)
 
     @property
     def types(self) -> list[str]:
-        """Signatures by dtype character, as of a `numpy.ufunc`, with the default hyperparameters."""
+        """Signatures by dtype character, as of a `numpy.ufunc`, for the default hyperparameters."""
         return description.types(self.definition)
 
     @property
@@ -365,19 +357,19 @@ class Activation:
     def __repr__(self) -> str:
         return description.representation(self)
 
-    # Copying, and what other libraries ask for.
+    # Copying, and attributes for other libraries.
 
     get_config = config.get_config
 
     @classmethod
     def from_config(cls, config_: Mapping[str, Any]) -> Activation:
-        """Return the activation of what `get_config` returned."""
+        """Return the activation of a config that `get_config` returned."""
         made: Activation = config.from_config(cls, config_)
         return made
 
     @property
     def _numba_type_(self) -> Any:
-        """What Numba asks for where a function that it compiles mentions this one."""
+        """Numba's type of this activation, for functions that Numba compiles."""
         from .backends.numpy.numba_extension import numba_type  # noqa: PLC0415
 
         return numba_type(self)

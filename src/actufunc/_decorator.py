@@ -1,4 +1,4 @@
-"""The decorator that makes an activation of a formula."""
+"""The decorator `activation`, which makes an activation of a formula."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ def activation(function: Callable[..., Any], /) -> Activation:
     Parameters
     ----------
     function : callable
-        Takes ``x`` and, with defaults, hyperparameters; returns the formula, written with Python's operators, the
-        functions of `actufunc.formula` and other activations. It is called once, with symbols, not with arrays.
+        Function of ``x`` and of hyperparameters with defaults that returns the formula, written with Python's
+        operators, the functions of `actufunc.formula` and other activations. It is called once, with symbols instead
+        of arrays.
 
     Returns
     -------
     Activation
-        With the docstring of the function.
+        Activation with the name and docstring of the function.
 
     Raises
     ------
     TypeError
-        If the function does what a formula cannot: branch on an argument, call a function of another library, return
-        something else than one expression.
+        If the function branches on an argument, calls a function of another library, or returns anything but one
+        expression.
 
     Examples
     --------

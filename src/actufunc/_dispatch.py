@@ -1,4 +1,4 @@
-"""From a call to the backend of its arrays, which plans how to compute it."""
+"""Dispatch of a call to the backend of its arrays, which returns a plan."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._calling.array_kinds import SCALARS, overrides_torch, overrides_ufuncs, owner, root
-from ._calling.conversion import converted, described, has_unit
+from ._calling.conversion import has_unit, objects_to_arrays, type_name
 from ._calling.plans import once
 from ._containers import evaluate as evaluate_containers
 from .backends.forks import startup_lock
@@ -28,19 +28,16 @@ _BACKENDS = {
     "cupy": "cupy.call",
     "dask": "dask",
 }
-"""Modules that plan calls, by the library that owns the arrays; `array_api` serves every other."""
+"""Backend modules by the library that owns the arrays; for every other library it is `array_api`."""
 
 _FRAMEWORKS = ("keras", "tensorflow")
-"""Libraries without an array API: their backends check what stands beside tensors, and split axes of gated units."""
+"""Libraries without an array API, whose backends check all arguments of a call and compute gated units themselves."""
 
 
 def plan(call: Call) -> Plan:
-    """Return how to compute a call, by the backend of its arrays.
+    """Return the plan of the backend of a call's arrays.
 
-    Raises
-    ------
-    TypeError
-        If arrays of several libraries meet, or no backend serves an argument.
+    TypeError is raised for arrays of several libraries and for arguments that no backend supports.
     """
     owners: dict[str, Any] = {}
     overriding: list[Any] = []
@@ -62,13 +59,13 @@ def plan(call: Call) -> Plan:
         if name in owners:
             return _backend(name)(call)
     _check_arrays(call)
-    if others and owners.keys() <= {"numpy"} and (plain := converted(call)) is not call:
-        return once(lambda: _backend_of(plain, "numpy")(plain).run(plain))
+    if others and owners.keys() <= {"numpy"} and (converted := objects_to_arrays(call)) is not call:
+        return once(lambda: _backend_of(converted, "numpy")(converted).run(converted))
     if len(owners) > 1:
-        from .backends.mixed import of_one_library  # noqa: PLC0415
+        from .backends.mixed import to_one_library  # noqa: PLC0415
 
-        alike = of_one_library(call, owners)
-        return once(lambda: plan(alike).run(alike))
+        unmixed = to_one_library(call, owners)
+        return once(lambda: plan(unmixed).run(unmixed))
     return _backend_of(call, next(iter(owners), "numpy"))(call)
 
 
@@ -82,22 +79,20 @@ def _backend_of(call: Call, library: str) -> Callable[[Call], Plan]:
 
 @functools.cache
 def _backend(library: str) -> Callable[[Call], Plan]:
-    """Import the backend of a library at its first use."""
+    """Import the backend of a library at its first use, and return its function `plan`."""
     with startup_lock:
-        planning: Callable[[Call], Plan] = importlib.import_module(
-            f".backends.{_BACKENDS.get(library, 'array_api')}", __package__
-        ).plan
-        return planning
+        module = importlib.import_module(f".backends.{_BACKENDS.get(library, 'array_api')}", __package__)
+    return module.plan  # type: ignore[no-any-return]
 
 
 def _check_arrays(call: Call) -> None:
-    """Raise TypeError if an array has a unit, which its class would give the result, too, or is not whole."""
+    """Raise TypeError if an array has a unit, which its class would pass on to the result, or is masked or nested."""
     name, kind = call.definition.name, call.definition.kind
     for key, value in call.items():
         if type(value) is np.ndarray:
             continue
         if isinstance(value, np.ndarray) and has_unit(value):
-            raise TypeError(f"{name} does not know the unit of {described(value)} for {key}; pass its numbers")
+            raise TypeError(f"{name} does not know the unit of {type_name(value)} for {key}; pass its numbers")
         if type(value).__name__ == "MaskedTensor":
             raise TypeError(f"{name} does not support masked tensors of torch for {key}; pass {key}.to_tensor(value)")
         if kind != "elementwise" and root(value) == "torch" and getattr(value, "is_nested", False):
@@ -108,8 +103,8 @@ def _check_arrays(call: Call) -> None:
 
 
 def _hand_over_to_torch(call: Call, value: Any) -> Any:
-    """Let an operand that stands for a tensor take the activation itself, as `torch.fx` does into its graph."""
-    inputs, keywords = call.as_typed()
+    """Return what ``__torch_function__`` of an operand returns for the activation, such as a node of `torch.fx`."""
+    inputs, keywords = call.as_arguments()
     result = type(value).__torch_function__(call.function, (type(value),), tuple(inputs), keywords)
     if result is NotImplemented:
         raise TypeError(f"{call.definition.name} is not supported by {type(value).__name__}; convert to a tensor first")

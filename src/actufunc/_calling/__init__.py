@@ -1,1 +1,1 @@
-"""A call before a backend serves it: its arguments, whose arrays they are, and plans that earlier calls have left."""
+"""Calls before a backend computes them: binding of arguments, kinds of arrays, plans of earlier calls."""

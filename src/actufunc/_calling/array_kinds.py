@@ -1,4 +1,4 @@
-"""Kinds of arrays: which library owns a value, and which protocol it overrides."""
+"""Kinds of arrays: the library that owns a value, and the array protocols that its class overrides."""
 
 from __future__ import annotations
 
@@ -10,21 +10,12 @@ import numpy as np
 
 
 def owner(value: object) -> str | None:
-    """Name the library of an array.
+    """Return the name of the library of an array: "numpy", "torch" ..., or the package of any other array API object.
 
-    Parameters
-    ----------
-    value : object
-        Anything.
-
-    Returns
-    -------
-    str or None
-        ``"numpy"``, ``"torch"``, ``"jax"``, ``"dask"``, ``"cupy"``, ``"tensorflow"``, ``"keras"`` or the package of any
-        other array API object; None for what is no array, among them Python and NumPy scalars, lists, and objects that
-        override ufuncs or torch's functions.
+    None is for objects that are no arrays, such as Python and NumPy scalars and lists, and for objects that override
+    ufuncs or torch's functions.
     """
-    if value is None or isinstance(value, _NEUTRAL):
+    if value is None or isinstance(value, _NO_ARRAYS):
         return None
     if isinstance(value, np.ndarray):
         return None if overrides_ufuncs(value) else "numpy"
@@ -40,36 +31,36 @@ def owner(value: object) -> str | None:
         return "cupy"
     if (framework := _framework(type(value))) is not None:  # type: ignore[arg-type]
         return framework
-    # torch.fx's proxies seem to have any attribute
-    if compat.is_array_api_obj(value) and not overrides_torch(value) and root(value) not in UNSERVED:
+    # torch.fx's proxies return a proxy for any attribute
+    if compat.is_array_api_obj(value) and not overrides_torch(value) and root(value) not in UNSUPPORTED_LIBRARIES:
         return root(value)
     return None
 
 
-UNSERVED = frozenset(
+UNSUPPORTED_LIBRARIES = frozenset(
     (
         *("autograd", "mlx", "mxnet", "paddle", "mindspore", "oneflow", "megengine", "jittor"),
         *("tinygrad", "chainer", "nnabla", "pytensor", "theano", "aesara", "casadi", "sympy", "symengine"),
     )
 )
-"""Packages whose objects carry gradients or are computed later, and whose arrays we do not serve: what else they can be
-converted to, they would lose that. One that gets a backend is named by `owner` before this is asked."""
+"""Packages without a backend whose objects carry gradients or are lazy, which a conversion to NumPy would lose. Arrays
+of a library with a backend are recognised by `owner` before this set is used."""
 
 
 def root(value: object) -> str:
-    """Name the package of an object's class."""
+    """Return the top-level package of an object's class."""
     return type(value).__module__.partition(".")[0]
 
 
 @functools.lru_cache(maxsize=256)
 def _framework(kind: type) -> str | None:
-    """Name the framework, without an array API, that a type comes from; Keras's variables may be TensorFlow's too."""
+    """Return the framework without an array API that a type is from; Keras's variables may derive from TensorFlow's."""
     packages = {base.__module__.partition(".")[0] for base in kind.__mro__}
     return next((name for name in ("keras", "tensorflow") if name in packages), None)
 
 
-def may_overlap(a: Any, b: Any) -> bool:
-    """Tell whether two arguments of a call may be arrays in the same memory."""
+def may_share_memory(a: Any, b: Any) -> bool:
+    """Return True if two arguments are arrays that may share memory, as `numpy.may_share_memory`."""
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return bool(np.may_share_memory(a, b))
     cupy = sys.modules.get("cupy")
@@ -78,20 +69,20 @@ def may_overlap(a: Any, b: Any) -> bool:
     return bool(cupy.may_share_memory(a, b))
 
 
-_NEUTRAL = (bool, int, float, complex, str, bytes, list, tuple, np.generic)
+_NO_ARRAYS = (bool, int, float, complex, str, bytes, list, tuple, np.generic)
 
 
 def overrides_ufuncs(value: object) -> bool:
-    """Tell whether an object wants to be handed the activation itself (NEP 13)."""
-    return getattr(type(value), "__array_ufunc__", _NUMPYS_OWN) is not _NUMPYS_OWN
+    """Return True if the class of an object overrides ``__array_ufunc__`` (NEP 13)."""
+    return getattr(type(value), "__array_ufunc__", _DEFAULT_ARRAY_UFUNC) is not _DEFAULT_ARRAY_UFUNC
 
 
 def overrides_torch(value: object) -> bool:
-    """Tell whether what is no tensor stands for one, and wants to be handed torch's functions themselves."""
+    """Return True if the class of an object overrides ``__torch_function__``, as torch's tensors and proxies do."""
     return hasattr(type(value), "__torch_function__")
 
 
-_NUMPYS_OWN = np.ndarray.__array_ufunc__
+_DEFAULT_ARRAY_UFUNC = np.ndarray.__array_ufunc__
 
 SCALARS = (bool, int, float, np.generic)
-"""Types of what may stand in the place of an array; also that of bfloat16, whose scalars are no numbers to NumPy."""
+"""Types of scalars that may be given for an array; `numpy.generic` includes bfloat16, which is no `numpy.number`."""

@@ -21,13 +21,13 @@ class Call:
     Attributes
     ----------
     function : Activation
-        What is called.
+        Called activation.
     operands : dict
         Arrays and hyperparameters by name, in the order of the definition.
     options : dict
         Values of the definition's options.
     keywords : dict
-        Those of `out`, `where`, `dtype`, `casting`, `order`, `subok` and `axis` that were given.
+        Other keywords that were given, such as `out`, `where`, `dtype` and `axis`.
     """
 
     function: Function
@@ -37,21 +37,21 @@ class Call:
 
     @property
     def definition(self) -> Definition:
-        """What the function computes."""
+        """Definition of the activation."""
         return self.function.definition
 
     @property
     def expression(self) -> Expression:
-        """What to compute for the options of this call."""
+        """Formula for the options of this call."""
         return self.definition.computed(self.options)
 
     def specialised(self, scalars: Mapping[str, Any]) -> Expression:
-        """Return what to compute, with the values of scalar hyperparameters put in."""
+        """Return the formula for the options, with scalar hyperparameters substituted."""
         return self.definition.specialised(self.options, scalars)
 
     @property
     def out(self) -> Any:
-        """The output given, or None; NumPy takes a tuple of one as well."""
+        """Output array, also if it was given as a tuple of one, or None."""
         out = self.keywords.get("out")
         if isinstance(out, tuple):
             if len(out) != 1:
@@ -59,8 +59,8 @@ class Call:
             return out[0]
         return out
 
-    def as_typed(self) -> tuple[list[Any], dict[str, Any]]:
-        """Return the inputs, without trailing hyperparameters that have their default, and the keywords."""
+    def as_arguments(self) -> tuple[list[Any], dict[str, Any]]:
+        """Return positional and keyword arguments of this call, without trailing hyperparameters at their default."""
         inputs = dict(self.operands)
         for name, default in reversed(self.definition.hyperparameters.items()):
             if inputs[name] is not default:
@@ -71,7 +71,7 @@ class Call:
         return list(inputs.values()), {**axis, **options, **self.keywords}
 
     def items(self) -> Iterator[tuple[str, Any]]:
-        """Yield everything that may be an array, with its name."""
+        """Yield the names and values of operands, output and mask."""
         yield from self.operands.items()
         if (out := self.out) is not None:
             yield "out", out
@@ -79,12 +79,12 @@ class Call:
             yield "where", self.keywords["where"]
 
     def values(self) -> Iterator[Any]:
-        """Yield everything that may be an array."""
+        """Yield operands, output and mask."""
         return (value for _, value in self.items())
 
 
-def refuse_for_numpy_only(call: Call, library: str) -> None:
-    """Raise TypeError if a call on arrays of another library gives a keyword that only those of NumPy and CuPy take."""
+def refuse_numpy_keywords(call: Call, library: str) -> None:
+    """Raise TypeError if a call on arrays of `library` has a keyword that only NumPy's and CuPy's backends support."""
     defaults = call.function.call_keywords
     for keyword in ("out", "casting", "order", "subok"):
         value = call.keywords.get(keyword)

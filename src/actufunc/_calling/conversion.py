@@ -1,9 +1,9 @@
-"""Objects of no array library that we know: which of them NumPy converts without loss, and what to say of others.
+"""Conversion to NumPy of objects that are no arrays of a supported library, and errors for those that would lose data.
 
-Buffers are converted: the buffer protocol (`array.array`, `memoryview`), and the ``__array__`` of what holds plain
-numbers (pyarrow, zarr, h5py, ...). So are sequences of numbers. What carries gradients, or is computed later, is
-refused by its kind, since ``__array__`` would give the numbers and lose the rest: the libraries that
-`actufunc._calling.call` names, and any whose objects have the signs below. So are nulls, for which NumPy has no place.
+Converted are objects with the buffer protocol (`array.array`, `memoryview`) or ``__array__`` (pyarrow, zarr, h5py, ...)
+and sequences of numbers. Refused are objects that carry gradients or are lazy, of which ``__array__`` would give the
+numbers only: those of `UNSUPPORTED_LIBRARIES`, and others with one of the attributes `_SIGNS`. Refused are also nulls,
+which NumPy's arrays cannot hold.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .array_kinds import UNSERVED, overrides_ufuncs, owner, root
+from .array_kinds import UNSUPPORTED_LIBRARIES, overrides_ufuncs, owner, root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .call import Call
 
-# By which objects of a library that differentiates, or computes later, can be told.
+# Attributes of objects that carry gradients or are lazy.
 _SIGNS = (
-    "requires_grad",  # torch and what is made after it
+    "requires_grad",  # torch and libraries that follow it
     "backward",
     "grad_fn",
     "stop_gradient",  # paddle
@@ -41,45 +41,31 @@ _WITH_NULLS = {"pyarrow", "polars", "narwhals"}
 _NUMBERS = (bool, int, float, complex, np.generic)
 _ARRAYS = (*_NUMBERS, np.ndarray)
 _PLAIN = {int, float, bool}
-_DEEPEST = 64  # dimensions that NumPy's arrays have at most
+_MOST_DIMENSIONS = 64  # of NumPy's arrays
 
 
-def converted(call: Call) -> Call:
-    """Return a call of NumPy arrays and scalars, in which arrays stand for the other objects of one.
+def objects_to_arrays(call: Call) -> Call:
+    """Return a call in which NumPy arrays replace objects that are no arrays of a supported library.
 
-    Parameters
-    ----------
-    call : Call
-        With NumPy arrays, scalars and objects of no library that we know. Lists stay, after a look at their elements.
-
-    Returns
-    -------
-    Call
-        The same one if there is nothing to convert.
-
-    Raises
-    ------
-    TypeError
-        If an object cannot be converted without loss.
+    It is the same call if there are none. Lists are checked and kept. TypeError is raised for objects that cannot be
+    converted without loss.
     """
     name = call.definition.name
-    operands = {key: as_plain(name, key, value) for key, value in call.operands.items()}
+    operands = {key: as_array_like(name, key, value) for key, value in call.operands.items()}
     keywords = call.keywords
     if (where := keywords.get("where", True)) is not True and where is not None:
-        keywords = {**keywords, "where": as_plain(name, "where", where)}
+        keywords = {**keywords, "where": as_array_like(name, "where", where)}
     same = all(operands[key] is value for key, value in call.operands.items())
     if same and keywords.get("where") is call.keywords.get("where"):
         return call
     return dataclasses.replace(call, operands=operands, keywords=keywords)
 
 
-def as_plain(name: str, key: str, value: Any) -> Any:
-    """Return an argument as a NumPy array, or as the scalar, list or tuple that it is.
+def as_array_like(name: str, key: str, value: Any) -> Any:
+    """Return an argument as a NumPy array.
 
-    Raises
-    ------
-    TypeError
-        If it cannot be converted without loss.
+    Scalars, lists, tuples and objects with ``__array_wrap__`` are returned as given. TypeError is raised if the
+    argument cannot be converted without loss.
     """
     if isinstance(value, _ARRAYS):
         return value
@@ -87,16 +73,16 @@ def as_plain(name: str, key: str, value: Any) -> Any:
         _check_elements(name, key, value)
         return value
     check(name, key, value)
-    if hasattr(type(value), "__array_wrap__"):  # which gets the result to wrap
+    if hasattr(type(value), "__array_wrap__"):  # it will wrap the result
         return value
     array = to_array(name, key, value)
     if array.dtype == object:
-        raise _refused(name, key, described(value), "convert it to an array of numbers first")
+        raise _conversion_error(name, key, type_name(value), "convert it to an array of numbers first")
     return array
 
 
 def to_array(name: str, key: str, value: Any) -> np.ndarray[Any, Any]:
-    """Make an array of what NumPy converts without loss, or raise ValueError."""
+    """Return `numpy.asanyarray` of an argument; raise ValueError, which names it, if NumPy does."""
     try:
         return np.asanyarray(value)
     except ValueError as error:
@@ -105,25 +91,28 @@ def to_array(name: str, key: str, value: Any) -> np.ndarray[Any, Any]:
 
 def check(name: str, key: str, value: Any, within: str = "") -> None:
     """Raise TypeError unless NumPy converts an object without loss."""
-    kind = within + described(value)
+    kind = within + type_name(value)
     refuse_framework(name, key, value, within)
     if isinstance(value, _NO_ARRAYS) and not _is_sequence(value):
-        raise _refused(name, key, kind, _advice(key, value, within))
+        raise _conversion_error(name, key, kind, _advice(key, value, within))
     if isinstance(value, collections.abc.Sequence) and not _is_buffer(value):
         _check_elements(name, key, value)
     elif hasattr(type(value), "__cuda_array_interface__"):
-        raise _refused(name, key, kind, f"it is on a GPU: pass cupy.asarray({key})")
+        raise _conversion_error(name, key, kind, f"it is on a GPU: pass cupy.asarray({key})")
     elif any(_has(value, way) for way in _CONVERTS):
         if _has_nulls(value):
-            raise _refused(name, key, f"the nulls in {kind}", "fill or drop them first")
+            raise _conversion_error(name, key, f"the nulls in {kind}", "fill or drop them first")
     elif not _is_buffer(value) and not _is_sequence(value):
-        raise _refused(name, key, kind, _advice(key, value, within))
+        raise _conversion_error(name, key, kind, _advice(key, value, within))
 
 
 def _check_elements(name: str, key: str, values: Iterable[Any]) -> None:
-    """Check what stands in a sequence, level by level, for which it is looked at once where it holds numbers."""
+    """Raise TypeError unless NumPy converts the elements of a nested sequence without loss.
+
+    The levels of nesting are visited one after another, each element once.
+    """
     given = values
-    for _ in range(_DEEPEST):  # a list may hold itself
+    for _ in range(_MOST_DIMENSIONS):  # a list may contain itself
         kinds = set(map(type, values))
         if kinds <= _PLAIN:
             return
@@ -141,49 +130,49 @@ def _check_element(name: str, key: str, value: Any, within: str) -> None:
     refuse_framework(name, key, value, within)
     masked = isinstance(value, np.ma.MaskedArray)
     if value is None or masked or (overrides_ufuncs(value) and has_unit(value)):
-        raise _refused(name, key, within + described(value), "make one array of it that says what is meant")
+        raise _conversion_error(name, key, within + type_name(value), "make one array of it that says what is meant")
     if _has_nulls(value):
-        raise _refused(name, key, f"the nulls in {within}{described(value)}", "fill or drop them first")
+        raise _conversion_error(name, key, f"the nulls in {within}{type_name(value)}", "fill or drop them first")
     if owner(value) not in {None, "numpy"}:
-        raise _refused(name, key, within + described(value), "stack them to one array first")
+        raise _conversion_error(name, key, within + type_name(value), "stack them to one array first")
     if not overrides_ufuncs(value) and not isinstance(value, np.ndarray | str | bytes):
         check(name, key, value, within)
 
 
 def refuse_framework(name: str, key: str, value: Any, within: str = "") -> None:
-    """Raise TypeError if an object carries gradients, or is computed later, by a library that we do not serve."""
+    """Raise TypeError if an object of a library without a backend carries gradients or is lazy."""
     if isinstance(value, (*_ARRAYS, list, tuple, str)) or owner(value) is not None:
         return
-    if root(value) in UNSERVED or (not overrides_ufuncs(value) and any(_has(value, sign) for sign in _SIGNS)):
-        raise _refused(
-            name,
-            key,
-            within + described(value),
+    if root(value) in UNSUPPORTED_LIBRARIES or (
+        not overrides_ufuncs(value) and any(_has(value, sign) for sign in _SIGNS)
+    ):
+        advice = (
             "its gradients or graph would be lost: convert it to a NumPy array where it has none, or make the function "
-            "and its .vjp an operation of that library",
+            "and its .vjp an operation of that library"
         )
+        raise _conversion_error(name, key, within + type_name(value), advice)
 
 
-def described(value: Any) -> str:
-    """Return the kind of an object, and whose it is."""
+def type_name(value: Any) -> str:
+    """Return the class name of an object, with its package unless that is well known."""
     library = root(value)
     own = library in {"builtins", "numpy", "__main__", "decimal", "fractions", "collections", "array"}
     return type(value).__name__ + ("" if own else f" of {library}")
 
 
-def of_objects(name: str, key: str, array: np.ndarray[Any, Any]) -> TypeError:
+def object_dtype_error(name: str, key: str, array: np.ndarray[Any, Any]) -> TypeError:
     """Return the error for an array of Python objects."""
     kinds = " and ".join(sorted({type(value).__name__ for value in array.reshape(-1)[:1000]}))
     what = "integers of more than 64 bits" if kinds == "int" else f"an array of objects ({kinds})"
-    return _refused(name, key, what, f"make it one of float64: numpy.asarray({key}, float)")
+    return _conversion_error(name, key, what, f"make it one of float64: numpy.asarray({key}, float)")
 
 
-def _refused(name: str, key: str, kind: str, advice: str) -> TypeError:
+def _conversion_error(name: str, key: str, kind: str, advice: str) -> TypeError:
     return TypeError(f"{name} does not support {kind} for {key}; {advice}")
 
 
 def _advice(key: str, value: Any, within: str) -> str:
-    """Tell what becomes of an object that is no array."""
+    """Return how to convert an object that is no array."""
     if isinstance(value, collections.abc.Mapping):
         return f"pass list({key}.values())"
     if isinstance(value, collections.abc.Set | collections.abc.Iterator):
@@ -201,7 +190,7 @@ def _advice(key: str, value: Any, within: str) -> str:
 
 
 def _has(value: Any, attribute: str) -> bool:
-    """Tell whether an object has an attribute, without running code of its library."""
+    """Return True if an object has an attribute, without running code of its library."""
     missing = object()
     return inspect.getattr_static(value, attribute, missing) is not missing
 
@@ -215,7 +204,7 @@ def _is_buffer(value: Any) -> bool:
 
 
 def has_unit(value: Any) -> bool:
-    """Tell whether an object is of a unit, which an array of its numbers would not have."""
+    """Return True if an object has a unit, which an array of its numbers would not have."""
     return any(hasattr(type(value), name) and getattr(value, name) is not None for name in ("unit", "units"))
 
 
@@ -226,7 +215,7 @@ def _is_sequence(value: Any) -> bool:
 
 
 def _has_nulls(value: Any) -> bool:
-    """Tell whether an array or a table of Arrow's format, or one of pandas with places for that, lacks elements."""
+    """Return True if an array or table of Arrow or pandas has nulls; NaN in a NumPy dtype is none."""
     if root(value) == "pandas":
         return not isinstance(getattr(value, "dtype", None), np.dtype | None) and bool(np.any(value.isna()))
     if root(value) not in _WITH_NULLS:

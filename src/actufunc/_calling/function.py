@@ -1,4 +1,4 @@
-"""The type of activations for the modules below `actufunc._activation`, which defines them."""
+"""The type of activations for the modules that `actufunc._activation` imports."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from actufunc.formula.definition import Definition
 
 NOT_GIVEN: Any = type("NotGiven", (), {"__repr__": lambda _: "<not given>", "__slots__": ()})()
-"""Stands for `x` or `out` in a call that names neither: ``out=None`` says that what `where` leaves out is meant."""
+"""Default of `x` and `out`. It differs from ``out=None``, which asks for no warning about `where` without an output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """What may be given by position.
+    """Arguments that may be given by position.
 
     Attributes
     ----------
     names : tuple of str
         Arguments and options, `x` first.
     follows : str or None
-        Keyword of the call protocol that may stand behind them: "axis", or "out" as for a NumPy ufunc, if there is
-        nothing but arrays that it could be taken for.
+        Keyword that may be given by position after them: "axis", or "out" as in a NumPy ufunc if all arguments are
+        arrays.
     """
 
     names: tuple[str, ...]
@@ -32,7 +32,7 @@ class Positions:
 
     @classmethod
     def of(cls, definition: Definition) -> Positions:
-        """Return those of a definition."""
+        """Return the positional arguments of a definition."""
         names = (*definition.arguments, *(name for name in definition.options if name != "wrt"))
         if definition.over_axis or definition.gated:
             return cls(names, "axis")
@@ -41,7 +41,7 @@ class Positions:
     def split(
         self, name: str, args: tuple[Any, ...], keywords: dict[str, Any], out: Any
     ) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
-        """Take what follows from the positional arguments behind `x`, and name it."""
+        """Return the arguments after `x`, the keywords and the output, with `follows` taken from the arguments."""
         room = len(self.names) - 1
         if len(args) <= room or self.follows is None:
             return args, keywords, out
@@ -64,14 +64,13 @@ class Function(Protocol):
     positions : Positions
         Arguments that may be given by position.
     call_keywords : dict
-        Keywords of every call, such as `out`, with their defaults.
+        Keywords of a call that are no hyperparameters or options, such as `out`, with their defaults.
     origin : tuple, or None
-        For a derivative, the activation and the name of its attribute; for a part of a gated unit, the unit and an
-        index.
+        Activation and attribute name that a derivative comes from, or gated unit and index that a part comes from.
     custom_vjp : callable, or None
-        Formula of the vjp over an axis, if it is not derived.
+        Formula of the vjp over an axis, if the definition has one.
     halves : tuple of activations
-        Elementwise functions that make up a gated unit.
+        Elementwise functions of both parts of `x` that make up a gated unit; empty for others.
     """
 
     __name__: str

@@ -1,8 +1,8 @@
-"""Plans: what is settled about a call before its arrays are looked at, kept for the calls like it that follow.
+"""Plans: how a backend computes calls with the same dtypes, hyperparameters and keywords.
 
-A backend that serves a call makes a plan, of dtypes, hyperparameters and keywords, and executes it. The plan is kept
-with the activation under a key, which tells calls apart by just these: arrays by their dtypes, everything else by its
-value. In what else calls with the same key may differ, shapes and strides above all, the plan looks at when executed.
+A backend makes a plan for a call and executes it. The activation caches the plan under a key made of the dtypes of
+arrays and of the values of everything else. Whatever calls with the same key may still differ in, such as shapes and
+strides, the plan checks when it is executed.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from .call import Call
 
-_OF_CALLS = frozenset({"out", "where", "dtype", "casting", "order", "subok", "signature", "sig"})
-_KEPT = 64  # plans that an activation keeps; a hyperparameter that is trained has ever new values
+_UFUNC_KEYWORDS = frozenset({"out", "where", "dtype", "casting", "order", "subok", "signature", "sig"})
+_MOST_PLANS = 64  # plans that an activation caches; a hyperparameter that is trained has a new value in each call
 
 _ndarray = np.ndarray
 _NUMBERS = (bool, int, float, np.number, np.bool_)
@@ -35,43 +35,44 @@ class Plan:
     Attributes
     ----------
     names : tuple of str
-        Arguments that `execute` takes: all that stand in the place of arrays, and hyperparameters that are arrays.
+        Operands of `execute`: the arrays of the definition, even if scalars are given for them, and hyperparameters
+        that are arrays.
     execute : callable
-        Takes their values as a tuple, the output or None, and the mask or True; returns the result, or NotImplemented
-        where it does not accept these arrays.
+        Function of the operands as a tuple, the output or None, and the mask or True; it returns the result, or
+        NotImplemented if it does not accept these arrays.
     kernel : callable, or None
-        Computes the same for a single array, or scalar, of the key's dtype or type that is small or contiguous, and for
-        such an output of that dtype; not where there is a mask.
-    lasts : bool
-        Whether the plan holds for later calls.
+        Function of a single operand and an optional output that computes the same, without a mask: the operand is a
+        scalar, or a small or contiguous array, of the type or dtype in the key, and so is the output.
+    is_cacheable : bool
+        True if the plan holds for later calls with the same key.
     """
 
     names: tuple[str, ...]
     execute: Callable[[tuple[Any, ...], Any, Any], Any]
     kernel: Callable[..., Any] | None = None
-    lasts: bool = True
+    is_cacheable: bool = True
 
     def run(self, call: Call) -> Any:
         """Compute the call that this plan was made for."""
         operands = tuple([call.operands[name] for name in self.names])
         return self.execute(operands, call.out, call.keywords.get("where", True))
 
-    def placed(self, names: tuple[str, ...]) -> tuple[Callable[..., Any], int, tuple[int | str, ...] | None]:
-        """Return `execute`, the number of its operands, and where a call has them, whose first arguments are `names`.
+    def cache_entry(self, names: tuple[str, ...]) -> tuple[Callable[..., Any], int, tuple[int | str, ...] | None]:
+        """Return `execute`, the number of its operands, and where calls with positional arguments `names` have them.
 
-        That is the place or keyword of each, or None if they are the first arguments.
+        A place is a position or a keyword; None stands for the first positions, in order.
         """
         places = tuple([names.index(name) if name in names else name for name in self.names])
         return self.execute, len(places), None if places == tuple(range(len(places))) else places
 
 
 def once(compute: Callable[[], Any]) -> Plan:
-    """Return the plan of a call that says nothing about later ones."""
-    return Plan((), lambda _operands, _out, _where: compute(), lasts=False)
+    """Return a plan for one call, which is not cached."""
+    return Plan((), lambda _operands, _out, _where: compute(), is_cacheable=False)
 
 
 def as_kernel(execute: Callable[[tuple[Any, ...], Any, Any], Any]) -> Callable[..., Any]:
-    """Return a plan's `execute` of a single array as its `kernel`."""
+    """Return the `kernel` of a plan whose `execute` takes one operand."""
 
     def compute(x: Any, out: Any = None) -> Any:
         return execute((x,), out, True)  # noqa: FBT003 -- all elements
@@ -79,27 +80,17 @@ def as_kernel(execute: Callable[[tuple[Any, ...], Any, Any], Any]) -> Callable[.
     return compute
 
 
-class UnplannedError(TypeError):
-    """An argument has no tag in the key of a call, so that no plan is kept for it."""
+class UncacheableError(TypeError):
+    """An argument that cannot be part of a key, so that no plan is cached for the call."""
 
 
 def key_of(  # noqa: PLR0912  # one function, which is quick
     x: Any, args: tuple[Any, ...], keywords: Mapping[str, Any], arrays: int
 ) -> tuple[Any, ...]:
-    """Return what tells a call apart, but for its output.
+    """Return the key of a call, but for its output; raise UncacheableError if it has none.
 
-    Parameters
-    ----------
-    x, args, keywords
-        The arguments.
-    arrays : int
-        How many of `args` stand for arrays. Of a scalar in such a place only the type is told, so that a plan must take
-        it among its operands.
-
-    Raises
-    ------
-    UnplannedError
-        If an argument has no tag.
+    The first `arrays` of `args` are arrays of the definition. A scalar there has only its type in the key, so that it
+    must be an operand of the plan.
     """
     kind = type(x)
     if kind is _ndarray:
@@ -107,7 +98,7 @@ def key_of(  # noqa: PLR0912  # one function, which is quick
     else:
         key = [kind, getattr(x, "dtype", None)]
         if type(key[1]).__hash__ is None:  # a column of that name
-            raise UnplannedError
+            raise UncacheableError
         if isinstance(x, int):
             _check_integer(x)
     for value in args:
@@ -118,54 +109,53 @@ def key_of(  # noqa: PLR0912  # one function, which is quick
             if isinstance(value, int):
                 _check_integer(value)
             key.append(of_value)
-        elif of_value is float and (value > 0 or value < 0):  # as of a tag, but at once
+        elif of_value is float and (value > 0 or value < 0):  # as by _key_part, but faster
             key.append((of_value, value))
         else:
-            key.append(_tag(value))
+            key.append(_key_part(value))
         arrays -= 1
     for name, value in keywords.items():
         of_value = type(value)
         if of_value is float and (value > 0 or value < 0):
             key.append((name, of_value, value))
         else:
-            key.append((name, value.dtype if of_value is _ndarray else _tag(value)))
+            key.append((name, value.dtype if of_value is _ndarray else _key_part(value)))
     return tuple(key)
 
 
 def _check_integer(value: int) -> None:
-    """Refuse an integer that NumPy gives another dtype than others."""
+    """Raise UncacheableError for an integer that NumPy gives another dtype than smaller ones."""
     if not -_LARGEST - 1 <= value <= _LARGEST:
-        raise UnplannedError
+        raise UncacheableError
 
 
-def _tag(value: Any) -> Hashable:
-    """Return the dtype of an array, or what tells any other value from those that are equal but not the same."""
+def _key_part(value: Any) -> Hashable:
+    """Return the dtype of an array, or a hashable that is equal only for identical values of one type."""
     kind = type(value)
     if kind is _ndarray:
         return value.dtype  # type: ignore[no-any-return]
     if kind is str or kind is NoneType:
         return value  # type: ignore[no-any-return]
     if isinstance(value, _NUMBERS) and kind is not np.timedelta64:
-        # Two zeros are equal but not the same to a kernel, and NaN would never be found again.
+        # Zeros of both signs are equal but differ to a kernel; NaN is unequal to itself.
         return kind, value if value and value == value else repr(value)  # noqa: PLR0124
     if kind is tuple:
-        return tuple(map(_tag, value))
+        return tuple(map(_key_part, value))
     if isinstance(value, (np.dtype, type)):
         return value
-    raise UnplannedError
+    raise UncacheableError
 
 
-def place_of_kernel(x: Any, args: tuple[Any, ...], keywords: Mapping[str, Any], key: tuple[Any, ...]) -> Any:
-    """Return where an activation looks for a plan's kernel, or None where it may not."""
+def kernel_key(x: Any, args: tuple[Any, ...], keywords: Mapping[str, Any], key: tuple[Any, ...]) -> Any:
+    """Return the key of a plan's kernel in `Activation._kernels`, or None if calls like this must not use it."""
     if type(x) is _ndarray:
-        # These say more of a call than what it computes.
-        return None if keywords.keys() & _OF_CALLS else key if args or keywords else x.dtype
-    # A ufunc takes integers without a dtype for objects where they are large.
+        return None if keywords.keys() & _UFUNC_KEYWORDS else key if args or keywords else x.dtype
+    # A ufunc converts a Python integer beyond 64 bits to an object.
     return None if args or keywords or (isinstance(x, int) and not isinstance(x, bool)) else type(x)
 
 
-def remember(plans: dict[Hashable, Any], key: Hashable, plan: Any) -> None:
-    """Keep a plan, if need be in the place of all others."""
-    if len(plans) >= _KEPT and key not in plans:
+def cache_plan(plans: dict[Hashable, Any], key: Hashable, plan: Any) -> None:
+    """Cache a plan; a full cache is cleared first."""
+    if len(plans) >= _MOST_PLANS and key not in plans:
         plans.clear()
     plans[key] = plan

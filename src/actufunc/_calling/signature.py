@@ -1,4 +1,4 @@
-"""The keywords `signature` and `sig` of a ufunc's call: an activation computes in one dtype, so they name that one."""
+"""The keywords `signature` and `sig` of a ufunc's call, which name the one dtype in which an activation computes."""
 
 from __future__ import annotations
 
@@ -13,27 +13,11 @@ if TYPE_CHECKING:
     from actufunc.formula.definition import Definition
 
 
-def with_dtype(definition: Definition, keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Put ``dtype=`` in the place of ``signature=`` or ``sig=``.
+def signature_to_dtype(definition: Definition, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keywords of a call with ``dtype=`` instead of ``signature=`` or ``sig=``.
 
-    Parameters
-    ----------
-    definition : Definition
-        Of what is called.
-    keywords : mapping
-        Of the call, one of the two among them.
-
-    Returns
-    -------
-    dict
-        The keywords without it.
-
-    Raises
-    ------
-    TypeError
-        If the call gives both, or ``dtype=`` besides, or no kernel has such a signature.
-    ValueError
-        If it is not as long as the arguments and the output are.
+    TypeError is raised if more than one of the three is given, or if no kernel has such a signature, ValueError if its
+    length differs from the number of inputs and outputs.
     """
     name = definition.name
     if keywords.get("signature", "") is None is keywords.get("dtype", ""):  # a tf.function passes all defaults
@@ -44,42 +28,28 @@ def with_dtype(definition: Definition, keywords: Mapping[str, Any]) -> dict[str,
     if len(given) > 1:
         raise TypeError(f"{name} takes one of {' and '.join(f'{key}=' for key in given)}, not both; leave one away")
     left = {key: value for key, value in keywords.items() if key != given[0]}
-    dtype = dtype_of(definition, keywords[given[0]])
+    dtype = dtype_from_signature(definition, keywords[given[0]])
     return left if dtype is None else {**left, "dtype": dtype}
 
 
-def dtype_of(definition: Definition, signature: object) -> np.dtype[Any] | None:
-    """Return the dtype that a signature selects.
+def dtype_from_signature(definition: Definition, signature: object) -> np.dtype[Any] | None:
+    """Return the dtype that a signature selects, or None if it leaves all dtypes open.
 
-    Parameters
-    ----------
-    definition : Definition
-        Of what is called.
-    signature : str or tuple
-        As a `numpy.ufunc` takes it: ``"f->f"``, ``("f", "f")``, ``(None, np.float64)``, with one entry for every input,
-        the optional hyperparameters at the end left away or not, and one for the output. "E" is bfloat16.
-
-    Returns
-    -------
-    numpy.dtype or None
-        None if it leaves all dtypes open.
+    The signature is one of a `numpy.ufunc`, such as ``"f->f"``, ``("f", "f")`` or ``(None, np.float64)``: an entry for
+    each input, where optional hyperparameters at the end may be omitted, and one for the output. "E" is bfloat16.
     """
     name = definition.name
     if isinstance(signature, str):
         before, arrow, after = signature.partition("->")
         entries: list[Any] = [*before, *after]
         if not arrow and len(signature) == 1:
-            raise TypeError(
-                f"{name} takes signature= as of one input and one output at least; give dtype={signature!r}"
-            )
+            raise _too_short(name, repr(signature))
         if not arrow or len(after) != 1:
             raise ValueError(f"{name} takes signature= as '{_example(definition)}' or a tuple, not {signature!r}")
     elif isinstance(signature, tuple):
         entries = list(signature)
         if len(entries) == 1:
-            raise TypeError(
-                f"{name} takes signature= as of one input and one output at least; give dtype= for one dtype"
-            )
+            raise _too_short(name, " for one dtype")
     else:
         raise TypeError(f"{name} takes signature= as a string or a tuple, not as {type(signature).__name__}")
     needed = len(required(definition))
@@ -99,11 +69,11 @@ def required(definition: Definition) -> list[str]:
 
 
 def _common(name: str, dtypes: Sequence[Any], needed: int, signature: object) -> np.dtype[Any] | None:
-    """Return the one dtype of inputs and output."""
+    """Return the common dtype of inputs and output, or None if all are None."""
     known = [dtype for dtype in dtypes if dtype is not None]
     if any(dtype != known[0] for dtype in known):
         raise TypeError(f"{name} has no kernel for signature={signature!r}: inputs and output are of one dtype")
-    # What is open follows from the arrays of a call, and may be wider.
+    # The dtype of an input that is None follows from the arrays of a call, and may be wider.
     if known and dtypes[-1] is None and any(dtype is None for dtype in dtypes[:needed]):
         raise TypeError(f"{name} takes signature= with the dtype of its output or of all inputs, not {signature!r}")
     return known[0] if known else None
@@ -111,9 +81,7 @@ def _common(name: str, dtypes: Sequence[Any], needed: int, signature: object) ->
 
 def _as_dtype(name: str, entry: Any, signature: object) -> np.dtype[Any]:
     """Return the dtype that an entry of a signature names."""
-    if (
-        isinstance(entry, str) and entry == "E"
-    ):  # NumPy knows the name, but not the character, of a dtype that it does not have itself
+    if isinstance(entry, str) and entry == "E":  # NumPy knows bfloat16 by its name only
         try:
             import ml_dtypes  # noqa: PLC0415
         except ImportError:
@@ -122,9 +90,13 @@ def _as_dtype(name: str, entry: Any, signature: object) -> np.dtype[Any]:
     try:
         dtype: np.dtype[Any] = np.dtype(entry)
     except TypeError:
-        kind = ValueError if isinstance(signature, str) else TypeError  # as NumPy
+        kind = ValueError if isinstance(signature, str) else TypeError  # as in NumPy
         raise kind(f"{name} cannot read {entry!r} as a dtype in signature={signature!r}") from None
     return dtype
+
+
+def _too_short(name: str, dtype: str) -> TypeError:
+    return TypeError(f"{name} takes signature= as of one input and one output at least; give dtype={dtype}")
 
 
 def _example(definition: Definition) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actufunc._calling.array_kinds import overrides_ufuncs, owner, root
-from actufunc._calling.conversion import described, refuse_framework
+from actufunc._calling.conversion import refuse_framework, type_name
 
 from . import checks, polars, units, xarray
 
@@ -95,34 +95,34 @@ def evaluate(call: Call, overriding: Sequence[Any]) -> Any:
     for key, value in call.items():
         refuse_framework(name, key, value)
         if owner(value) in _DIFFERENTIABLE:
-            both = f"{described(overriding[0])} and {described(value)}"
+            both = f"{type_name(overriding[0])} and {type_name(value)}"
             raise TypeError(f"{name} got {both}; convert them to one library first")
     refuse_opted_out(name, overriding)
     supports = [_support(type(value)) for value in overriding]
     for value, support in zip(overriding, supports, strict=True):
         if over_axis and support is None:
             raise TypeError(
-                f"{name} needs whole rows, which {described(value)} is not known to give; pass {_as_array(call, value)}"
+                f"{name} needs whole rows, which {type_name(value)} is not known to give; pass {_as_array(call, value)}"
             )
         if over_axis and support is not None and _kind(call.definition) not in support.kinds:
             raise TypeError(
-                f"{name} changes shapes, which {described(value)} cannot follow; pass {_as_array(call, value)}"
+                f"{name} changes shapes, which {type_name(value)} cannot follow; pass {_as_array(call, value)}"
             )
         if support is not None and (problem := support.check(value, over_axis)):
             raise TypeError(f"{name} does not support {problem}")
         if call.out is not None and support is not None and not support.out:
-            raise TypeError(f"{name} takes no out= with {described(value)}; omit it")
+            raise TypeError(f"{name} takes no out= with {type_name(value)}; omit it")
     first = supports[0]
     where = call.keywords.get("where", True)
     if overrides_ufuncs(where) and (mask := _support(type(where))) is not None and not (over_axis and mask.where):
-        raise TypeError(f"{name} takes where= as an array, not as {described(where)}; pass {_as_array(call, where)}")
+        raise TypeError(f"{name} takes where= as an array, not as {type_name(where)}; pass {_as_array(call, where)}")
     of_one_library = len({root(value) for value in overriding}) == 1
     if over_axis and first is not None and not of_one_library:
-        kinds = " and ".join(described(value) for value in overriding)
+        kinds = " and ".join(type_name(value) for value in overriding)
         raise TypeError(f"{name} got {kinds}; convert them to one kind first")
     if first is not None and first.evaluate is not None and (over_axis or (first.elementwise and of_one_library)):
         return first.evaluate(call)
-    inputs, keywords = call.as_typed()
+    inputs, keywords = call.as_arguments()
     if any(support is not None and support.all_inputs for support in supports):
         inputs = list(call.operands.values())
     if call.out is not None:

@@ -20,7 +20,7 @@ def map_columns(call: Call) -> Any:
     """
     import polars as pl  # noqa: PLC0415
 
-    inputs, keywords = call.as_typed()
+    inputs, keywords = call.as_arguments()
     if any(np.ndim(each) for each in inputs if not isinstance(each, pl.Expr)):
         raise TypeError(f"{call.definition.name} takes polars.lit of an array beside expressions, not the array")
 

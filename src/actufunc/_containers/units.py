@@ -13,7 +13,7 @@ def on_magnitudes(call: Call) -> Any:
 
     The result is a dimensionless quantity. A quantity with a dimension raises `pint.DimensionalityError`.
     """
-    inputs, keywords = call.as_typed()
+    inputs, keywords = call.as_arguments()
     registry = next(each for each in call.values() if hasattr(each, "_REGISTRY"))._REGISTRY  # noqa: SLF001
 
     def number(value: Any) -> Any:

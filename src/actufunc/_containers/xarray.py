@@ -52,7 +52,7 @@ def over_dimensions(call: Call) -> Any:
 
 def _map_variable(call: Call, dataset: Any, variable: Any) -> Any:
     """Compute a call on one variable of a Dataset, beside the variables of the same name of other Datasets."""
-    inputs, keywords = call.as_typed()
+    inputs, keywords = call.as_arguments()
 
     def part(value: Any) -> Any:
         return value[variable.name] if isinstance(value, type(dataset)) else value

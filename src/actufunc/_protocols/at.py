@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from actufunc._calling.array_kinds import owner
-from actufunc._calling.conversion import as_plain
+from actufunc._calling.conversion import as_array_like
 from actufunc.backends.promotion import is_scalar
 
 
@@ -62,7 +62,7 @@ def _spread(name: str, key: str, value: Any, shape: tuple[int, ...]) -> np.ndarr
     """Return an operand of `at` with one element for each time that the indices point at one."""
     if owner(value) not in {None, "numpy"}:
         raise TypeError(f"{name}.at got {type(value).__name__} for {key} beside a NumPy array; convert it first")
-    array = np.asarray(as_plain(f"{name}.at", key, value))
+    array = np.asarray(as_array_like(f"{name}.at", key, value))
     try:
         return np.broadcast_to(array, shape).reshape(-1)
     except ValueError:

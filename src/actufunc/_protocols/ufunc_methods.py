@@ -8,8 +8,8 @@ import numpy as np
 
 from actufunc._calling.array_kinds import overrides_ufuncs, owner
 from actufunc._calling.call import Call
-from actufunc._calling.conversion import as_plain
-from actufunc._calling.signature import dtype_of, required
+from actufunc._calling.conversion import as_array_like
+from actufunc._calling.signature import dtype_from_signature, required
 from actufunc._containers import dispatch_override, refuse_opted_out
 from actufunc.backends.promotion import CASTINGS, check_casts, is_scalar, result_dtype, unsupported, working_dtype
 
@@ -57,12 +57,12 @@ def at(function: Function, a: Any, indices: Any, /, *b: Any, **hyperparameters: 
     array([-4., -1.,  4.])
     """
     name, definition = function.__name__, function.definition
-    overriding = _overriding(name, (a, indices, *b, *hyperparameters.values()))
+    overriding = _ufunc_overrides(name, (a, indices, *b, *hyperparameters.values()))
     if overriding:
         return dispatch_override(function, "at", (a, indices, *b), hyperparameters, overriding)
     if owner(a) != "numpy":
         raise TypeError(f"first operand must be array: {name}.at changes one of NumPy, not {type(a).__name__}")
-    second = _second(function, "at")
+    second = _second_operand(function, "at")
     if len(b) > (second is not None):
         raise ValueError(f"second operand provided: {name}.at has {'one' if second else 'none'}, not {len(b)}")
     if not b and second in required(definition) and second not in hyperparameters:
@@ -110,13 +110,13 @@ def outer(function: Function, *operands: Any, **keywords: Any) -> Any:
            [ 2.  ,  2.  ,  2.  ]])
     """
     name = function.__name__
-    if _second(function, "outer") is None:
+    if _second_operand(function, "outer") is None:
         raise ValueError(f"{name}.outer: an outer product is of functions of two arrays only; call {name}(x)")
     if len(operands) != 2:  # noqa: PLR2004
         raise TypeError(f"{name}.outer takes exactly two arrays, not {len(operands)}; give the rest by name")
     out = keywords.get("out")
     outputs = out if isinstance(out, tuple) else (out,)
-    overriding = _overriding(name, (*operands, *outputs, keywords.get("where", True)))
+    overriding = _ufunc_overrides(name, (*operands, *outputs, keywords.get("where", True)))
     if overriding:
         given = keywords if out is None else {**keywords, "out": outputs}
         return dispatch_override(function, "outer", operands, given, overriding)
@@ -128,17 +128,17 @@ def outer(function: Function, *operands: Any, **keywords: Any) -> Any:
 
 def reduce(function: Function, *_: Any, **__: Any) -> NoReturn:
     """Raise ValueError: an activation has no such method."""
-    raise _cannot(function, "reduce")
+    raise _no_method_error(function, "reduce")
 
 
 def accumulate(function: Function, *_: Any, **__: Any) -> NoReturn:
     """Raise ValueError: an activation has no such method."""
-    raise _cannot(function, "accumulate")
+    raise _no_method_error(function, "accumulate")
 
 
 def reduceat(function: Function, *_: Any, **__: Any) -> NoReturn:
     """Raise ValueError: an activation has no such method."""
-    raise _cannot(function, "reduceat")
+    raise _no_method_error(function, "reduceat")
 
 
 def resolve_dtypes(
@@ -184,7 +184,7 @@ def resolve_dtypes(
     """
     definition, name = function.definition, function.__name__
     if reduction:
-        raise _cannot(function, "reduce")
+        raise _no_method_error(function, "reduce")
     if casting is not None and casting not in CASTINGS:
         raise ValueError(f"casting must be one of {', '.join(map(repr, CASTINGS))}, not {casting!r}")
     least, most = len(required(definition)) + 1, len(definition.arguments) + 1
@@ -197,12 +197,12 @@ def resolve_dtypes(
     *inputs, output = dtypes
     if any(each is None for each in inputs) or isinstance(output, type):
         raise TypeError(f"{name} needs a dtype for every input, and None or a dtype for the output, not {dtypes!r}")
-    asked = None if signature is None else dtype_of(definition, signature)
+    asked = None if signature is None else dtype_from_signature(definition, signature)
     dtype = _resolve(function, inputs, output, asked, casting)
     return (dtype,) * len(dtypes)
 
 
-def _second(function: Function, method: str) -> str | None:
+def _second_operand(function: Function, method: str) -> str | None:
     """Name the second operand of a method; None for a function of one array."""
     definition, name = function.definition, function.__name__
     if definition.kind != "elementwise":
@@ -212,14 +212,14 @@ def _second(function: Function, method: str) -> str | None:
     return next(iter(definition.arguments[1:]), None)
 
 
-def _cannot(function: Function, method: str) -> ValueError:
+def _no_method_error(function: Function, method: str) -> ValueError:
     return ValueError(
         f"{function.__name__} has no {method}: that is of functions that join two elements to one, as numpy.add; "
         "call the function, and reduce its result"
     )
 
 
-def _overriding(name: str, values: Iterable[Any]) -> list[Any]:
+def _ufunc_overrides(name: str, values: Iterable[Any]) -> list[Any]:
     """Return the operands that want to be handed the method, if none of them refuses."""
     overriding = [value for value in values if owner(value) is None and overrides_ufuncs(value)]
     refuse_opted_out(name, overriding)
@@ -232,7 +232,7 @@ def _as_operand(name: str, key: str, value: Any) -> Any:
         raise TypeError(f"{name}.outer takes no matrix, which has two dimensions always; give it as an array")
     if is_scalar(value) or owner(value) not in {None, "numpy"}:
         return value
-    return np.asanyarray(as_plain(f"{name}.outer", key, value))
+    return np.asanyarray(as_array_like(f"{name}.outer", key, value))
 
 
 def _resolve(

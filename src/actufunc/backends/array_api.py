@@ -11,7 +11,7 @@ import array_api_compat as compat
 import numpy as np
 
 from actufunc._calling.array_kinds import owner
-from actufunc._calling.call import Call, refuse_for_numpy_only
+from actufunc._calling.call import Call, refuse_numpy_keywords
 from actufunc._calling.plans import Plan, once
 
 from .array_api_ops import as_array, compute, compute_dtype, covers, dtype_name
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def plan(call: Call) -> Plan:
     """Return how to compute an activation on the arrays of one namespace."""
     name = call.definition.name
-    refuse_for_numpy_only(call, _library(call))
+    refuse_numpy_keywords(call, _library(call))
     operands = {key: _plain(call, key, value) for key, value in call.operands.items()}
     for key, value in operands.items():
         if not _is_number(value) and not compat.is_array_api_obj(value):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc._calling.array_kinds import may_overlap, owner
+from actufunc._calling.array_kinds import may_share_memory, owner
 from actufunc._calling.call import Call
 from actufunc._calling.plans import Plan, once
 from actufunc._memory import empty_like
@@ -126,7 +126,7 @@ def _namespace(x: Any) -> Any:
 
 def _apart(value: Any, out: Any) -> Any:
     """Copy an operand that the first part of the result might overwrite before the second has read it."""
-    if not may_overlap(value, out):
+    if not may_share_memory(value, out):
         return value
     if isinstance(out, np.ndarray):
         return value.copy()

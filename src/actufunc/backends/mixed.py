@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from actufunc._calling.call import Call
 
 
-def of_one_library(call: Call, owners: dict[str, Any]) -> Call:
+def to_one_library(call: Call, owners: dict[str, Any]) -> Call:
     """Return a call with arrays of several libraries as one of a single library.
 
     Parameters

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from actufunc._calling.call import Call, refuse_for_numpy_only
+from actufunc._calling.call import Call, refuse_numpy_keywords
 from actufunc._calling.plans import Plan, once
 from actufunc.backends.axis import broadcast_to_x, shapes_of
 from actufunc.backends.promotion import is_scalar, result_dtype
@@ -24,7 +24,7 @@ def _evaluate(call: Call) -> Any:
     import dask.array as da  # noqa: PLC0415
 
     name, keywords = call.definition.name, dict(call.keywords)
-    refuse_for_numpy_only(call, "dask")
+    refuse_numpy_keywords(call, "dask")
     scalars = {key: value for key, value in call.operands.items() if is_scalar(value)}
     positional = {key: np.asarray(scalars.pop(key)) for key in call.definition.arrays if key in scalars}
     arrays = {key: positional.get(key, value) for key, value in call.operands.items() if key not in scalars}

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from actufunc._calling.array_kinds import SCALARS
-from actufunc._calling.conversion import of_objects, to_array
+from actufunc._calling.conversion import object_dtype_error, to_array
 from actufunc.backends.masking import as_mask
 from actufunc.backends.promotion import (
     check_casts,
@@ -152,7 +152,7 @@ def as_array(name: str, key: str, value: Any) -> Array:
     """Make an array of the argument `key`, of anything that NumPy can."""
     array = to_array(name, key, value)
     if working_dtype(array.dtype) is None:
-        raise of_objects(name, key, array) if array.dtype == object else unsupported(name, array.dtype, key)
+        raise object_dtype_error(name, key, array) if array.dtype == object else unsupported(name, array.dtype, key)
     return array
 
 

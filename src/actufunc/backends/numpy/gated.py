@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from actufunc._calling.array_kinds import may_overlap
+from actufunc._calling.array_kinds import may_share_memory
 from actufunc._calling.call import Call
-from actufunc._calling.plans import Plan, UnplannedError, as_kernel, key_of
+from actufunc._calling.plans import Plan, UncacheableError, as_kernel, key_of
 from actufunc._memory import empty_like
 from actufunc.backends.axis import check_part, split_axis, split_indices
 from actufunc.backends.broadcasting import check_fits
@@ -73,7 +73,7 @@ class GatedPlan:
             else:
                 # What the first part of the result overwrites, the second has yet to read.
                 result = out
-                x, *others = (each.copy() if may_overlap(each, out) else each for each in operands)
+                x, *others = (each.copy() if may_share_memory(each, out) else each for each in operands)
         shape = x.shape
         known = self._split
         if known is None or known[0] != shape:
@@ -95,7 +95,7 @@ class GatedPlan:
         """Compute an elementwise function that makes this one up; calls differ in nothing that their key tells."""
         function = self._functions[number]
         if self._key is None:
-            with suppress(UnplannedError):
+            with suppress(UncacheableError):
                 self._key = key_of(x, args, keywords, len(function.definition.arrays) - 1)
         return function.run(x, args, keywords, out, self._key)
 

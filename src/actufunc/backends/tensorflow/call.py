@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from actufunc._calling.array_kinds import owner
-from actufunc._calling.call import refuse_for_numpy_only
+from actufunc._calling.call import refuse_numpy_keywords
 from actufunc._calling.plans import Plan, once
 from actufunc.backends.array_api_ops import compute, covers
 from actufunc.backends.autodiff import formula_of
@@ -30,7 +30,7 @@ Operands = dict[str, Any]
 
 def plan(call: Call) -> Plan:
     """Return how to compute an activation on tensors; arrays of NumPy beside them take their dtype."""
-    refuse_for_numpy_only(call, "tensorflow")
+    refuse_numpy_keywords(call, "tensorflow")
     given = {key: _operand(call, key, value) for key, value in call.operands.items()}
     if call.definition.gated:
         return once(functools.partial(_gated, call, given))

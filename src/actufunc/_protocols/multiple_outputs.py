@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from actufunc._calling.array_kinds import may_overlap
+from actufunc._calling.array_kinds import may_share_memory
 from actufunc._calling.function import NOT_GIVEN
 from actufunc.backends.broadcasting import check_fits
 from actufunc.backends.promotion import check_cast
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from actufunc._calling.function import Function
 
 
-def by_several(
+def partial_derivatives(
     function: Function, names: tuple[Any, ...], /, *args: Any, out: Any = None, **keywords: Any
 ) -> tuple[Any, ...]:
     """Differentiate by several arguments."""
@@ -26,7 +26,7 @@ def by_several(
     return _written(function, results, outputs, keywords)
 
 
-def of_parts(function: Function, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
+def call_on_parts(function: Function, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
     """Compute a gated unit of its two parts, or its vjp by each of them."""
     parts = function.halves
     if "gate" in keywords:
@@ -44,7 +44,7 @@ def _outputs(function: Function, what: str, count: int, out: Any) -> tuple[Any, 
     name, outputs = function.__name__, (None,) * count if out is None else out
     if not isinstance(outputs, tuple) or len(outputs) != count:
         raise ValueError(f"{name} has {count} results for {what}: out must be a tuple of as many arrays")
-    if any(may_overlap(*pair) for pair in itertools.combinations(outputs, 2)):
+    if any(may_share_memory(*pair) for pair in itertools.combinations(outputs, 2)):
         raise ValueError(f"{name} cannot write several results to the same memory; give it other outputs")
     return outputs
 
