@@ -1,21 +1,21 @@
-"""Docstrings of activations: what all of them share, and documented properties.
+"""Docstrings of activations: shared sections, and documented properties.
 
 A docstring of the catalogue has numpydoc's sections without `x`, the keywords of a call, the result and the imports of
-the examples, which are the same everywhere; `complete` adds them.
+the examples, which are the same for all activations; `complete` adds them.
 
 In "Parameters", ``name : {"a", "b"}, default "a"`` lists the values of an option. "Notes" begins with fields of
 reStructuredText, ``:NAME: VALUE`` or ``:NAME if CONDITION: VALUE``, continued on indented lines:
 
 ``:Range: [LOW, HIGH), WORD, WORD``
-    Interval of the results, with a round bracket at a bound that they approach only. Words, each of which may be
-    missing: ``even`` or ``odd``; ``increasing``, which allows for steps; ``smooth`` or ``smooth but at 0``.
+    Interval of the results, with a round bracket at a bound that they only approach. Optional words: ``even`` or
+    ``odd``; ``increasing``, which allows for steps; ``smooth`` or ``smooth but at 0``.
 ``:Values: VALUE at POINT, VALUE at POINT and POINT``
-    Results at -inf, -0, +0, +inf and NaN, all of them, and at any other points. Zeros have signs: ``-0 at -inf``.
+    Results at -inf, -0, +0, +inf and NaN, all required, and at other points. Zeros have signs: ``-0 at -inf``.
 ``:Special values:``, ``:Derivative:``, ``:vjp:``, ``:Integers:``, ``:Defaults elsewhere:``
     Prose. The first is for functions over an axis and gated units, the fourth for functions that keep integers.
 
 Bounds, values and conditions are Python expressions of hyperparameters, ``inf``, ``NaN`` and ``log``, without a comma.
-A field with a condition says nothing where that does not hold. ``actufunc verify`` and the tests check the first two.
+A field is ignored if its condition is false. ``actufunc verify`` and the tests check the fields Range and Values.
 """
 
 from __future__ import annotations
@@ -75,18 +75,10 @@ _IMPORTS = """>>> import numpy as np
 
 
 def complete(function: Activation) -> str:
-    """Return the docstring of an activation with the parts that all share.
+    """Return the docstring of an activation with the shared entries and sections added.
 
-    Parameters
-    ----------
-    function : Activation
-        Activation whose docstring lacks `x`, the keywords of a call, the result and the imports of the examples.
-
-    Returns
-    -------
-    str
-        Docstring with `x` before its own parameters, the keywords after them, then "Returns". An entry of its own
-        replaces the shared one of that name.
+    `x` is inserted before the documented parameters, the keywords of a call after them, then "Returns" and the imports
+    of the examples. A documented parameter replaces the shared entry of the same name.
     """
     summary, sections = _sections(function)
     kind = function.definition.kind
@@ -114,15 +106,15 @@ class Properties(NamedTuple):
     Attributes
     ----------
     low, high : float
-        Bounds of the results. Rounding may reach bounds that the function only approaches.
+        Bounds of the results. Rounded results may reach bounds that the function only approaches.
     parity : int
-        1 for an even function, -1 for an odd one, 0 for others.
+        Sign of the parity: 1 for an even function, -1 for an odd one, 0 for others.
     increasing : bool
         True if no result is below that of a smaller input.
     smooth : str
-        "smooth", "smooth but at 0", or nothing.
+        "smooth", "smooth but at 0", or "".
     values : tuple of pairs of float
-        Points and the results there.
+        Points and the results at these.
     """
 
     low: float = -math.inf
@@ -133,29 +125,14 @@ class Properties(NamedTuple):
     values: tuple[tuple[float, float], ...] = ()
 
     def of_derivative(self) -> Properties:
-        """Return what follows for the derivative."""
+        """Return the properties that follow for the derivative."""
         return Properties(low=0.0 if self.increasing else -math.inf, parity=-self.parity)
 
 
 def properties(function: Activation, **hyperparameters: Any) -> Properties:
-    """Return the documented properties of an activation.
+    """Return the documented properties of an activation, for hyperparameters at their defaults or as given.
 
-    Parameters
-    ----------
-    function : Activation
-        Activation with a docstring; without a field it has no property.
-    **hyperparameters
-        Values that differ from the defaults.
-
-    Returns
-    -------
-    Properties
-        Properties for these hyperparameters.
-
-    Raises
-    ------
-    ValueError
-        If a field is not of the grammar above; the message has its text.
+    ValueError is raised if a field does not follow the grammar above.
 
     Examples
     --------
@@ -209,7 +186,7 @@ _PARSERS = {"Range": _range, "Values": _values}
 
 
 def _evaluated(text: str, known: dict[str, Any]) -> Any:
-    # The integer 0 has no sign. The code beside the docstring runs anyway.
+    # The integer 0 has no sign. Docstrings are trusted like the code beside them.
     return -0.0 if text == "-0" else eval(text, known)  # noqa: S307
 
 
@@ -237,6 +214,6 @@ def _entries(text: str) -> dict[str, str]:
 
 
 def _sections(function: Activation) -> tuple[str, dict[str, str]]:
-    """Return what precedes the sections of a docstring, and their texts by their headings."""
+    """Return the text before the sections of a docstring, and their texts by their headings."""
     first, *rest = _HEADING.split(inspect.cleandoc(function.__doc__ or ""))
     return first, dict(zip(rest[::2], rest[1::2], strict=True))
