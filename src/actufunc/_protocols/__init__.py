@@ -1,1 +1,1 @@
-"""What an activation has beside its call: ufunc methods, pickling, a description, what frameworks ask for."""
+"""Interfaces of an activation beside its call: ufunc methods, pickling, description, configs, torch.compile."""

@@ -1,4 +1,4 @@
-"""A function applied in place where indices point, as `numpy.ufunc.at` does."""
+"""In-place computation at indices, as by `numpy.ufunc.at`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from actufunc.backends.promotion import is_scalar
 
 
 def apply_at(function: Any, a: np.ndarray[Any, Any], indices: Any, others: dict[str, Any]) -> None:
-    """Apply a function where indices point, in rounds, so that each element is there at most once in a round.
+    """Apply a function to elements of `a` at indices, in rounds that contain each element at most once.
 
-    The rounds compute aside, so that nothing is written if one raises.
+    The rounds work on a copy, so that nothing is written if one raises.
     """
     definition = function.definition
     places = _places(a.shape, indices)
-    by_element = np.argsort(places, axis=None, kind="stable")  # times that point at one element stay in their order
+    by_element = np.argsort(places, axis=None, kind="stable")  # indices of one element stay in their order
     starts = np.flatnonzero(np.diff(places.reshape(-1)[by_element], prepend=-1))
     times = np.diff(starts, append=places.size)
-    often = np.argsort(-times, kind="stable")  # so that a round takes elements at the beginning
+    often = np.argsort(-times, kind="stable")  # so that each round takes the first elements
     values = np.asarray(a[indices]).reshape(-1)[by_element[starts[often]]]
     scalars, arrays = {}, {}
     for key, value in others.items():
@@ -45,9 +45,9 @@ def apply_at(function: Any, a: np.ndarray[Any, Any], indices: Any, others: dict[
 
 
 def _places(shape: tuple[int, ...], indices: Any) -> np.ndarray[Any, Any]:
-    """Return where in an array the elements lie that indices point at, numbered in C order.
+    """Return the flat indices, in C order, of the elements of an array that indices select.
 
-    Each axis gives its share by an array of strides of zero, so that memory is taken for what is chosen only.
+    The index along each axis is broadcast with strides of zero, so that memory is allocated for selected elements only.
     """
     places = np.broadcast_to(np.intp(0), shape)[indices]
     for axis, length in enumerate(shape):
@@ -59,7 +59,7 @@ def _places(shape: tuple[int, ...], indices: Any) -> np.ndarray[Any, Any]:
 
 
 def _spread(name: str, key: str, value: Any, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    """Return an operand of `at` with one element for each time that the indices point at one."""
+    """Return an operand of `at`, broadcast to the shape of the selection and flattened."""
     if owner(value) not in {None, "numpy"}:
         raise TypeError(f"{name}.at got {type(value).__name__} for {key} beside a NumPy array; convert it first")
     array = np.asarray(as_array_like(f"{name}.at", key, value))

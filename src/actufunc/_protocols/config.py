@@ -1,4 +1,4 @@
-"""Configs of activations, by which Keras keeps them in the files of models."""
+"""Configs of activations, with which Keras saves them in files of models."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 def get_config(function: Function) -> dict[str, Any]:
-    """Return the activation as a dictionary of what JSON can hold, which Keras calls its config.
+    """Return the activation as a dictionary that JSON can store, which Keras calls its config.
 
-    An activation that can be imported is kept by its name, another as its formula, a derivative by what it derives
-    from.
+    It holds the name of an activation that can be imported, else the formula; for a derivative, the config of the
+    activation that it derives from.
 
     Raises
     ------
     TypeError
-        If it has options, which are more than one formula, and cannot be imported.
+        If the activation has options, which stand for several formulas, and cannot be imported.
 
     Examples
     --------
@@ -43,7 +43,7 @@ def get_config(function: Function) -> dict[str, Any]:
         return {"derived": which, "of": get_config(source)}
     name, module = function.__name__, function.__module__
     package = module.partition(".")[0]
-    # A package's own name lasts longer than where in it a function stands.
+    # The name of a package is more stable than that of a module inside it.
     is_public = is_importable(function) and getattr(sys.modules[package], name, None) is function
     named = {"module": package if is_public else module, "name": name}
     if is_importable(function):
@@ -63,17 +63,9 @@ def get_config(function: Function) -> dict[str, Any]:
 
 
 def from_config(kind: Any, config: Mapping[str, Any]) -> Any:
-    """Return the activation of a config.
+    """Return the activation of a config that `get_config` returned; raise ValueError if there is none.
 
-    Parameters
-    ----------
-    config : mapping
-        What `get_config` returns. It runs no code: a module that it names must have been imported.
-
-    Raises
-    ------
-    ValueError
-        If there is no such activation, or `config` is not one.
+    A config runs no code: a module that it names must have been imported.
     """
     if "of" in config:
         source, which = from_config(kind, config["of"]), config["derived"]
@@ -108,14 +100,14 @@ def _to_rows(expression: Expression) -> list[list[Any]]:
 
 
 def _from_rows(rows: Any, names: Any) -> Expression:
-    """Make an expression of what a file holds, which may be anything."""
+    """Return the expression of rows from a file, which are not trusted; raise ValueError unless they are valid."""
     if not rows:
         raise ValueError("a formula has at least one node")
     made: list[tuple[str, tuple[int, ...], Any]] = []
     for operation, places, value in rows:
         count = len(places)
         record = OPERATIONS.get(operation)
-        # A node with derivatives has a value, and any number of pairs.
+        # The operands of with_derivatives are a value and any number of pairs.
         known = count > 1 and count % 2 == 1 if operation == "with_derivatives" else record and count == record.arity
         known = known and all(isinstance(place, int) and 0 <= place < len(made) for place in places)
         number = Decimal(value["decimal"]) if isinstance(value, dict) else value

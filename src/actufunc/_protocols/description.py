@@ -1,4 +1,4 @@
-"""What an activation says of itself: its signatures, as a NumPy ufunc does, and its formula."""
+"""Description of an activation: signatures, as of a NumPy ufunc, formula and representation."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from actufunc.formula.definition import Definition
 
 _INTEGERS = "bBhHiIlLqQ"  # in the order of NumPy
-_LINE = 80  # characters of what stands for an activation in tables and at the prompt
+_LINE = 80  # characters of a representation
 
 
 def core_signature(definition: Definition) -> str | None:
-    """Return the dimensions that a result is computed from, as of a generalised ufunc; None if elementwise."""
+    """Return the core dimensions, as the signature of a generalised ufunc; None if elementwise."""
     if definition.kind == "elementwise":
         return None
     other = "(m)" if definition.gated else "()" if definition.reduces or definition.without_axis else "(n)"
@@ -28,9 +28,9 @@ def core_signature(definition: Definition) -> str | None:
 
 
 def types(definition: Definition) -> list[str]:
-    """Return the signatures by dtype character, with the default hyperparameters.
+    """Return the signatures by dtype character, for the default hyperparameters.
 
-    bfloat16, which is computed as well, has none that NumPy knows.
+    bfloat16 is supported, too, but has no dtype character in NumPy.
     """
     scalars = {key: as_python(v) for key, v in definition.hyperparameters.items() if is_scalar(v)}
     formulas = [each.specialised(each.options, scalars) for each in definition.parts or (definition,)]
@@ -39,7 +39,7 @@ def types(definition: Definition) -> list[str]:
 
 
 def python_signature(function: Function) -> inspect.Signature:
-    """Return the signature of a call: arguments, options and the keywords of every call."""
+    """Return the signature of a call: arguments, options and other keywords."""
     definition, positions, kinds = function.definition, function.positions, inspect.Parameter
     defaults = {**definition.hyperparameters, **definition.options, **function.call_keywords}
     places = [*positions.names, *([] if positions.follows is None else [positions.follows])]
@@ -56,7 +56,7 @@ def formula_text(definition: Definition) -> str:
 
 
 def representation(function: Function) -> str:
-    """Return what stands for an activation at the prompt: its formula, as far as it fits on a line."""
+    """Return the `repr` of an activation: its formula, cut to the length of a line."""
     definition = function.definition
     text = f"<activation {function.__name__}({', '.join(definition.arguments)}) = {formula_text(definition)}>"
     return text if len(text) <= _LINE else f"{text[: _LINE - len('...>')]}...>"

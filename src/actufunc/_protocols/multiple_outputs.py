@@ -1,4 +1,4 @@
-"""Calls with several results: derivatives by several arguments, a gated unit whose parts are given apart."""
+"""Calls with multiple outputs: derivatives by several arguments, the vjp of a gated unit with separate parts."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 def partial_derivatives(
     function: Function, names: tuple[Any, ...], /, *args: Any, out: Any = None, **keywords: Any
 ) -> tuple[Any, ...]:
-    """Differentiate by several arguments."""
+    """Return the derivatives by several arguments, `names`."""
     outputs = _outputs(function, f"wrt={names}", len(names), out)
     results = tuple(function(*args, **(keywords | {"wrt": name, "out": None})) for name in names)
     return _written(function, results, outputs, keywords)
 
 
 def call_on_parts(function: Function, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
-    """Compute a gated unit of its two parts, or its vjp by each of them."""
+    """Compute a gated unit of separate parts `x` and `gate`, or its vjp by each of them."""
     parts = function.halves
     if "gate" in keywords:
         keywords = dict(keywords)
@@ -40,7 +40,7 @@ def call_on_parts(function: Function, x: Any, args: tuple[Any, ...], keywords: d
 
 
 def _outputs(function: Function, what: str, count: int, out: Any) -> tuple[Any, ...]:
-    """Return as many outputs as there are results, each None or an array apart from the others."""
+    """Return the outputs as a tuple of None and arrays; raise ValueError for a wrong number or shared memory."""
     name, outputs = function.__name__, (None,) * count if out is None else out
     if not isinstance(outputs, tuple) or len(outputs) != count:
         raise ValueError(f"{name} has {count} results for {what}: out must be a tuple of as many arrays")
@@ -52,7 +52,7 @@ def _outputs(function: Function, what: str, count: int, out: Any) -> tuple[Any, 
 def _written(
     function: Function, results: tuple[Any, ...], outputs: tuple[Any, ...], keywords: dict[str, Any]
 ) -> tuple[Any, ...]:
-    """Write results to the outputs given, if all can be written."""
+    """Write results to the outputs given, after checks of all of them; return outputs and other results."""
     name, casting = function.__name__, keywords.get("casting", "same_kind")
     pairs = [(result, out) for result, out in zip(results, outputs, strict=True) if out is not None]
     for result, out in pairs:

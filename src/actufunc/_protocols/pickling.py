@@ -1,4 +1,4 @@
-"""Pickling of activations: by name where another process can import them, by what they derive from, or as formulas."""
+"""Pickling of activations: by name if they can be imported, derivatives by their origin, others as formulas."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 def is_importable(function: Function) -> bool:
-    """Tell whether an activation is what its module has under its name."""
+    """Return True if the module of an activation has it under its name."""
     module = sys.modules.get(function.__module__)
     return function.__module__ != "__main__" and getattr(module, function.__name__, None) is function
 
 
 def reduce(function: Function) -> str | tuple[Callable[..., Any], tuple[Any, ...]]:
-    """Return what `pickle` keeps of an activation; see `object.__reduce__`."""
+    """Implement `object.__reduce__`."""
     if function.origin is not None:
         source, which = function.origin
         return (getattr, (source, which)) if isinstance(which, str) else (_part, (source, which))
     definition = function.definition
-    # With options it is more than one formula.
+    # Options stand for several formulas, so that no single one could be pickled.
     if definition.options or is_importable(function):
         return function.__qualname__
     cotangent = None if function.custom_vjp is None else function.vjp.definition.differentiable()
@@ -37,18 +37,9 @@ def reduce(function: Function) -> str | tuple[Callable[..., Any], tuple[Any, ...
 def from_formula(
     kind: Any, named: tuple[Any, ...], hyperparameters: Any, formula: Expression, cotangent: Expression | None
 ) -> Any:
-    """Make an activation of a formula.
+    """Return an activation, of class `kind`, of a formula and an optional custom vjp, `cotangent`.
 
-    Parameters
-    ----------
-    kind : type
-        `actufunc.Activation`.
-    named : tuple
-        Name, module, qualified name and docstring.
-    hyperparameters : dict
-        Their defaults.
-    formula, cotangent : Expression
-        The function and, if it has a custom one, its vjp.
+    `named` holds name, module, qualified name and docstring, `hyperparameters` the defaults.
     """
     name, module, qualname, doc = named
     made = kind(define(name, hyperparameters, {}, lambda: formula))

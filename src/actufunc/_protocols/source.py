@@ -1,4 +1,4 @@
-"""The source text that a backend compiles for an activation."""
+"""Source text that a backend compiles for an activation."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def source(function: Function, target: str = "numba", dtype: Any = "float32", **options: Any) -> str:
-    """Return the text that is compiled.
+    """Return the source text of a kernel.
 
     Parameters
     ----------
     target : {"numba", "cuda"}
-        Python for Numba, or CUDA C. Over an axis the kernel is that for contiguous rows, in CUDA of 1024 elements.
+        Python for Numba, or CUDA C. Over an axis it is the kernel for contiguous rows, in CUDA of 1024 elements.
     dtype : dtype_like, default "float32"
-        Of the arrays.
+        dtype of the arrays.
     **options
-        Values of options, such as ``approximate="tanh"``, and of scalar hyperparameters, which are compiled in.
+        Values of options, such as ``approximate="tanh"``, and of scalar hyperparameters to compile as constants.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The methods of a ufunc beside its call: `at`, `outer`, `resolve_dtypes`, and those that no activation can have."""
+"""Methods of a ufunc: `at`, `outer`, `resolve_dtypes`, and reductions, which activations refuse."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
 
 def at(function: Function, a: Any, indices: Any, /, *b: Any, **hyperparameters: Any) -> Any:
-    """Compute in place where indices point, as `numpy.ufunc.at`.
+    """Compute in place at indices, as `numpy.ufunc.at`.
 
-    An element that is pointed at several times is computed several times, each time from what the last gave.
+    An element that the indices name several times is computed several times, each time from its last result.
     Nothing is written if the call fails.
 
     Parameters
     ----------
     a : numpy.ndarray
-        Changed in place. Its dtype must be one that results can be cast to, as that of ``out=``: other than NumPy's
-        own, this refuses to write floats to integers, or to what is read-only.
+        Array to change. Results must be castable to its dtype, as for ``out=``: unlike NumPy's ufuncs, an activation
+        refuses to write floats to integers, or to a read-only array.
     indices : array_like, slice or tuple of these
-        What ``a[indices]`` takes.
+        Indices as in ``a[indices]``.
     b : array_like
-        Second operand, of a shape that broadcasts to that of ``a[indices]``: the cotangent of a vjp, the `gate`
-        of a half, or the first hyperparameter. The others are given by name.
+        Second operand, which broadcasts to the shape of ``a[indices]``: the cotangent of a vjp, the `gate` of a part
+        of a gated unit, or the first hyperparameter.
     **hyperparameters
-        And options.
+        Other hyperparameters, and options.
 
     Raises
     ------
@@ -80,22 +80,22 @@ def at(function: Function, a: Any, indices: Any, /, *b: Any, **hyperparameters: 
 
 
 def outer(function: Function, *operands: Any, **keywords: Any) -> Any:
-    """Compute for every pair of an element of `A` and one of `B`, as `numpy.ufunc.outer`.
+    """Compute for all pairs of elements of `A` and `B`, as `numpy.ufunc.outer`.
 
     ``outer(A, B, **keywords)`` is the function of ``A[..., None, None]``, with as many new axes as `B` has, and
-    `B`: the cotangent of a vjp, the `gate` of a half, or the first hyperparameter.
+    `B`: the cotangent of a vjp, the `gate` of a part of a gated unit, or the first hyperparameter.
 
     Parameters
     ----------
     *operands : array_like
-        `A` and `B`, of any library that the function takes.
+        `A` and `B`, arrays of any supported library.
     **keywords
-        Those of a call.
+        Keywords of a call.
 
     Returns
     -------
     array
-        Of shape ``A.shape + B.shape``.
+        Result of shape ``A.shape + B.shape``.
 
     Raises
     ------
@@ -149,24 +149,22 @@ def resolve_dtypes(
     casting: str | None = None,
     reduction: bool = False,
 ) -> tuple[np.dtype[Any], ...]:
-    """Tell in which dtypes a call on NumPy arrays computes, as `numpy.ufunc.resolve_dtypes`.
+    """Return the dtypes in which a call on NumPy arrays computes, as `numpy.ufunc.resolve_dtypes`.
 
     Parameters
     ----------
     dtypes : tuple of numpy.dtype, type and None
-        One for every input, where optional hyperparameters at the end may be left away, and one for the output.
-        `int`, `float` and `complex` stand for Python's scalars, which are weak; None for an output that is made.
-    signature : str or tuple, optional
-        As of a call.
-    casting : str, optional
-        As of a call.
+        dtypes of the inputs, where optional hyperparameters at the end may be omitted, and of the output. `int`,
+        `float` and `complex` stand for Python's scalars, which are weak; None for an output to be allocated.
+    signature, casting : optional
+        Keywords of a call.
     reduction : bool, default False
         Must be false.
 
     Returns
     -------
     tuple of numpy.dtype
-        As many: to what the inputs are cast, and what is computed.
+        dtypes to which the inputs are cast, and dtype of the result.
 
     Raises
     ------
@@ -198,12 +196,12 @@ def resolve_dtypes(
     if any(each is None for each in inputs) or isinstance(output, type):
         raise TypeError(f"{name} needs a dtype for every input, and None or a dtype for the output, not {dtypes!r}")
     asked = None if signature is None else dtype_from_signature(definition, signature)
-    dtype = _resolve(function, inputs, output, asked, casting)
+    dtype = _promote(function, inputs, output, asked, casting)
     return (dtype,) * len(dtypes)
 
 
 def _second_operand(function: Function, method: str) -> str | None:
-    """Name the second operand of a method; None for a function of one array."""
+    """Return the name of the second operand of a method; None if the function has one argument."""
     definition, name = function.definition, function.__name__
     if definition.kind != "elementwise":
         raise ValueError(f"{name} is {definition.kind}, and {method} is of elementwise functions only; call {name}(x)")
@@ -220,14 +218,14 @@ def _no_method_error(function: Function, method: str) -> ValueError:
 
 
 def _ufunc_overrides(name: str, values: Iterable[Any]) -> list[Any]:
-    """Return the operands that want to be handed the method, if none of them refuses."""
+    """Return the operands that override ufuncs; raise TypeError if one of them refuses all ufuncs."""
     overriding = [value for value in values if owner(value) is None and overrides_ufuncs(value)]
     refuse_opted_out(name, overriding)
     return overriding
 
 
 def _as_operand(name: str, key: str, value: Any) -> Any:
-    """Return an operand of `outer` as an array of its library, or as the scalar it is."""
+    """Return an operand of `outer` as an array of its library; scalars are returned as given."""
     if isinstance(value, np.matrix):
         raise TypeError(f"{name}.outer takes no matrix, which has two dimensions always; give it as an array")
     if is_scalar(value) or owner(value) not in {None, "numpy"}:
@@ -235,13 +233,13 @@ def _as_operand(name: str, key: str, value: Any) -> Any:
     return np.asanyarray(as_array_like(f"{name}.outer", key, value))
 
 
-def _resolve(
+def _promote(
     function: Any, inputs: list[Any], output: Any, asked: np.dtype[Any] | None, casting: str | None
 ) -> np.dtype[Any]:
-    """Return the dtype of a call, by the rules that serve one: on operands of these dtypes without elements."""
+    """Return the dtype of the result, by type promotion of 0-d operands of these dtypes."""
     definition = function.definition
     if definition.gated:
-        function, inputs = function.halves[0], [inputs[0], *inputs]  # x stands for both of its halves
+        function, inputs = function.halves[0], [inputs[0], *inputs]  # x stands for both parts
         definition = function.definition
     given = dict(zip(definition.arguments, inputs, strict=False))
     defaults = definition.hyperparameters
@@ -259,7 +257,7 @@ def _resolve(
 
 
 def _example(kind: Any, default: Any) -> Any:
-    """Return an operand of a dtype; a Python scalar is the default if that is one, or something ordinary."""
+    """Return a 0-d operand of a dtype, or a Python scalar of a type: the default of that type, or 1."""
     if isinstance(kind, np.dtype):
         return np.empty((), kind)
     return default if type(default) is kind else kind(1)
