@@ -1,4 +1,4 @@
-"""Masks: the argument `where`, and what stands in the place of elements that it excludes over an axis."""
+"""Masks: the argument `where`, and the fill values for elements that it excludes over an axis."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .promotion import as_python, scalars_of
 
 
 def as_mask(name: str, where: Any, own: type = np.ndarray) -> Any:
-    """Return a mask as an array of booleans, as NumPy's ufuncs see it; one of the library's `own` type as it is.
+    """Return a mask as an array of booleans; an array of the class `own` is returned as given.
 
-    Of lists and numbers it is whether they are true; an array must have booleans.
+    Lists and numbers are converted to booleans; TypeError is raised for arrays of another dtype.
     """
     mask = where
     if not isinstance(where, own):
@@ -30,18 +30,15 @@ def as_mask(name: str, where: Any, own: type = np.ndarray) -> Any:
 
 
 def fill_left_out(call: Call) -> dict[str, float]:
-    """Return what stands for an element of each array that `where` excludes over an axis, and has no say there.
+    """Return, for each array, the fill value for elements excluded by `where`, which does not change other results.
 
-    Raises
-    ------
-    TypeError
-        If no value of x would leave an element out.
+    TypeError is raised if no value of x has this property.
     """
     return {"x": _left_out(call)[0], "g": 0.0}
 
 
 def value_left_out(call: Call) -> float:
-    """Return what an element gets that `where` excludes over an axis: 0 by softmax, -inf by log_softmax."""
+    """Return the result at elements that `where` excludes over an axis: 0 for softmax, -inf for log_softmax."""
     return _left_out(call)[1]
 
 
@@ -55,16 +52,19 @@ def _left_out(call: Call) -> tuple[float, float]:
 
 @functools.lru_cache(maxsize=256)
 def _find_left_out(function: Any, options: tuple[Any, ...], scalars: tuple[Any, ...]) -> tuple[float, float] | None:
-    """Find the infinity that makes no difference to the other elements of its row, and the result in its place."""
+    """Return the infinity that does not change results of other elements of its row, and the result at its place.
+
+    Both are found by evaluation of example rows; None if neither infinity qualifies.
+    """
     definition = function.definition
 
     def row(x: list[float], g: list[float]) -> Any:
         arrays = {key: np.array({"x": x, "g": g}[key]) for key in definition.arrays}
         operands = dict.fromkeys(definition.arguments, 1.0) | dict(scalars) | arrays
-        plain = Call(function, operands, dict(options), {})
-        shapes = shapes_of(plain, arrays["x"].shape)
+        example = Call(function, operands, dict(options), {})
+        shapes = shapes_of(example, arrays["x"].shape)
         numbers = dict.fromkeys(definition.hyperparameters, 1.0) | dict(scalars)
-        result = compute(compat.array_namespace(arrays["x"]), plain.specialised(numbers), arrays, shapes)
+        result = compute(compat.array_namespace(arrays["x"]), example.specialised(numbers), arrays, shapes)
         return np.broadcast_to(result, 1 if definition.reduces else len(x))
 
     without = row([0.5, -0.25], [0.0, 0.0])

@@ -1,4 +1,4 @@
-"""Rules of the call that hold for every backend with dtypes like NumPy's: scalars, dtypes, casting, broadcasting."""
+"""Type promotion and casting for backends with NumPy's dtypes: scalars, dtypes of results and of computation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SCALARS = (bool, int, float, np.bool_, np.integer, np.floating)
 
 
 def is_scalar(value: object) -> bool:
-    """Tell whether a hyperparameter is a scalar, which never promotes the dtype of the arrays."""
+    """Return True if a hyperparameter is a scalar, which does not take part in type promotion."""
     return isinstance(value, _SCALARS) and not isinstance(value, np.timedelta64)
 
 
@@ -38,7 +38,7 @@ def as_python(value: Any) -> int | float:
 
 
 def rounded(value: Any, dtype: np.dtype[Any]) -> float | int:
-    """Round a scalar hyperparameter to the dtype of the kernel, as an array of that dtype would hold it."""
+    """Round a scalar hyperparameter to the dtype of the kernel; return a Python number."""
     number = as_python(value)
     if dtype.kind != "f":
         return int(number)
@@ -51,21 +51,21 @@ def rounded(value: Any, dtype: np.dtype[Any]) -> float | int:
 
 
 def unsupported(name: str, dtype: np.dtype[Any], key: str) -> TypeError:
-    """Return the error for a dtype that no kernel serves."""
+    """Return the error for a dtype that no kernel supports."""
     supported = "float16, bfloat16, float32, float64, integers and booleans"
     return TypeError(f"{name} does not support {dtype.name} for {key}; it takes {supported}")
 
 
 def is_half(dtype: np.dtype[Any]) -> bool:
-    """Tell whether a dtype is a float of 16 bits, which is computed in a wider one."""
+    """Return True if a dtype is float16 or bfloat16, which are computed in a wider dtype."""
     return dtype.name in HALF_TYPES
 
 
 @functools.cache
 def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
-    """Return the dtype in which `dtype` is computed; None if it is not supported.
+    """Return the dtype in which `dtype` is computed, in native byte order; None if it is not supported.
 
-    That is float32 for the half types, except that NumPy's elementwise functions are computed in float64, with
+    Half types are computed in float32, except that NumPy's elementwise functions compute them in float64, with
     hyperparameters of float32.
     """
     if is_half(dtype):
@@ -74,12 +74,12 @@ def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
 
 
 def result_dtype(call: Call, arrays: Mapping[str, Any]) -> np.dtype[Any]:
-    """Return the dtype of the result: that of the arrays, unless the call asks for one.
+    """Return the dtype of the result: the promoted dtype of the arrays, or ``dtype=`` of the call.
 
-    Booleans become float64, and so do integers, except where the formula is exact on them.
+    Booleans become float64, and so do integers unless the formula is exact on them.
     """
     name = call.definition.name
-    # Python scalars are weak: they take the dtype of the arrays beside them.
+    # Python scalars are weak: they do not promote the dtype of the arrays.
     given = call.operands
     common = np.result_type(*(given[k] if type(given[k]) in _PYTHON else a.dtype for k, a in arrays.items()))
     asked = call.keywords.get("dtype")
@@ -97,7 +97,7 @@ def result_dtype(call: Call, arrays: Mapping[str, Any]) -> np.dtype[Any]:
 
 
 def asked_dtype(name: str, asked: Any) -> np.dtype[Any]:
-    """Return what a call gives as ``dtype=``: results are native, so that no other byte order can be asked for."""
+    """Return ``dtype=`` of a call; raise TypeError unless it is in native byte order, as all results are."""
     dtype: np.dtype[Any] = np.dtype(asked)
     if not dtype.isnative:
         raise TypeError(f"{name} takes a dtype without a byte order, not {dtype.str!r}; ask for {dtype.name!r}")
@@ -105,7 +105,7 @@ def asked_dtype(name: str, asked: Any) -> np.dtype[Any]:
 
 
 def keeps_integers(expression: Expression) -> bool:
-    """Tell whether a formula is exact on integers, so that it can keep their dtype."""
+    """Return True if a formula is exact on integers, so that it keeps their dtype."""
     return all(
         node.operation == "argument"
         or node.record.on_integers
@@ -115,12 +115,12 @@ def keeps_integers(expression: Expression) -> bool:
 
 
 def call_keeps_integers(call: Call, dtype: np.dtype[Any]) -> bool:
-    """Tell whether a formula is exact on integers of a dtype, which must hold its constants."""
+    """Return True if the formula of a call keeps integers of a dtype; see `holds_integers`."""
     return holds_integers(call.specialised({key: as_python(v) for key, v in scalars_of(call).items()}), dtype)
 
 
 def holds_integers(expression: Expression, dtype: np.dtype[Any]) -> bool:
-    """Tell the same of a formula with its scalar hyperparameters put in."""
+    """Return True if a formula is exact on integers and its constants are in the range of a dtype."""
     limits = np.iinfo(dtype)
     return keeps_integers(expression) and all(
         limits.min <= node.value <= limits.max for node in expression.nodes() if node.operation == "constant"
@@ -128,7 +128,7 @@ def holds_integers(expression: Expression, dtype: np.dtype[Any]) -> bool:
 
 
 def check_cast(name: str, what: str, source: np.dtype[Any], target: np.dtype[Any], casting: str) -> None:
-    """Raise TypeError unless `casting` permits the conversion."""
+    """Raise TypeError unless `casting` permits the cast."""
     if casting not in CASTINGS:
         raise ValueError(f"casting must be one of {', '.join(map(repr, CASTINGS))}, not {casting!r}")
     is_number = target.kind in "biufc" or target.name == "bfloat16"
@@ -144,6 +144,3 @@ def check_casts(call: Call, arrays: Mapping[str, Any], dtype: np.dtype[Any], out
             check_cast(name, key, array.dtype, dtype, casting)
     if out is not None:
         check_cast(name, "its result", dtype, out.dtype, casting)
-
-
-# Over an axis.
