@@ -12,7 +12,7 @@ import cupy
 import numpy as np
 
 from actufunc import _catalogue as catalogue
-from actufunc.backends.delegation import native_torch
+from actufunc.backends.delegation import torch_function
 from actufunc.cli.baselines import plain_numpy
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _torch(case: GpuCase) -> Callable[..., Any] | None:
     arguments = [case.keywords.get(name, default) for name, default in defaults.items()]
     if base.definition.over_axis:
         arguments.append(-1)
-    function = native_torch(base, arguments)
+    function = torch_function(base, arguments)
     if function is None or not torch.cuda.is_available() or case.what == "grad":
         return None
     views: dict[int, Any] = {}

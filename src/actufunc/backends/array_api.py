@@ -1,4 +1,4 @@
-"""Any array API namespace: the library's own function where it means the same, else the formula in its operations."""
+"""Calls on arrays of any array API namespace, by a function of the library or by the formula in its operations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def plan(call: Call) -> Plan:
     """Return how to compute an activation on the arrays of one namespace."""
     name = call.definition.name
     refuse_numpy_keywords(call, _library(call))
-    operands = {key: _plain(call, key, value) for key, value in call.operands.items()}
+    operands = {key: _scalar_or_array(call, key, value) for key, value in call.operands.items()}
     for key, value in operands.items():
         if not _is_number(value) and not compat.is_array_api_obj(value):
             raise TypeError(f"{name} got {type(value).__name__} for {key} beside an array of {_library(call)}")
@@ -37,13 +37,13 @@ def plan(call: Call) -> Plan:
     xp = compat.array_namespace(*arrays)
     if len(arrays) > 1:
         _check_devices(name, arrays)
-    with _naming_what_lacks(xp, call):
+    with _missing_functions_named(xp, call):
         return _NamespaceCall(xp, call, operands).plan()
 
 
 @contextmanager
-def _naming_what_lacks(xp: Any, call: Call) -> Iterator[None]:
-    """Let an error tell what a namespace lacks that formulas need."""
+def _missing_functions_named(xp: Any, call: Call) -> Iterator[None]:
+    """Name, in an error, the functions of the standard that a formula needs and the namespace does not have."""
     try:
         yield
     except (AttributeError, TypeError, ValueError, NotImplementedError) as error:
@@ -58,19 +58,19 @@ def _naming_what_lacks(xp: Any, call: Call) -> Iterator[None]:
 
 @functools.cache
 def _conforms(xp: Any) -> bool:
-    """Tell whether a namespace has what formulas need of the array API standard."""
+    """Return True if a namespace has the functions of the array API standard that formulas need."""
     try:
         x = xp.asarray([0.5, 2.0])
         x = xp.astype(xp.asarray(x), x.dtype, copy=False)
         row = xp.where(x > 1, xp.exp(x), xp.asarray(0.5, dtype=x.dtype)) / xp.sum(x, axis=0, keepdims=True)
         like = xp.full_like(xp.broadcast_to(xp.max(row, axis=-1, keepdims=True), row.shape), 1.0)
         return bool(xp.isdtype(xp.result_type(row, like), "real floating")) and type(row) is type(x)
-    except Exception:  # noqa: BLE001  # whatever it raises, it does not
+    except Exception:  # noqa: BLE001  # any error means no
         return False
 
 
-def _plain(call: Call, key: str, value: Any) -> Any:
-    """Return a scalar as a Python number, which never promotes, or as the library has NumPy's beside its arrays."""
+def _scalar_or_array(call: Call, key: str, value: Any) -> Any:
+    """Return an operand: a NumPy scalar becomes a Python number, which never promotes, or an array if `takes_numpy`."""
     if isinstance(value, np.generic):
         if key in call.definition.arrays and takes_numpy(xp := compat.array_namespace(*_owned(call))):
             return xp.asarray(value)
@@ -87,7 +87,7 @@ def _is_number(value: object) -> bool:
 
 
 def _is_symbolic(value: object) -> bool:
-    """Tell whether a value is a number that torch.compile leaves open."""
+    """Return True if a value is a symbolic number of torch.compile."""
     return type(value).__name__ in {"SymFloat", "SymInt"}
 
 
@@ -96,7 +96,7 @@ def _library(call: Call) -> str:
 
 
 def _check_devices(name: str, arrays: list[Any]) -> None:
-    # What is being traced by jax.jit has none, and what JAX has not committed to one it brings to the others.
+    # Arrays that jax.jit traces have no device. JAX moves arrays that are not committed to a device.
     found = [(compat.device(array), array) for array in arrays]
     devices = {_name(device) for device, array in found if device is not None and getattr(array, "committed", True)}
     if len(devices) > 1:
@@ -104,27 +104,27 @@ def _check_devices(name: str, arrays: list[Any]) -> None:
 
 
 def _name(device: Any) -> str:
-    """Name a device; that of an array of JAX which several share is how they do, and other arrays may do otherwise."""
+    """Return the name of a device; for a sharding of JAX, the names of its devices, however they share the array."""
     return ", ".join(sorted(map(str, device.device_set))) if hasattr(device, "device_set") else str(device)
 
 
 class _NamespaceCall:
-    """A call on the arrays of a namespace, which are brought to the dtype of the result."""
+    """A call on arrays of a namespace, which are cast to the dtype of the result."""
 
     def __init__(self, xp: Any, call: Call, operands: dict[str, Any]) -> None:
         self.xp, self.call = xp, call
         self.name = call.definition.name
-        self.operands = self._as_floats(operands)
-        self.like = self.operands["x"]  # what constants are made like
+        self.operands = self._cast(operands)
+        self.like = self.operands["x"]  # array that gives constants their dtype and device
         self.shapes = shapes_of(call, tuple(self.operands["x"].shape))
         self.axis = self.shapes.axes[0] if len(self.shapes.axes) == 1 else self.shapes.axes
 
-    def _as_floats(self, operands: dict[str, Any]) -> dict[str, Any]:
-        """Bring the arrays to the dtype of the result."""
+    def _cast(self, operands: dict[str, Any]) -> dict[str, Any]:
+        """Cast the arrays to the dtype of the result."""
         xp = self.xp
         arrays = {key: value for key, value in operands.items() if not _is_number(value)}
         asked = self.call.keywords.get("dtype")
-        if isinstance(asked, str | type | np.dtype):  # as NumPy names them
+        if isinstance(asked, str | type | np.dtype):  # dtypes of NumPy
             asked = getattr(xp, asked_dtype(self.name, asked).name)
         dtype = asked if asked is not None else xp.result_type(*arrays.values())
         if asked is None and not xp.isdtype(dtype, "real floating"):
@@ -136,7 +136,7 @@ class _NamespaceCall:
         if asked is not None and not xp.isdtype(dtype, "real floating"):
             raise TypeError(f"{self.name} can be asked for a real floating dtype only, not for {dtype}")
         self.dtype = dtype
-        if numbers := [key for key in self.call.definition.arrays if key not in arrays]:  # beside another array
+        if numbers := [key for key in self.call.definition.arrays if key not in arrays]:
             like = next(iter(arrays.values()))
             arrays |= {key: as_array(xp, operands[key], like, dtype) for key in numbers}
             operands = operands | {key: arrays[key] for key in numbers}
@@ -152,7 +152,7 @@ class _NamespaceCall:
         return call_keeps_integers(self.call, kept)
 
     def plan(self) -> Plan:
-        """Return how to compute."""
+        """Return the plan of the call."""
         call, names = self.call, self.call.definition.arrays
         if call.definition.over_axis:
             return once(self._over_axis)
@@ -162,13 +162,13 @@ class _NamespaceCall:
         if function is None:
             return once(lambda: self._formula(self.operands))
         given = tuple(call.operands[key] for key in names)
-        if not _is_number(given[0]) and given[0].dtype == self.dtype and _are_alike(given):
+        if not _is_number(given[0]) and given[0].dtype == self.dtype and _same_kind(given):
             return Plan(names, functools.partial(_execute, function))
         return once(lambda: function(*(self.operands[key] for key in names)))
 
     def _over_axis(self) -> Any:
         """Compute a function over an axis."""
-        with _naming_what_lacks(self.xp, self.call):
+        with _missing_functions_named(self.xp, self.call):
             if 0 in self.operands["x"].shape or self.operands["x"].ndim == 0:
                 return self._without_axis()
             return self._over_rows()
@@ -196,7 +196,7 @@ class _NamespaceCall:
         return xp.where(mask, result, self._constant(value_left_out(self.call)))
 
     def _beside_x(self, key: str, array: Any) -> Any:
-        """Bring a cotangent to the shape of x; what has one element for each row keeps the axes, of length one."""
+        """Broadcast a cotangent to the shape of x; one without the axis keeps the axes, with length one."""
         of_row = key in self.call.definition.without_axis
         given, what = (self.shapes.given, "the result") if of_row else (self.shapes.of_x, "x")
         shape = tuple(array.shape)
@@ -207,10 +207,10 @@ class _NamespaceCall:
         return self.xp.reshape(array, self.shapes.kept) if of_row else array
 
     def _without_axis(self) -> Any:
-        """Reduce over the axis of an empty array, or over that which a 0-d array lacks."""
+        """Compute on an empty array, or on a 0-d array, which is one row of one element."""
         xp, x = self.xp, self.operands["x"]
         if x.ndim:
-            # The sum of all arrays is as empty, and keeps the graph of a library that differentiates.
+            # The sum of all arrays is empty, too, and part of the graph of a library that differentiates.
             given = {key: value for key, value in self.operands.items() if not _is_number(value)}
             for key in given.keys() & self.call.definition.without_axis:
                 given[key] = xp.reshape(xp.broadcast_to(given[key], self.shapes.given), self.shapes.kept)
@@ -219,27 +219,24 @@ class _NamespaceCall:
                 return empty + 0
             return xp.reshape(xp.sum(empty, axis=self.shapes.axes) + value_left_out(self.call), self.shapes.given)
         keywords = {key: value for key, value in self.call.keywords.items() if key == "where"}
-        rows = {
-            key: value if _is_number(value) else self.xp.reshape(value, (1,)) for key, value in self.operands.items()
-        }
+        rows = {key: value if _is_number(value) else xp.reshape(value, (1,)) for key, value in self.operands.items()}
         if self.call.definition.without_axis:
             keywords["keepdims"] = True
-        names = self.call.definition.arrays
-        arrays = [rows.pop(key) for key in names]
-        return self.xp.reshape(self.call.function(*arrays, **rows, **self.call.options, **keywords), ())
+        arrays = [rows.pop(key) for key in self.call.definition.arrays]
+        return xp.reshape(self.call.function(*arrays, **rows, **self.call.options, **keywords), ())
 
     # The formula.
 
     def _function(self, operands: dict[str, Any]) -> Callable[..., Any] | None:
-        """Return what computes arrays: the library's own function, or a formula that the library can differentiate."""
+        """Return a function of the arrays: the library's, or a formula that it can differentiate; None if neither."""
         xp, definition = self.xp, self.call.definition
-        if (own := find(xp, self.call, operands, self.axis)) is not None:
-            return own
+        if (delegated := find(xp, self.call, operands, self.axis)) is not None:
+            return delegated
         if definition.over_axis or not xp.isdtype(self.dtype, "real floating"):
             return None
         if not compat.is_torch_namespace(xp) and not compat.is_jax_namespace(xp):
             return None
-        from .autodiff import differentiable, formula_of  # noqa: PLC0415
+        from .autodiff import differentiable_apply, formula_of  # noqa: PLC0415
 
         formula = formula_of(definition, tuple(self.call.options.items()))
         hyperparameters = [operands[key] for key in definition.hyperparameters]
@@ -247,7 +244,7 @@ class _NamespaceCall:
         def apply(x: Any, *arrays: Any) -> Any:
             work = compute_dtype(xp, x.dtype)
             others = (as_array(xp, value, x, work) if _is_number(value) else value for value in hyperparameters)
-            return differentiable(xp)(formula, x, *arrays, *others)
+            return differentiable_apply(xp)(formula, x, *arrays, *others)
 
         return apply
 
@@ -264,11 +261,11 @@ class _NamespaceCall:
 
 def _execute(function: Callable[..., Any], arrays: tuple[Any, ...], out: Any, _where: Any) -> Any:
     """Compute arrays of one dtype by a function of the library; see `actufunc._calling.plans.Plan`."""
-    return function(*arrays) if out is None and _are_alike(arrays) else NotImplemented
+    return function(*arrays) if out is None and _same_kind(arrays) else NotImplemented
 
 
-def _are_alike(arrays: tuple[Any, ...]) -> bool:
-    """Tell whether arrays are of one class, dtype and device."""
+def _same_kind(arrays: tuple[Any, ...]) -> bool:
+    """Return True if arrays have one class, dtype and device."""
     x, *others = arrays
     if any(type(y) is not type(x) or y.dtype != x.dtype for y in others):
         return False

@@ -15,7 +15,7 @@ from actufunc.formula.expression import Expression, argument, is_constant
 from actufunc.formula.operations import REDUCTIONS
 
 from .coefficients import NORMAL_P, NORMAL_S
-from .delegation import own_operations
+from .delegation import delegated_operations
 from .promotion import HALF_TYPES
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class _Operations:
 
     def __init__(self, xp: Any, like: Any, shapes: Any) -> None:
         self.xp, self.like, self.shapes = xp, like, shapes
-        self._own = own_operations(xp)
+        self._own = delegated_operations(xp)
 
     def apply(self, node: Expression, operands: tuple[Any, ...]) -> Any:
         """Compute a node from its operands."""

@@ -1,8 +1,8 @@
-"""Formulas in torch and JAX: these libraries differentiate them by our derivatives.
+"""Automatic differentiation of formulas in torch and JAX, by our derivatives.
 
-Automatic differentiation of the operations that a formula is made of would cancel in the tails, and keep what each of
-them needs. Here a derivative is a formula itself, computed from the arguments alone, and differentiated likewise: so
-there are derivatives of any order, and autograd stores nothing but the arguments.
+Derivatives by the libraries of a formula's operations would cancel in the tails, and store intermediates. Here a
+derivative is a formula of the arguments, differentiated in the same way: derivatives of any order exist, and autograd
+stores the arguments only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Formula:
     Parameters
     ----------
     expression : Expression
-        What it computes, with the derivatives that it states.
+        Formula, with custom derivatives.
     names : tuple of str
         Arguments of the expression, in the order of the arrays; the result has the dtype of the first, `x`.
     """
@@ -60,7 +60,7 @@ class Formula:
     def times_derivative(self, index: int) -> Formula:
         """Return the product of one more array with the derivative by one of the others."""
         if index not in self._products:
-            factor = f"#{len(self.names)}"  # no hyperparameter can be called so
+            factor = f"#{len(self.names)}"  # not a valid name of a hyperparameter
             self._products[index] = Formula(argument(factor) * self.slope(index).expression, (*self.names, factor))
         return self._products[index]
 
@@ -71,8 +71,8 @@ def formula_of(definition: Definition, options: tuple[tuple[str, Any], ...]) -> 
     return Formula(definition.differentiable(**dict(options)), definition.arguments)
 
 
-def differentiable(xp: Any) -> Callable[..., Any]:
-    """Return what applies a formula to arrays of torch or JAX, so that the library can differentiate it."""
+def differentiable_apply(xp: Any) -> Callable[..., Any]:
+    """Return a function that applies a formula to arrays of torch or JAX such that the library can differentiate it."""
     return _torch() if compat.is_torch_namespace(xp) else _jax()
 
 
@@ -127,8 +127,8 @@ def _jax() -> Callable[..., Any]:
     apply: Callable[..., Any] = jax.custom_jvp(compute_formula, nondiff_argnums=(0,))
 
     def product(formula: Formula, index: int, arrays: tuple[Any, ...], tangent: Any) -> Any:
-        # Not a formula of the tangent too: JAX forgets the rules by which to differentiate what it transposes. The
-        # derivative depends on the arrays alone, and is rounded to a half type with the product only.
+        # Not a formula of the tangent, too: JAX drops custom derivatives when it transposes. The derivative is in the
+        # dtype of computation, so that a half type is rounded once, after the product.
         x, *others = arrays
         work = compute_dtype(jax.numpy, x.dtype)
         return (tangent.astype(work) * apply(formula.slope(index), x.astype(work), *others)).astype(x.dtype)
@@ -146,13 +146,13 @@ def _jax() -> Callable[..., Any]:
 
 
 def graph_node(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that torch.compile puts into its graph as one node, for the next stage to look into."""
+    """Return a function that is one node in the graph of torch.compile; the next stage traces into it."""
     import torch  # noqa: PLC0415
 
     def node(*arguments: Any, **keywords: Any) -> Any:
         return function(*arguments, **keywords)
 
-    # Dynamo tells functions apart by their code: of one code object, the graph of one activation would serve all.
+    # Dynamo identifies functions by their code object: with a shared one, all activations would get the same graph.
     node.__code__ = node.__code__.replace()
     allowed: Callable[..., Any] = torch.compiler.allow_in_graph(node)
     return allowed

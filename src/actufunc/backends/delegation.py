@@ -1,19 +1,18 @@
-"""The functions of torch, JAX and TensorFlow that mean what ours do.
+"""Delegation: functions of torch, JAX and TensorFlow that are called instead of formulas.
 
-Where one exists it is called instead of the formula, so that the library's autograd, compiler and sharding see one
-operation they know. Its rounding errors are the library's own, and so are lost tails, the sign of zeros, the derivative
-at a kink (JAX's leaky_relu has slope 1 at 0) and of NaN, and what PyTorch and JAX return for silu, gelu, mish and
-hard_silu of infinity: NaN, where our formula gives the limit.
+The library's autograd, compiler and sharding then see one operation that they know. The results have the library's
+rounding errors, lost tails, signs of zeros, derivatives at a kink (JAX's leaky_relu has slope 1 at 0) and at NaN. For
+silu, gelu, mish and hard_silu of infinity PyTorch and JAX return NaN, where our formula gives the limit.
 
-Some stay with the formula although the library has their like: tanhshrink, logit and squareplus, which cancel;
-softsign, no operation of its own, so that autograd keeps intermediates; hardsigmoid in torch, whose derivative in
-float64 has the digits of 1/6 in float32; hard_tanh and sparse_sigmoid in JAX, with other derivatives at both bounds.
-In TensorFlow these are all that have no kernel of their own, and elu and selu, which cancel; leaky_relu and gelu, whose
-constants have the digits of float32 in float64; softsign, which has no second derivative; the softmaxes, which give
-zeros beside a NaN with oneDNN, and lose digits in float16.
+Some functions of the libraries are not used. torch and JAX: tanhshrink, logit and squareplus, which cancel; softsign,
+which is composed of operations, so that autograd stores intermediates; torch's hardsigmoid, whose derivative in float64
+has 1/6 in float32's digits; JAX's hard_tanh and sparse_sigmoid, with other derivatives at both bounds. TensorFlow: all
+that have no kernel; elu and selu, which cancel; leaky_relu and gelu, whose constants have float32's digits in float64;
+softsign, which has no second derivative; the softmaxes, which give zeros beside a NaN with oneDNN, and lose digits in
+float16.
 
-A table maps the name of an activation to a function of the call's arrays and hyperparameters; it returns None where the
-library has no function for these values.
+The tables map names of activations to functions of the hyperparameters, options and axis of a call, which return the
+library's function of the arrays, or None if the library has none for these values.
 """
 
 from __future__ import annotations
@@ -32,26 +31,12 @@ if TYPE_CHECKING:
 
 
 def find(xp: Any, call: Call, operands: Mapping[str, Any], axis: Any) -> Callable[[Any], Any] | None:
-    """Find the library's own function for a call.
+    """Return the library's function that computes the result of a call from `x`, or None if there is none.
 
-    Parameters
-    ----------
-    xp : namespace
-        Of the arrays.
-    call : Call
-        Names the activation and its options.
-    operands : mapping
-        Arrays, already of the dtype of the result, and hyperparameters.
-    axis : int or tuple of int
-        For functions over an axis.
-
-    Returns
-    -------
-    callable or None
-        Computes the result from `x`; None if the formula has to.
+    `operands` are arrays in the dtype of the result and hyperparameters; `axis` is used by functions over an axis.
     """
     table = _table(xp)
-    # What computes a part of one, and stands elsewhere, may have its name.
+    # Parts of gated units, and activations of users, may have the same name.
     is_of_catalogue = call.function.__module__.startswith("actufunc.activations.")
     function = table.get(call.definition.name) if is_of_catalogue else None
     if function is None or not xp.isdtype(operands["x"].dtype, "real floating"):
@@ -68,14 +53,14 @@ def find(xp: Any, call: Call, operands: Mapping[str, Any], axis: Any) -> Callabl
     return found
 
 
-def own_operations(xp: Any) -> Table:
-    """Return the functions of a library that mean the same as operations of the formulas."""
+def delegated_operations(xp: Any) -> Table:
+    """Return the functions of a library that are used for operations of formulas."""
     table = _table(xp)
     return {"logistic": table["sigmoid"](), "softplus": table["softplus"](1)} if table else {}
 
 
 def _table(xp: Any) -> Table:
-    """Return the functions of a library, none of those that are not known."""
+    """Return the table of a library; empty for other libraries than torch, JAX and TensorFlow."""
     if is_torch_namespace(xp):
         return _torch()
     if is_jax_namespace(xp):
@@ -83,11 +68,11 @@ def _table(xp: Any) -> Table:
     return _tensorflow() if xp.__name__.endswith("backends.tensorflow.namespace") else {}
 
 
-# Larger hyperparameters torch refuses beside float16, and infinite ones spoil the libraries' formulas.
+# Largest number of float16, beyond which torch refuses hyperparameters. Infinite ones give NaN in the libraries.
 _LARGEST = 65504
 
 
-def native_torch(activation: Any, arguments: list[Any]) -> Callable[..., Any] | None:
+def torch_function(activation: Any, arguments: list[Any]) -> Callable[..., Any] | None:
     """Return torch's function for an activation of the catalogue with these hyperparameters, options and axis."""
     maker = _torch().get(activation.__name__)
     return None if maker is None else maker(*arguments)
