@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 
 
 def normalise_axis(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
-    """Return the axes as non-negative integers.
-
-    Raises
-    ------
-    ValueError
-        If one is out of range or given twice.
-    """
+    """Return the axes as non-negative integers; raise ValueError if one is out of range or given twice."""
     if axis is None:
         return tuple(range(ndim))
     axes = axis if isinstance(axis, tuple) else (axis,)
@@ -42,16 +36,16 @@ def normalise_axis(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Reduced:
-    """The shapes of a call over some axes.
+    """Shapes of a call over some axes.
 
     Attributes
     ----------
     of_x : tuple of int
         Shape of x.
     axes : tuple of int
-        Over which to reduce, not negative.
+        Axes to reduce over, not negative.
     keepdims : bool
-        Whether arrays that lack the axes have them with length one.
+        True if reduced arrays keep the axes with length one.
     """
 
     of_x: tuple[int, ...]
@@ -60,31 +54,27 @@ class Reduced:
 
     @property
     def kept(self) -> tuple[int, ...]:
-        """Shape of what has one element for each row, the axes having length one."""
+        """Shape of a reduced array with axes of length one."""
         return tuple(1 if axis in self.axes else length for axis, length in enumerate(self.of_x))
 
     @property
     def given(self) -> tuple[int, ...]:
-        """The same as users see it."""
+        """Shape of a reduced array as `keepdims` asks for it."""
         if self.keepdims:
             return self.kept
         return tuple(length for axis, length in enumerate(self.of_x) if axis not in self.axes)
 
 
 def shapes_of(call: Call, shape: tuple[int, ...]) -> Reduced:
-    """Return the shapes of a call over an axis, for x of a shape."""
+    """Return the shapes of a call over an axis; `shape` is the shape of x."""
     axes = normalise_axis(call.definition.name, call.keywords.get("axis", -1), len(shape))
     return Reduced(shape, axes, bool(call.keywords.get("keepdims", False)))
 
 
 def broadcast_to_x(
-    definition: Definition,
-    key: str,
-    array: Any,
-    shapes: Reduced,
-    broadcast_to: Callable[[Any, tuple[int, ...]], Any],
+    definition: Definition, key: str, array: Any, shapes: Reduced, broadcast_to: Callable[[Any, tuple[int, ...]], Any]
 ) -> Any:
-    """Return an operand in the shape of x, by the library's own `broadcast_to`."""
+    """Return an operand broadcast to the shape of x by a library's `broadcast_to`."""
     of_row = key in definition.without_axis
     given, what = (shapes.given, "the result") if of_row else (shapes.of_x, "x")
     try:
@@ -96,9 +86,9 @@ def broadcast_to_x(
 
 
 def as_blocks(operands: Sequence[Any], axes: tuple[int, ...]) -> list[Any] | None:
-    """See contiguous arrays as (blocks, n, inner), with the axes in the middle.
+    """Return views of shape (blocks, n, inner), where n are the axes, of contiguous arrays of one shape.
 
-    None where they are not contiguous and alike, or where the axes do not lie side by side.
+    None is returned if they are not contiguous in one order, or if the axes are not adjacent.
     """
     ndim = operands[0].ndim
     if not all(o.flags.c_contiguous for o in operands):
@@ -120,18 +110,15 @@ def as_blocks(operands: Sequence[Any], axes: tuple[int, ...]) -> list[Any] | Non
 
 
 def split_axis(name: str, axis: Any, shape: Sequence[int | None]) -> int:
-    """Return the axis that a gated unit splits as a non-negative integer.
+    """Return the axis that a gated unit splits, as a non-negative integer.
 
-    Raises
-    ------
-    ValueError
-        If it is not one, or of odd length; a length that is None is not known yet.
+    ValueError is raised unless it is one axis of even length; a length of None is not known yet and accepted.
     """
     axes = normalise_axis(name, axis, len(shape))
     if len(axes) != 1:
         raise ValueError(f"{name} halves one axis: x needs at least one dimension, and axis must be an integer")
     length = shape[axes[0]]
-    if length != length:  # noqa: PLR0124 -- as dask has what it does not know
+    if length != length:  # noqa: PLR0124 -- NaN, dask's unknown length
         raise ValueError(f"{name} cannot halve axis {axes[0]} of unknown length; use x.compute_chunk_sizes() first")
     if length is not None and length % 2:
         raise ValueError(f"{name} cannot halve axis {axes[0]}, which has the odd length {length}")
@@ -146,6 +133,6 @@ def split_indices(shape: tuple[int, ...], axis: int) -> tuple[Any, Any]:
 
 
 def check_part(name: str, part: Any, out: Any) -> None:
-    """Raise ValueError unless an output is as long as a part of x, which would else be broadcast to it."""
+    """Raise ValueError unless an output has the shape of a part of x, which is not broadcast."""
     if out is not None and out is not Ellipsis and hasattr(out, "shape"):
         check_fits(name, part.shape, out.shape, exactly=True)

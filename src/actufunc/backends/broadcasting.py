@@ -15,13 +15,7 @@ ORDERS = ("K", "A", "C", "F")
 
 
 def order_of(call: Call) -> Any:
-    """Return the order of a fresh result, which NumPy types as a literal.
-
-    Raises
-    ------
-    ValueError
-        If there is no such order.
-    """
+    """Return the memory order of a new result; raise ValueError if there is no such order."""
     order = call.keywords.get("order", "K")
     if order not in ORDERS:
         raise ValueError(f"order must be one of {', '.join(map(repr, ORDERS))}, not {order!r}")
@@ -29,7 +23,7 @@ def order_of(call: Call) -> Any:
 
 
 def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape to which others broadcast; as `numpy.broadcast_shapes`, but of any number of dimensions."""
+    """Return the shape to which shapes broadcast, as `numpy.broadcast_shapes`, but for any number of dimensions."""
     result: list[int] = []
     for lengths in itertools.zip_longest(*map(reversed, shapes), fillvalue=1):
         others = {length for length in lengths if length != 1}
@@ -39,14 +33,8 @@ def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(result)
 
 
-def shape_of_all(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """Return the shape to which the arguments of a call broadcast.
-
-    Raises
-    ------
-    ValueError
-        If there is none.
-    """
+def broadcast_arguments(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the shape to which the arguments of a call broadcast; raise ValueError, which names them, if none."""
     try:
         return broadcast_shapes(*shapes.values())
     except ValueError:
@@ -55,7 +43,7 @@ def shape_of_all(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int,
 
 
 def check_fits(name: str, shape: tuple[int, ...], into: tuple[int, ...], *, exactly: bool = False) -> None:
-    """Raise ValueError unless a result of `shape` broadcasts to an output of shape `into` without changing it."""
+    """Raise ValueError unless `shape` broadcasts to the shape `into` of an output, or with `exactly` equals it."""
     try:
         fits = shape == into or (not exactly and broadcast_shapes(shape, into) == into)
     except ValueError:

@@ -1,7 +1,7 @@
-"""NumPy arrays beside those of another library: taken where functions of that library take them.
+"""NumPy arrays beside arrays of another library, which are converted if functions of that library accept them.
 
-JAX's and dask's do. CuPy's refuse, and so do those of array-api-strict and of torch: ``tensor * array`` is NumPy's
-doing there, which converts the tensor, and fails as soon as that requires a gradient.
+JAX's and dask's do; CuPy's, array-api-strict's and torch's do not: ``tensor * array`` is computed by NumPy, which
+converts the tensor, and raises if the tensor requires a gradient.
 """
 
 from __future__ import annotations
@@ -18,24 +18,10 @@ if TYPE_CHECKING:
 
 
 def to_one_library(call: Call, owners: dict[str, Any]) -> Call:
-    """Return a call with arrays of several libraries as one of a single library.
+    """Return a call with the NumPy arrays of `call` converted to the other library of `owners`.
 
-    Parameters
-    ----------
-    call : Call
-        What is called.
-    owners : dict
-        An array of each library, by its name.
-
-    Returns
-    -------
-    Call
-        Another one: what served it does not serve calls with arrays of the same types.
-
-    Raises
-    ------
-    TypeError
-        If these libraries do not go together.
+    `owners` has an array of each library of the call by the library's name. TypeError is raised if these libraries
+    cannot be mixed.
     """
     name = call.definition.name
     if (array := _beside_numpy(owners)) is None or call.out is not None or _has_masked(call):
@@ -59,21 +45,21 @@ def to_one_library(call: Call, owners: dict[str, Any]) -> Call:
 
 
 def _beside_numpy(owners: dict[str, Any]) -> Any:
-    """Return an array of the one library that is not NumPy, if its functions take NumPy's arrays."""
+    """Return an array of the single library that is not NumPy if its functions accept NumPy's arrays, else None."""
     others = [array for name, array in owners.items() if name != "numpy"]
     return others[0] if len(others) == 1 and takes_numpy(array_namespace(others[0])) else None
 
 
 def _has_masked(call: Call) -> bool:
-    """Tell whether a mask would be lost."""
+    """Return True if an argument is a masked array, whose mask a conversion would lose."""
     return any(isinstance(value, np.ma.MaskedArray) for value in call.values())
 
 
 @functools.cache
 def takes_numpy(xp: Any) -> bool:
-    """Tell whether functions of a namespace take NumPy's arrays beside its own."""
+    """Return True if functions of a namespace accept NumPy's arrays beside its own."""
     try:
         own = xp.ones(1)
         return type(xp.multiply(own, np.ones(1, np.float32))) is type(own)
-    except Exception:  # noqa: BLE001  # whatever it raises, it does not
+    except Exception:  # noqa: BLE001  # any error means no
         return False

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import cupy
 
 from actufunc._calling.plans import Plan, once
-from actufunc.backends.broadcasting import check_fits, order_of, shape_of_all
+from actufunc.backends.broadcasting import broadcast_arguments, check_fits, order_of
 from actufunc.backends.promotion import (
     check_cast,
     check_casts,
@@ -98,7 +98,7 @@ class ElementwisePlan:
             check_out(name, out)
             check_cast(name, "its result", dtype, out.dtype, self._casting)
         shapes = {key: array.shape for key, array in zip(self.names, inputs, strict=True)}
-        shape = shape_of_all(name, shapes if mask is None else {**shapes, "where": mask.shape})
+        shape = broadcast_arguments(name, shapes if mask is None else {**shapes, "where": mask.shape})
         if out is None:
             out = _allocate(inputs, shape, dtype, self._order, zeros=mask is not None)
         check_fits(name, shape, out.shape)

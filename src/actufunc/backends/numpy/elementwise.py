@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actufunc._memory import empty_like
-from actufunc.backends.broadcasting import check_fits, order_of, shape_of_all
+from actufunc.backends.broadcasting import broadcast_arguments, check_fits, order_of
 from actufunc.backends.promotion import is_half
 
 from .arguments import Arguments, are_alike, are_contiguous, check_out, overlaps
@@ -160,7 +160,7 @@ class ElementwisePlan:
             return np.broadcast(*arrays, *([] if mask is None else [mask])).shape
         except (ValueError, RuntimeError):  # which it is beyond 32 dimensions
             shapes = {key: each.shape for key, each in zip(self.operands.names, arrays, strict=True) if each.ndim}
-            return shape_of_all(self.name, shapes if mask is None else {**shapes, "where": mask.shape})
+            return broadcast_arguments(self.name, shapes if mask is None else {**shapes, "where": mask.shape})
 
     def _allocate(self, arrays: tuple[Array, ...], shape: tuple[int, ...], *, zeros: bool) -> Array:
         """Make an array for a result, which lies in memory as that of a ufunc."""
