@@ -1,6 +1,6 @@
-"""Calls on NumPy arrays, scalars and lists: which plan serves them.
+"""Plans of calls on NumPy arrays, scalars and lists.
 
-`Activation.__call__` goes to a kernel directly where an earlier call has left one; `fast_path` has its thresholds.
+Once a plan with a kernel is cached, `Activation.__call__` calls the kernel directly, within the limits of `fast_path`.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 
 def plan(call: Call) -> Plan:
-    """Return how to compute an activation on NumPy arrays, scalars and lists."""
+    """Return the plan of a call on NumPy arrays, scalars and lists."""
     arguments = Arguments.of(call)
     if call.definition.over_axis and any(isinstance(each, np.ma.MaskedArray) for each in arguments.inputs.values()):
         return once(partial(_masked, arguments))
     made = AxisPlan(arguments, arguments.mask) if call.definition.over_axis else ElementwisePlan(arguments)
-    if arguments.are_plain:
+    if arguments.are_base_arrays:
         return Plan(tuple(arguments.inputs), made.execute, made.kernel)
     return once(lambda: _wrapped(arguments, made.execute(arguments.arrays(), call.out, arguments.mask)))
 
 
 def _masked(arguments: Arguments) -> Any:
-    """Compute over an axis of masked arrays: what they mask takes no part."""
+    """Compute over an axis of masked arrays; masked elements are excluded as by `where`."""
     call, mask = arguments.call, arguments.mask
     for array in arguments.inputs.values():
         if isinstance(array, np.ma.MaskedArray):
@@ -40,7 +40,7 @@ def _masked(arguments: Arguments) -> Any:
             mask = ~masked if mask is True else mask & ~masked
     made = AxisPlan(arguments, mask)
     result = made.execute(arguments.arrays(), call.out, mask)
-    if call.definition.reduces and call.out is None:  # what has no element is masked
+    if call.definition.reduces and call.out is None:  # results of no element are masked
         x = arguments.inputs["x"]
         taken = np.broadcast_to(mask, x.shape).any(axis=made.axes_of(x.ndim).axes)
         return np.ma.masked_array(result, ~taken.reshape(np.shape(result)))

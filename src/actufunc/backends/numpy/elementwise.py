@@ -1,14 +1,13 @@
-"""Elementwise calls on NumPy arrays whose dtypes, hyperparameters and keywords are settled.
+"""Plans of elementwise calls on NumPy arrays.
 
-This is the guard in front of Numba's ufuncs, which raise on `where`, know no other dtypes, and leave the vectorised
-loop where an operand is not contiguous. Small arrays that the ufunc can take as they are go to it directly; what else
-is small is copied to contiguous arrays of the kernel's dtype first. Larger arrays go to it where they, or their rows,
-are contiguous and alike, else through `numpy.nditer`, which hands out contiguous chunks, casting, broadcasting and
-resolving overlap on the way.
+Numba's ufuncs raise on `where`, support one dtype, and use the vectorised loop only for contiguous operands. So small
+arrays are passed to the ufunc directly if it accepts them, else copied to contiguous arrays of the kernel's dtype.
+Large arrays are passed to it if they, or their rows, are contiguous, of one shape and of the kernel's dtype, else in
+contiguous chunks of `numpy.nditer`, which casts, broadcasts and resolves overlap.
 
 Half types are computed in float64 and rounded once, with scalar hyperparameters of float32 as everywhere: a product
-with one is exact then, so that no tie is missed. Arrays of nothing but one half type are seen as the bits of their
-elements, for which there are kernels; beside other dtypes the kernel in float64 computes.
+with one is exact then, so that no tie is missed. If all arrays have one half type, kernels take the bits of their
+elements; beside other dtypes the kernel for float64 is used.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from actufunc._memory import empty_like
 from actufunc.backends.broadcasting import broadcast_arguments, check_fits, order_of
 from actufunc.backends.promotion import is_half
 
-from .arguments import Arguments, are_alike, are_contiguous, check_out, overlaps
+from .arguments import Arguments, are_contiguous, check_out, overlaps, same_shape
 from .codegen.half import HALF_COMPUTE_DTYPE
 from .fast_path import LARGE, TINY
 from .jit.kernels import HalfElementwise, elementwise, to_bits
@@ -36,20 +35,14 @@ if TYPE_CHECKING:
 
 BITS = np.dtype(np.uint16)
 
-_LEAST_ROW = 32  # elements of a row that the vectorised loop is worth entering for
+_LEAST_ROW = 32  # elements of the shortest row for which a call of the vectorised loop pays
 
 _ndarray = np.ndarray
-_as_integer = struct.Struct("=H").unpack  # of a scalar or 0-d array, five times as fast as a view
+_as_integer = struct.Struct("=H").unpack  # bits of a scalar or 0-d array, five times as fast as a view
 
 
 class ElementwisePlan:
-    """How to compute an elementwise activation of NumPy arrays of given dtypes.
-
-    Parameters
-    ----------
-    arguments : Arguments
-        A call with such arrays.
-    """
+    """Plan of an elementwise call on NumPy arrays, for the dtypes of `arguments`."""
 
     def __init__(self, arguments: Arguments) -> None:
         self.name, self.operands = arguments.call.definition.name, arguments.operands
@@ -64,7 +57,7 @@ class ElementwisePlan:
         self._on_bits = isinstance(kernel, HalfElementwise)
         self._results: Any = getattr(kernel, "results", None)
         self._round = to_bits(written) if is_half(written) and written.isnative and not self._on_bits else None
-        # A ufunc may be called directly that casts nothing but what is exact, and writes what is asked for.
+        # The ufunc, if it can be called directly: its casts are exact and its results have the dtype of the output.
         self._direct: Callable[..., Any] | None = None
         if isinstance(kernel, HalfElementwise) or not kernel.is_safe or not work == dtype == written:
             return
@@ -73,7 +66,7 @@ class ElementwisePlan:
 
     @property
     def kernel(self) -> Callable[..., Any] | None:
-        """What computes the same for one small array, or scalar, and an output, if it writes the kernel's dtype."""
+        """Function of one small array, or scalar, and an optional output; see `Plan.kernel`."""
         if len(self.operands.names) > 1 or self._order != "K":
             return None
         return self._look_up if self._on_bits else self._direct
@@ -85,12 +78,12 @@ class ElementwisePlan:
 
     def execute(self, operands: tuple[Any, ...], out: Any, where: Any = True) -> Any:  # noqa: FBT002
         """Compute; see `actufunc._calling.plans.Plan`."""
-        # Every attribute looked up here shows.
+        # Each attribute lookup here counts.
         arrays = operands if self.operands.are_arrays else self.operands.as_arrays(self.name, operands)
-        if self._direct is not None and where is True and (len(arrays) == 1 or are_alike(arrays)):
+        if self._direct is not None and where is True and (len(arrays) == 1 or same_shape(arrays)):
             x = arrays[0]
             if out is None:
-                # A ufunc makes its output in the order of the first array, as we do, if that has one.
+                # A ufunc allocates its output in the memory order of the first array, as `_allocate` does.
                 if ((size := x.size) < TINY and (len(arrays) == 1 or 0 not in x.strides)) or (
                     size < LARGE and are_contiguous(arrays)
                 ):
@@ -102,7 +95,7 @@ class ElementwisePlan:
             ):
                 try:
                     return self._direct(*arrays, out)
-                except (TypeError, ValueError):  # said better below
+                except (TypeError, ValueError):  # clearer errors are raised below
                     pass
         if self._on_bits and where is True:
             result = self._execute_bits(arrays, out)
@@ -111,11 +104,11 @@ class ElementwisePlan:
         return self._execute(arrays, out, None if where is True else np.asarray(where, np.bool_))
 
     def _execute_bits(self, arrays: tuple[Array, ...], out: Any) -> Any:
-        """Compute on small arrays of half types, looking at little else; those that are not contiguous are copied."""
+        """Compute on small arrays of one half type and shape, copied if not contiguous; else return NotImplemented."""
         x = arrays[0]
         shape = x.shape
         given = arrays if out is None else (*arrays, out)
-        if not shape or (size := x.size) >= LARGE or not (len(given) == 1 or are_alike(given)):
+        if not shape or (size := x.size) >= LARGE or not (len(given) == 1 or same_shape(given)):
             return NotImplemented
         if out is not None and not (type(out) is _ndarray and out.flags.writeable):
             return NotImplemented
@@ -137,7 +130,7 @@ class ElementwisePlan:
         return result
 
     def _execute(self, arrays: tuple[Array, ...], out: Any, mask: Array | None) -> Any:
-        """Compute where an operand is not as the kernel takes it, or large."""
+        """Compute on any arrays: large ones, and such as the ufunc does not accept."""
         x = arrays[0]
         shape = x.shape if len(arrays) == 1 and mask is None else self._shape(arrays, mask)
         if out is None or out is Ellipsis:
@@ -146,7 +139,7 @@ class ElementwisePlan:
             check_out(self.name, out)
             check_fits(self.name, shape, out.shape)
             result = out
-        target = np.asarray(result)  # matrices and masked arrays have ideas of their own about assignment
+        target = np.asarray(result)  # matrices and masked arrays override assignment
         if self._on_bits:
             arrays, target = tuple([each.view(BITS) for each in arrays]), target.view(BITS)
         (self._compute_small if target.size < LARGE else self._compute)(arrays, target, mask)
@@ -154,23 +147,23 @@ class ElementwisePlan:
 
     def _shape(self, arrays: tuple[Array, ...], mask: Array | None) -> tuple[int, ...]:
         shape: tuple[int, ...] = arrays[0].shape
-        if (mask is None or mask.shape == shape) and are_alike(arrays):
+        if (mask is None or mask.shape == shape) and same_shape(arrays):
             return shape
         try:
             return np.broadcast(*arrays, *([] if mask is None else [mask])).shape
-        except (ValueError, RuntimeError):  # which it is beyond 32 dimensions
+        except (ValueError, RuntimeError):  # RuntimeError beyond 32 dimensions
             shapes = {key: each.shape for key, each in zip(self.operands.names, arrays, strict=True) if each.ndim}
             return broadcast_arguments(self.name, shapes if mask is None else {**shapes, "where": mask.shape})
 
     def _allocate(self, arrays: tuple[Array, ...], shape: tuple[int, ...], *, zeros: bool) -> Array:
-        """Make an array for a result, which lies in memory as that of a ufunc."""
+        """Allocate a result in the memory order of a ufunc's."""
         x, order = arrays[0], self._order
         if order == "K":
             flags = [each.flags for each in arrays]
             if x.shape == shape and all([each.c_contiguous for each in flags]):  # noqa: C419 -- faster
                 order = "C"
             elif x.shape != shape or 0 in x.strides or (len(arrays) > 1 and not all(f.f_contiguous for f in flags)):
-                # NumPy's empty_like differs.
+                # numpy.empty_like chooses another order than a ufunc.
                 access = [["readonly"]] * len(arrays) + [["writeonly", "allocate"]]
                 dtypes = [*(each.dtype for each in arrays), self._dtype]
                 nditer: Any = np.nditer  # NumPy types the flags as literals
@@ -185,9 +178,9 @@ class ElementwisePlan:
         return empty_like(x, self._dtype, order, shape)
 
     def _compute_small(self, arrays: tuple[Array, ...], target: Array, mask: Array | None) -> None:
-        """Compute on contiguous copies of what the kernel cannot take."""
+        """Compute on small arrays; operands that the kernel does not accept are copied."""
         work = self._work
-        if mask is not None:  # what is left out must raise no floating-point error
+        if mask is not None:  # excluded elements must raise no floating-point error
             shape = target.shape
             mask = mask if mask.shape == shape else np.broadcast_to(mask, shape)
             chosen = [each if each.shape == shape else np.broadcast_to(each, shape) for each in arrays]
@@ -199,8 +192,8 @@ class ElementwisePlan:
         if all([each.flags.f_contiguous and each.ndim == target.ndim for each in (*arrays, target)]):  # noqa: C419 -- faster
             arrays, target = tuple([each.T for each in arrays]), target.T
         shape = target.shape
-        aside = target.dtype != work or not target.flags.c_contiguous
-        result = np.empty(shape, work) if aside else target
+        scratch = target.dtype != work or not target.flags.c_contiguous
+        result = np.empty(shape, work) if scratch else target
         operands = [
             each
             if each.dtype == work and each.shape == shape and each.flags.c_contiguous
@@ -209,11 +202,11 @@ class ElementwisePlan:
         ]
         operands.append(result)
         self._kernel.serial(*([each.reshape(-1) for each in operands] if self._on_bits else operands))
-        if aside:
-            self._deliver(result, target, where=True)
+        if scratch:
+            self._write(result, target, where=True)
 
-    def _deliver(self, values: Array, target: Array, where: Any) -> None:
-        """Cast results of the kernel to the output, where they are selected."""
+    def _write(self, values: Array, target: Array, where: Any) -> None:
+        """Cast results of the kernel to the output at elements that `where` selects."""
         if self._round is not None:
             values, target = self._round(values), target.view(BITS)
         np.copyto(target, values, where=where, casting="unsafe")  # checked before
@@ -231,10 +224,10 @@ class ElementwisePlan:
             if not sharing and (rows := _as_rows(operands)) is not None:
                 schedule.elementwise_rows(self._kernel, rows)
                 return
-        # A scratch chunk where the output cannot be written to directly: masked, also an input, or to be rounded.
-        self._chunk_by_chunk(arrays, target, mask, aside=mask is not None or bool(sharing) or self._round is not None)
+        # The kernel writes to a scratch chunk if the output is masked, shares memory with an input, or is rounded to.
+        self._chunk_by_chunk(arrays, target, mask, scratch=mask is not None or bool(sharing) or self._round is not None)
 
-    def _chunk_by_chunk(self, arrays: tuple[Array, ...], out: Array, mask: Array | None, *, aside: bool) -> None:
+    def _chunk_by_chunk(self, arrays: tuple[Array, ...], out: Array, mask: Array | None, *, scratch: bool) -> None:
         """Run the kernel over chunks in which every operand is contiguous."""
         # NumPy before 2.3 casts a broadcast operand of one element to garbage here.
         operands: list[Any] = [each.astype(self._work) if each.size == 1 else each for each in arrays]
@@ -243,7 +236,7 @@ class ElementwisePlan:
         contiguous = ["contig", "aligned", "nbo", "overlap_assume_elementwise"]
         flags = [["readonly", *contiguous]] * len(arrays) + [[access, "no_broadcast", *contiguous]]
         dtypes = [self._work] * len(operands)
-        if aside:  # what is not selected must not even be cast to and fro
+        if scratch:  # excluded elements must not be cast
             dtypes[-1] = out.dtype
         if mask is not None:
             operands.append(mask)
@@ -252,7 +245,7 @@ class ElementwisePlan:
         nditer: Any = np.nditer  # NumPy types the flags as literals
         iterator = nditer(
             operands,
-            flags=["external_loop", "buffered", "zerosize_ok", "copy_if_overlap", *([] if aside else ["growinner"])],
+            flags=["external_loop", "buffered", "zerosize_ok", "copy_if_overlap", *([] if scratch else ["growinner"])],
             op_flags=flags,
             op_dtypes=dtypes,
             order="K",
@@ -264,10 +257,10 @@ class ElementwisePlan:
                 *inputs, output = chunk[: len(arrays) + 1]
                 if mask is not None:
                     inputs = [each.copy() for each in inputs]
-                    if not _leave_out(inputs, chunk[-1]):
+                    if not _fill_excluded(inputs, chunk[-1]):
                         continue
-                if aside:
-                    self._deliver(self._kernel.serial(*inputs), output, True if mask is None else chunk[-1])
+                if scratch:
+                    self._write(self._kernel.serial(*inputs), output, True if mask is None else chunk[-1])
                 else:
                     self._kernel.serial(*inputs, output)
 
@@ -278,8 +271,8 @@ def _copied(array: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array
     return copy
 
 
-def _leave_out(operands: list[Array], mask: Array) -> bool:
-    """Put a selected element in the places of others, lest these raise a floating-point error; tell if there is one."""
+def _fill_excluded(operands: list[Array], mask: Array) -> bool:
+    """Replace excluded elements by a selected one, to raise no floating-point error; return False if there is none."""
     selected = mask.reshape(-1)
     if not selected.size or not selected[first := selected.argmax()]:
         return False
@@ -290,11 +283,11 @@ def _leave_out(operands: list[Array], mask: Array) -> bool:
 
 
 def _as_rows(operands: Sequence[Array]) -> list[Array] | None:
-    """See operands as contiguous rows that are not too short, as those of half a matrix; None if they are none."""
+    """Return operands as views of shape (rows, n) with contiguous rows; None if a copy is needed or rows are short."""
     shape = operands[0].shape
     n = shape[-1] if shape else 0
     if n < _LEAST_ROW or any(o.strides[-1] != o.itemsize for o in operands):
         return None
     if any(o.strides[i] != o.strides[i + 1] * shape[i + 1] for o in operands for i in range(len(shape) - 2)):
-        return None  # to see these as rows would take a copy
+        return None
     return [o.reshape(-1, n) for o in operands]

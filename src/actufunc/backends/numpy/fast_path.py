@@ -1,11 +1,10 @@
-"""Thresholds below which a call on NumPy arrays is passed to a kernel directly, without a look at threads or buffers.
+"""Sizes of NumPy arrays below which a kernel is called directly, without threads or recycled memory.
 
-`Activation.__call__` reads them before anything else, so that this module imports nothing.
+`actufunc._activation` imports them, so that this module imports nothing.
 """
 
 TINY = 512
-"""Elements of strided arrays that Numba's loop for strides, which is not vectorised, computes before they are worth a
-contiguous copy."""
+"""Elements from which strided arrays are copied to contiguous ones, as Numba's strided loop is not vectorised."""
 
 LARGE = 16384
-"""Elements below which no array is worth a second thread, nor memory that another has left."""
+"""Elements from which a second thread, or recycled memory, pays."""
