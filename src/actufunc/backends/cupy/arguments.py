@@ -1,4 +1,4 @@
-"""The arguments of calls on CuPy arrays: conversion, checks, and which memory a kernel may write to."""
+"""Arguments of calls on CuPy arrays: conversion, checks, and memory that a kernel may write to."""
 
 from __future__ import annotations
 
@@ -8,13 +8,7 @@ import cupy
 import numpy as np
 
 from actufunc.backends.masking import as_mask
-from actufunc.backends.promotion import (
-    keeps_integers,
-    rounded,
-    scalars_of,
-    unsupported,
-    working_dtype,
-)
+from actufunc.backends.promotion import keeps_integers, rounded, scalars_of, unsupported, working_dtype
 
 from . import kernels
 from .codegen.elementwise import VECTOR
@@ -28,8 +22,8 @@ if TYPE_CHECKING:
     Array = Any  # CuPy comes without types
 
 
-def operands_of(call: Call) -> dict[str, Array]:
-    """Return the operands that are arrays, or scalars in the place of arrays."""
+def array_operands(call: Call) -> dict[str, Array]:
+    """Return the operands but scalar hyperparameters; scalars among them become 0-d NumPy arrays."""
     name = call.definition.name
     scalars = scalars_of(call)
     operands = {key: value for key, value in call.operands.items() if key not in scalars}
@@ -55,7 +49,7 @@ def check_devices(name: str, values: Iterable[Any]) -> None:
 
 
 def check_out(name: str, out: Any) -> None:
-    """Raise unless a result may be written to `out`."""
+    """Raise TypeError unless `out` is a CuPy array, ValueError if it is broadcast."""
     if not isinstance(out, cupy.ndarray):
         raise TypeError(f"{name} can write its output to a CuPy array only, not to {type(out).__name__}")
     if out.size and any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
@@ -63,7 +57,7 @@ def check_out(name: str, out: Any) -> None:
 
 
 def check_where(name: str, where: Any) -> Array | None:
-    """Return the mask, an array of booleans, or None if all elements are selected."""
+    """Return the mask as an array of booleans, or None if it is True."""
     if where is True:
         return None
     mask = as_mask(name, where, cupy.ndarray)
@@ -72,11 +66,11 @@ def check_where(name: str, where: Any) -> Array | None:
     return mask
 
 
-def put_scalars_in(call: Call, work: np.dtype[Any]) -> tuple[Expression, dict[str, Any]]:
-    """Return the expression, and the scalar hyperparameters that its kernel takes.
+def substitute_scalars(call: Call, work: np.dtype[Any]) -> tuple[Expression, dict[str, Any]]:
+    """Return the formula, and the scalar hyperparameters that are arguments of its kernel.
 
-    The defaults have a kernel of their own, in which they cost nothing; other values are arguments of the kernel, so
-    that nothing is compiled where one is trained. But some formulas are exact on integers for some values only.
+    Defaults are compiled as constants. Other values are arguments, so that nothing is compiled where a hyperparameter
+    is trained, except where a formula is exact on integers for some values only.
     """
     scalars = scalars_of(call)
     values = {key: rounded(value, work) for key, value in scalars.items()}
@@ -87,35 +81,33 @@ def put_scalars_in(call: Call, work: np.dtype[Any]) -> tuple[Expression, dict[st
 
 
 def copy(array: Array, out: Array) -> Array:
-    """Copy an array to another, of any dtype and strides."""
+    """Copy an array to `out`, which may have another dtype and strides; return `out`."""
     kernels.copy()(array, out)
     return out
 
 
-def is_apart(inputs: Iterable[Any], out: Array) -> bool:
-    """Tell whether no element of an array among the inputs can be written to before it is read."""
+def no_overlap(inputs: Iterable[Any], out: Array) -> bool:
+    """Return True if elementwise writes to `out` change no element of an input before it is read."""
     arrays = (value for value in inputs if isinstance(value, cupy.ndarray))
     return all(same_memory(array, out) or not cupy.may_share_memory(array, out) for array in arrays)
 
 
 def same_memory(a: Array, b: Array) -> bool:
-    """Tell whether two arrays are the same elements in the same places."""
+    """Return True if two arrays are views of the same elements in the same order."""
     return bool(a.data.ptr == b.data.ptr and a.strides == b.strides and a.dtype == b.dtype and a.shape == b.shape)
 
 
 _ndarray = cupy.ndarray
-
-
 _runtime = cupy.cuda.runtime
 
 
 def direct_output(inputs: tuple[Array, ...], out: Any, dtype: np.dtype[Any]) -> Any:
-    """Return where a kernel may write its result, without looking any further; NotImplemented if one must look.
+    """Return a new array, or `out`, if a kernel of vectors can compute it from these inputs, else NotImplemented.
 
-    That is a fresh array, or `out`, if all arrays are of this dtype, alike, C-contiguous, aligned, on the current
-    device, and `out` is one of the inputs or apart from them.
+    It can if all arrays have this dtype and one shape, are C-contiguous, aligned and on the current device, and `out`
+    is one of the inputs or shares no memory with them.
     """
-    # Every attribute looked up here shows: a call of CuPy's own kernel takes a few microseconds.
+    # Each attribute lookup here counts: a call of CuPy's own kernel takes a few microseconds.
     x, device = inputs[0], _runtime.getDevice()
     shape = x.shape
     for array in inputs if out is None else (out, *inputs):

@@ -1,7 +1,7 @@
-"""Calls over an axis on CuPy arrays.
+"""Plans of calls over an axis on CuPy arrays.
 
-Kernels take arrays of one dtype that are seen as (blocks, n, inner) without a copy: contiguous ones, whatever axes they
-reduce over, as long as these lie side by side. Everything else is brought into that form by a copy, which casts too.
+Kernels take views of shape (blocks, n, inner) of arrays of one dtype, which contiguous arrays have if the axes are
+adjacent. Other arrays are copied, and cast, first.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from actufunc.backends.masking import fill_left_out, value_left_out
 from actufunc.backends.promotion import check_cast, result_dtype, scalars_of, working_dtype
 
 from .arguments import (
+    array_operands,
     check_devices,
     check_out,
     check_where,
     copy,
     direct_output,
-    is_apart,
-    operands_of,
-    put_scalars_in,
+    no_overlap,
+    substitute_scalars,
 )
 from .codegen.axis import axis_source, kernel_name
 from .codegen.elementwise import VECTOR, KernelSpec
@@ -45,33 +45,27 @@ if TYPE_CHECKING:
 
 
 def plan_axis(call: Call) -> Plan:
-    """Return how to compute an activation over an axis of CuPy arrays."""
+    """Return the plan of a call over an axis on CuPy arrays."""
     made = AxisPlan(call)
-    operands = operands_of(call)
+    operands = array_operands(call)
     exact = all(type(each) is cupy.ndarray and each.dtype == made.dtype for each in operands.values())
-    plain = call.keywords.keys() <= {"out", "axis"} and call.keywords.get("axis", -1) == -1
-    if exact and plain and not call.definition.reduces and tuple(operands) == call.definition.arrays:
+    last_axis = call.keywords.keys() <= {"out", "axis"} and call.keywords.get("axis", -1) == -1
+    if exact and last_axis and not call.definition.reduces and tuple(operands) == call.definition.arrays:
         return Plan(call.definition.arrays, made.execute)
     return once(partial(made.compute, tuple(operands.values()), call.out, call.keywords.get("where", True)))
 
 
 class AxisPlan:
-    """How to compute an activation over an axis of CuPy arrays of given dtypes.
-
-    Attributes
-    ----------
-    dtype : numpy.dtype
-        dtype of the result.
-    """
+    """Plan of a call over an axis on CuPy arrays, for their dtypes; `dtype` is the dtype of the result."""
 
     def __init__(self, call: Call) -> None:
-        definition, operands = call.definition, operands_of(call)
+        definition, operands = call.definition, array_operands(call)
         self._definition, self._names = definition, tuple(operands)
         self._axis, self._keepdims = call.keywords.get("axis", -1), bool(call.keywords.get("keepdims", False))
         self.dtype = result_dtype(call, operands)
-        # Else it is computed, and kept meanwhile, in the dtype that half types are computed in.
+        # dtype of copies and their results, where a half type is not rounded to.
         self._work = working_dtype(self.dtype) or self.dtype
-        expression, scalars = put_scalars_in(call, self._work)
+        expression, scalars = substitute_scalars(call, self._work)
         self._numbers, of_scalars = tuple(scalars.values()), tuple(scalars)
         self._spec = KernelSpec(definition.identifier, expression, self._names, of_scalars, self.dtype)
         self._left_out = Call(call.function, scalars_of(call), call.options, {})
@@ -86,7 +80,7 @@ class AxisPlan:
         return result
 
     def compute(self, inputs: tuple[Array, ...], out: Any, where: Any) -> Array:
-        """Compute on any arrays."""
+        """Compute on arrays of any dtypes, shapes and strides."""
         name, dtype, reduces = self._definition.name, self.dtype, self._definition.reduces
         mask = check_where(name, where)
         check_devices(name, (*inputs, out, mask))
@@ -107,7 +101,7 @@ class AxisPlan:
         target = result if result.ndim == len(of_x) else cupy.expand_dims(result, axes)
         alike = all(each.dtype == dtype for each in (*arrays, target))
         operands = [*arrays, target] if mask is None else [*arrays, target, mask]
-        views = as_blocks(operands, axes) if alike and is_apart([*arrays, mask], target) else None
+        views = as_blocks(operands, axes) if alike and no_overlap([*arrays, mask], target) else None
         spec = self._spec if alike else dataclasses.replace(self._spec, dtype=self._work)
         if views is not None:
             self._run(spec, views[: len(arrays)], *views[len(arrays) :])
@@ -121,7 +115,7 @@ class AxisPlan:
         return result
 
     def _run(self, spec: KernelSpec, inputs: Sequence[Array], out: Array, mask: Array = None) -> None:
-        """Compute on arrays of shape (blocks, n, inner); the output of a function that reduces has n = 1."""
+        """Run the kernel on arrays of shape (blocks, n, inner); the output of a reducing function has n = 1."""
         blocks, n, inner = inputs[0].shape
         masked, dtype = mask is not None, spec.dtype
         lanes = VECTOR // dtype.itemsize
@@ -139,7 +133,7 @@ class AxisPlan:
         kernel((how.grid(blocks, inner),), (how.block,), tuple(operands))
 
     def _output(self, out: Any, shape: tuple[int, ...]) -> Any:
-        """Return the output given, after a check, or None."""
+        """Check the output and return it, or None if none is given."""
         if out is None or out is Ellipsis:
             return None
         name = self._definition.name
@@ -149,7 +143,7 @@ class AxisPlan:
         return out
 
     def _broadcast(self, key: str, value: Any, shapes: Reduced) -> Array:
-        """Return an operand in the shape of x; a scalar becomes an array."""
+        """Return an operand, array or scalar, broadcast to the shape of x."""
         if not isinstance(value, cupy.ndarray):
             value = cupy.full((), value.item(), value.dtype)
         return broadcast_to_x(self._definition, key, value, shapes, cupy.broadcast_to)
@@ -161,7 +155,7 @@ def _compiled(spec: KernelSpec, how: RowSchedule, *, masked: bool) -> Any:
 
 
 def _as_rows(array: Array, axes: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Copy an array so that it can be seen as (rows, n, 1)."""
+    """Return a copy of an array, cast to `dtype`, of shape (rows, n, 1)."""
     moved = cupy.moveaxis(array, axes, range(-len(axes), 0))
     n = math.prod(array.shape[axis] for axis in axes)
     return copy(moved, cupy.empty(moved.shape, dtype)).reshape(-1, n, 1)

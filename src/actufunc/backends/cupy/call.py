@@ -1,4 +1,4 @@
-"""Calls on CuPy arrays: which plan serves them."""
+"""Plans of calls on CuPy arrays."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ if TYPE_CHECKING:
 
 
 def plan(call: Call) -> Plan:
-    """Return how to compute an activation on CuPy arrays."""
+    """Return the plan of a call on CuPy arrays."""
     return (plan_axis if call.definition.over_axis else plan_elementwise)(call)

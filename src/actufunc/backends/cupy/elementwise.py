@@ -1,8 +1,8 @@
-"""Elementwise calls on CuPy arrays.
+"""Plans of elementwise calls on CuPy arrays.
 
-CuPy's own elementwise kernel takes what NumPy's ufuncs take: dtypes, strides and broadcasting are settled by it or in
-its text, without temporary arrays. Contiguous arrays of one dtype go through kernels that move 16 bytes at a time. All
-work is queued on the current stream of the current device, as CuPy does, and memory comes from CuPy's pool.
+CuPy's ElementwiseKernel handles strides and broadcasting, and its source text dtypes, without temporary arrays.
+Contiguous arrays of one dtype are computed by kernels that load and store 16 bytes at a time. All work is queued on the
+current stream of the current device, as by CuPy, and memory is from CuPy's pool.
 """
 
 from __future__ import annotations
@@ -14,24 +14,18 @@ import cupy
 
 from actufunc._calling.plans import Plan, once
 from actufunc.backends.broadcasting import broadcast_arguments, check_fits, order_of
-from actufunc.backends.promotion import (
-    check_cast,
-    check_casts,
-    result_dtype,
-    rounded,
-    working_dtype,
-)
+from actufunc.backends.promotion import check_cast, check_casts, result_dtype, rounded, working_dtype
 
 from . import kernels
 from .arguments import (
+    array_operands,
     check_devices,
     check_out,
     check_where,
     copy,
     direct_output,
-    is_apart,
-    operands_of,
-    put_scalars_in,
+    no_overlap,
+    substitute_scalars,
 )
 from .codegen.elementwise import VECTOR, KernelSpec
 
@@ -46,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def plan_elementwise(call: Call) -> Plan:
-    """Return how to compute an elementwise activation of CuPy arrays."""
+    """Return the plan of an elementwise call on CuPy arrays."""
     made = ElementwisePlan(call)
     operands = [call.operands[key] for key in made.names]
     exact = all(type(each) is cupy.ndarray and each.dtype == made.dtype for each in operands)
@@ -56,24 +50,19 @@ def plan_elementwise(call: Call) -> Plan:
 
 
 class ElementwisePlan:
-    """How to compute an elementwise activation of CuPy arrays of given dtypes.
+    """Plan of an elementwise call on CuPy arrays, for their dtypes.
 
-    Attributes
-    ----------
-    names : tuple of str
-        Operands that are arrays.
-    dtype : numpy.dtype
-        dtype of the result.
+    `names` are the operands that are arrays, `dtype` is the dtype of the result.
     """
 
     def __init__(self, call: Call) -> None:
         self._name, self._order = call.definition.name, order_of(call)
-        operands = operands_of(call)
+        operands = array_operands(call)
         self.dtype = dtype = result_dtype(call, operands)
         check_casts(call, operands, dtype, None)
         self._casting = call.keywords.get("casting", "same_kind")
         work = working_dtype(dtype) or dtype
-        expression, scalars = put_scalars_in(call, work)
+        expression, scalars = substitute_scalars(call, work)
         self.names = tuple(key for key, value in operands.items() if isinstance(value, cupy.ndarray))
         numbers = {key: rounded(v.item(), work) for key, v in operands.items() if key not in self.names} | scalars
         self._spec = KernelSpec(call.definition.identifier, expression, self.names, tuple(numbers), dtype)
@@ -89,7 +78,7 @@ class ElementwisePlan:
         return result
 
     def compute(self, inputs: Sequence[Array], out: Any, where: Any) -> Array:
-        """Compute on any arrays."""
+        """Compute on arrays of any dtypes, shapes and strides."""
         name, dtype = self._name, self.dtype
         mask = check_where(name, where)
         out = None if out is Ellipsis else out
@@ -104,10 +93,10 @@ class ElementwisePlan:
         check_fits(name, shape, out.shape)
         if out.size == 0:
             return out
-        target = out if is_apart((*inputs, mask), out) else cupy.empty_like(out)
+        target = out if no_overlap((*inputs, mask), out) else cupy.empty_like(out)
         if target is not out and mask is not None:
             copy(out, target)
-        if inputs and mask is None and dtype == out.dtype and all(_are_alike(value, target) for value in inputs):
+        if inputs and mask is None and dtype == out.dtype and all(_can_vectorise(value, target) for value in inputs):
             operands = [o if o.flags.c_contiguous else o.T for o in (*inputs, target)]
             threads = kernels.vector_threads(dtype)(target.size)
             *arrays, result = operands
@@ -121,17 +110,17 @@ class ElementwisePlan:
 def _allocate(
     inputs: Sequence[Array], shape: tuple[int, ...], dtype: np.dtype[Any], order: str, *, zeros: bool
 ) -> Array:
-    """Make an array for a result, in the order of the first input where that has its shape."""
+    """Allocate a result, in the memory order of the first input if that has its shape."""
     if inputs and inputs[0].shape == shape:
         return (cupy.zeros_like if zeros else cupy.empty_like)(inputs[0], dtype=dtype, order=order)
     return (cupy.zeros if zeros else cupy.empty)(shape, dtype, order="F" if order == "F" else "C")
 
 
-def _are_alike(array: Array, out: Array) -> bool:
-    """Tell whether a kernel of vectors may read `array` and write to `out`: alike, contiguous and aligned."""
+def _can_vectorise(array: Array, out: Array) -> bool:
+    """Return True if arrays have one dtype, shape and memory order, and are contiguous and aligned to vectors."""
     a, b = array.flags, out.flags
     return bool(
-        out.ndim  # CuPy's raw arguments have no element to point at otherwise
+        out.ndim  # CuPy's raw arguments of no dimension cannot be indexed
         and array.dtype == out.dtype
         and array.shape == out.shape
         and array.data.ptr % VECTOR == 0

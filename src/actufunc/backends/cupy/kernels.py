@@ -1,4 +1,4 @@
-"""Elementwise kernels: one for arrays of any dtypes and strides, one that moves 16 bytes at a time."""
+"""Elementwise kernels: one for arrays of any dtypes and strides, one that loads and stores 16 bytes at a time."""
 
 from __future__ import annotations
 
@@ -19,31 +19,20 @@ if TYPE_CHECKING:
 
     from .codegen.elementwise import KernelSpec
 
-# What PyTorch settled on for its elementwise kernels: accesses of 16 bytes, blocks of 128 threads, 8 elements for each
-# (or as many as fit into one access). The accesses of a block lie side by side, so that they coalesce.
+# PyTorch's choice for its elementwise kernels: accesses of 16 bytes, blocks of 128 threads, 8 elements for each thread
+# (or as many as fit into one access). The accesses of a block are adjacent, so that they coalesce.
 THREADS = 128
 _ELEMENTS = 8
 
-# CuPy's names for the dtypes that arguments bring along are single letters. T is that of the result, and the others are
-# not names of its own.
+# CuPy's type placeholders are single letters. T is the dtype of the result; CuPy reserves the letters that lack here.
 _LETTERS = "ABCDEFGHIJKLMNOPQRSUVWXYZabcdefhklmoqrstuvwz"
 
 
 @functools.cache
 def elementwise(spec: KernelSpec, *, masked: bool = False) -> Any:
-    """Make the kernel for arrays of any dtypes, shapes that broadcast, and strides.
+    """Return the ElementwiseKernel for arrays of any dtypes, shapes that broadcast, and strides.
 
-    Parameters
-    ----------
-    spec : KernelSpec
-        What to compute; the output may have another dtype.
-    masked : bool
-        Whether a last argument tells which elements to write.
-
-    Returns
-    -------
-    cupy.ElementwiseKernel
-        Takes the arguments and the output.
+    The output may have another dtype than `spec`. With `masked` the last input is a mask of the elements to write.
     """
     name, arrays, scalars, dtype = spec.name, spec.arrays, spec.scalars, spec.dtype
     stored, work = stored_type(dtype), working_dtype(dtype)
@@ -93,17 +82,9 @@ if (tile + $tile <= y.size()) {
 
 @functools.cache
 def vectors(spec: KernelSpec) -> Any:
-    """Make the kernel for arrays of one dtype that are contiguous, alike and aligned to `VECTOR` bytes.
+    """Return the ElementwiseKernel for contiguous arrays of one shape and dtype, aligned to `VECTOR` bytes.
 
-    Parameters
-    ----------
-    spec : KernelSpec
-        What to compute; all arrays have its dtype.
-
-    Returns
-    -------
-    cupy.ElementwiseKernel
-        Takes the arguments and the output, and the number of threads as `vector_threads` gives it.
+    Its `size` is the number of threads, from `vector_threads`.
     """
     name, arrays, scalars, dtype = spec.name, spec.arrays, spec.scalars, spec.dtype
     real, work = c_type(dtype), working_dtype(dtype)
@@ -133,13 +114,13 @@ def vectors(spec: KernelSpec) -> Any:
 
 
 def vector_threads(dtype: np.dtype[Any]) -> Callable[[int], int]:
-    """Return a function that tells how many threads a vector kernel needs for some elements, in whole blocks."""
+    """Return a function from the number of elements to the number of threads of a vector kernel, in whole blocks."""
     tile = THREADS * _elements(dtype)
     return lambda size: -(-size // tile) * THREADS
 
 
 def _elements(dtype: np.dtype[Any]) -> int:
-    """Return how many elements a thread of a vector kernel computes."""
+    """Return the number of elements that a thread of a vector kernel computes."""
     return max(_ELEMENTS, VECTOR // dtype.itemsize)
 
 
@@ -151,6 +132,6 @@ def _kernel(inputs: str, output: str, operation: str, name: str, preamble: str) 
 
 @functools.cache
 def copy() -> Any:
-    """Make the kernel that copies an array to another, of any dtype and strides."""
+    """Return the kernel that copies an array to another, of any dtype and strides."""
     operation = "y = converted<T>(x);"
     return _kernel("X x", "T y", operation, "actufunc_copy", functions_called(operation, "float64"))
