@@ -1,4 +1,4 @@
-"""Gated units: elementwise functions of the two parts in which an axis is split."""
+"""Gated units: elementwise functions of the two parts of an axis."""
 
 from __future__ import annotations
 
@@ -22,14 +22,9 @@ if TYPE_CHECKING:
 
 
 def plan(call: Call) -> Plan:
-    """Return how to compute a gated unit, or its vjp, by functions that see nothing of the axis.
+    """Return the plan of a gated unit, or its vjp; raise ValueError if the axis cannot be split.
 
-    The result is half as long as `x` along the axis; that of a vjp as long.
-
-    Raises
-    ------
-    ValueError
-        If the axis cannot be split.
+    Along the axis the result is half as long as `x`, and that of a vjp as long as `x`.
     """
     name, x = call.definition.name, call.operands["x"]
     library = owner(x)
@@ -58,7 +53,7 @@ def plan(call: Call) -> Plan:
 
 
 def _compute(call: Call, library: str, x: Any, axis: int) -> Any:
-    """Compute on the parts of `x`, each of which is an array."""
+    """Compute by the elementwise functions of both parts of `x`."""
     keywords = call.options | {key: value for key, value in call.keywords.items() if key != "axis"}
     first, second = _parts(x, axis) if library != "jax" else _parts_jax()(x, axis)
     operands, functions = {**call.operands, "x": first, "gate": second}, call.function.halves
@@ -66,8 +61,8 @@ def _compute(call: Call, library: str, x: Any, axis: int) -> Any:
         check_part(call.definition.name, first, call.out)
         return _apply(functions[0], operands, keywords)
     if call.out is None and any(isinstance(value, np.ma.MaskedArray) for value in call.operands.values()):
-        # What is masked in one part masks the results in both, which an output in two parts would not be told.
-        concatenate: Any = np.ma.concatenate  # which NumPy does not type
+        # An element that is masked in one part masks both results, which writes to parts of an output would lose.
+        concatenate: Any = np.ma.concatenate  # not typed by NumPy
         return concatenate([_apply(function, operands, keywords) for function in functions], axis)
     if library in {"numpy", "cupy"}:
         return _into_parts(call, x, axis, operands)
@@ -81,7 +76,7 @@ def _parts(array: Any, axis: int) -> tuple[Any, Any]:
 
 @functools.cache
 def _parts_jax() -> Any:
-    """Return the same for JAX, which may share out a slice among devices within a compiled function only."""
+    """Return `_parts` for JAX, which shards a slice among devices only inside a compiled function."""
     import jax  # noqa: PLC0415
 
     return jax.jit(_parts, static_argnums=1)
@@ -94,7 +89,7 @@ def _apply(function: Any, operands: Mapping[str, Any], keywords: Mapping[str, An
 
 
 def _into_parts(call: Call, x: Any, axis: int, operands: dict[str, Any]) -> Any:
-    """Write each part of the result to its place in the output."""
+    """Compute both parts of the result into views of the output."""
     name, functions = call.definition.name, call.function.halves
     out = call.out if call.out is not Ellipsis else None
     keywords = {key: value for key, value in call.keywords.items() if key == "dtype"}
@@ -112,7 +107,7 @@ def _into_parts(call: Call, x: Any, axis: int, operands: dict[str, Any]) -> Any:
         check_fits(name, x.shape, out.shape, exactly=True)
         check_cast(name, "its result", dtype, out.dtype, "same_kind")
         result = out
-        operands = {key: _apart(value, out) for key, value in operands.items()}
+        operands = {key: _copy_if_shared(value, out) for key, value in operands.items()}
     for function, place in zip(functions, _parts(result, axis), strict=True):
         _apply(function, operands, call.options | {"dtype": dtype, "out": place, "casting": "same_kind"})
     return result
@@ -124,8 +119,8 @@ def _namespace(x: Any) -> Any:
     return array_api_compat.array_namespace(x)
 
 
-def _apart(value: Any, out: Any) -> Any:
-    """Copy an operand that the first part of the result might overwrite before the second has read it."""
+def _copy_if_shared(value: Any, out: Any) -> Any:
+    """Return an operand, or a copy if the first part of the result might overwrite what the second reads."""
     if not may_share_memory(value, out):
         return value
     if isinstance(out, np.ndarray):

@@ -1,9 +1,8 @@
-"""Calls over an axis on NumPy arrays whose dtypes, hyperparameters and keywords are settled.
+"""Plans of calls over an axis on NumPy arrays.
 
-Kernels take C-contiguous operands of shape (rows, n) or (blocks, n, columns). Contiguous arrays are seen that way
-without a copy. What is small and has any other layout, dtype or mask is copied to such arrays; what is large goes so
-block by block, through a small scratch array in which the kernel works in place, so that no call takes more memory than
-its result.
+Kernels take C-contiguous operands of shape (rows, n) or (blocks, n, columns). Contiguous arrays are passed as views of
+these shapes. Small arrays of another layout or dtype, or with a mask, are copied first; large ones are copied block by
+block to a small scratch array, in which the kernel works in place, so that no call takes more memory than its result.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-_FEW_COLUMNS = 16  # below, vectors across the axis would be mostly empty: such arrays go through a scratch array
-_SHORT_ROWS = 32  # below, vectors along the row would be: the rows are turned into columns
-_LONGEST_KEPT = 1 << 14  # elements of a row of float64 numbers that stays in the cache beside the operands
+_FEW_COLUMNS = 16  # with fewer columns vectors across the axis are mostly empty: such arrays use a scratch array
+_SHORT_ROWS = 32  # with shorter rows vectors along the row are mostly empty: rows are transposed to columns
+_LONGEST_KEPT = 1 << 14  # elements of a row of float64 numbers that fits in the cache beside the operands
 _BLOCK = 1 << 16  # elements of a scratch array, in the second-level cache
 
 _ndarray = np.ndarray
@@ -45,16 +44,16 @@ _ndarray = np.ndarray
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """The axes of a call on arrays of some number of dimensions.
+    """Axes of a call on arrays of some number of dimensions.
 
     Attributes
     ----------
     axes, others : tuple of int
-        Over which to reduce, and the rest.
+        Axes to reduce over, and the other axes.
     last, first : tuple of int, or None
-        All dimensions, with the axes behind or before the others; None where they are there already.
+        Permutations of the axes that move `axes` to the end, or to the beginning; None for the identity.
     expand : tuple
-        Index by which an array that lacks the axes gets them with length one.
+        Index that inserts `axes`, of length one, in an array without them.
     """
 
     axes: tuple[int, ...]
@@ -64,23 +63,18 @@ class Axes:
     expand: tuple[Any, ...]
 
     def kept(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return a shape with axes of length one."""
+        """Return a shape with `axes` of length one."""
         return tuple([1 if axis in self.axes else length for axis, length in enumerate(shape)])
 
     def without(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return a shape without the axes."""
+        """Return a shape without `axes`."""
         return tuple([shape[axis] for axis in self.others])
 
 
 class AxisPlan:
-    """How to compute an activation over an axis of NumPy arrays of given dtypes.
+    """Plan of a call over an axis on NumPy arrays, for the dtypes of `arguments`.
 
-    Parameters
-    ----------
-    arguments : Arguments
-        A call with such arrays.
-    mask : numpy.ndarray or True
-        Its mask, with that of masked arrays.
+    `mask`, of `where` and masked arrays, is True if no element is excluded.
     """
 
     def __init__(self, arguments: Arguments, mask: Any) -> None:
@@ -89,7 +83,7 @@ class AxisPlan:
         self._kernel_of = partial(axis_kernel, self.name, arguments.expression, operands.names, work)
         self._work, self._dtype, self._axis = work, dtype, call.keywords.get("axis", -1)
         self._reduces, self._keepdims = call.definition.reduces, bool(call.keywords.get("keepdims", False))
-        # What stands for elements of an operand that the mask excludes, and the result in their place.
+        # Fill values of the operands for elements that the mask excludes, and the result at these.
         self._left_out = None if mask is True else (fill_left_out(call), value_left_out(call))
         types = (*operands.given.values(), dtype, arguments.out_dtype or dtype)
         self._is_exact = all(each == work for each in types) and type(self._axis) is int and operands.are_arrays
@@ -99,10 +93,10 @@ class AxisPlan:
 
     @property
     def kernel(self) -> Callable[..., Any] | None:
-        """The plan for one array as a function of it and an output."""
-        # An output of the dtype of x is no place for the result where that is of another one.
-        is_alike = len(self.operands.names) == 1 and self.operands.given["x"] == self._dtype
-        return as_kernel(self.execute) if is_alike else None
+        """Function of one array and an optional output; see `Plan.kernel`."""
+        # A kernel is called with outputs of the dtype of x, which must be that of the result.
+        is_exact = len(self.operands.names) == 1 and self.operands.given["x"] == self._dtype
+        return as_kernel(self.execute) if is_exact else None
 
     def execute(self, operands: tuple[Any, ...], out: Any, where: Any = True) -> Any:  # noqa: FBT002
         """Compute; see `actufunc._calling.plans.Plan`."""
@@ -152,7 +146,7 @@ class AxisPlan:
         return kernel
 
     def axes_of(self, ndim: int) -> Axes:
-        """Return the axes of arrays with so many dimensions."""
+        """Return the axes of arrays with `ndim` dimensions."""
         known = self._axes.get(ndim)
         if known is None:
             axes = normalise_axis(self.name, self._axis, ndim)
@@ -168,7 +162,7 @@ class AxisPlan:
         return known
 
     def _expanded(self, key: str, array: Array, of_x: tuple[int, ...], axes: Axes) -> Array:
-        """Return an operand with the dimensions of x, to whose shape it broadcasts."""
+        """Return an operand with the number of dimensions of x, to whose shape it broadcasts."""
         of_row = key in self._definition.without_axis
         if not of_row and array.shape == of_x:
             return array
@@ -189,8 +183,8 @@ class AxisPlan:
         return full
 
     def _execute_exact(self, arrays: tuple[Any, ...], out: Any) -> Any:
-        """Compute on contiguous arrays of the kernel's dtype over one axis, looking at little else."""
-        # Every attribute looked up here shows.
+        """Compute on contiguous arrays of the kernel's dtype over one axis; return NotImplemented for others."""
+        # Each attribute lookup here counts.
         x, axis = arrays[0], self._axis
         shape, size = x.shape, x.size
         ndim = len(shape)
@@ -206,7 +200,7 @@ class AxisPlan:
         if out is not None:
             if type(out) is not _ndarray or out.shape != of_result or not out.flags.writeable:
                 return NotImplemented
-            # NumPy resolves overlap for its ufuncs, but this is none.
+            # The kernel is no ufunc, for which NumPy would resolve overlap.
             if any(np.may_share_memory(each, out) for each in arrays):
                 return NotImplemented
             given = (*arrays, out)
@@ -234,7 +228,7 @@ class AxisPlan:
     def _compute_small(
         self, inputs: Sequence[Array], target: Array, mask: Array | None, axes: Axes, *, is_fresh: bool
     ) -> None:
-        """Compute on contiguous copies; short rows stand side by side there, as columns."""
+        """Compute on small arrays by contiguous copies, in which short rows are transposed to columns."""
         x, work = inputs[0], self._work
         shape = x.shape
         n = shape[axes.axes[0]] if len(axes.axes) == 1 else math.prod([shape[axis] for axis in axes.axes])
@@ -249,7 +243,7 @@ class AxisPlan:
             moved = _moved(each, order)
             if each.shape == shape:
                 is_filled = without is not None and fill is not None and key in fill
-                # What is written to a fresh result is not read.
+                # A new result shares no memory with the operands, of which only those to be filled need a copy.
                 copy = moved.astype(work, "C", copy=is_filled or not is_fresh)
             else:
                 copy = np.empty(_moved(x, order).shape, work)
@@ -258,18 +252,18 @@ class AxisPlan:
                 np.copyto(copy, fill[key], where=without)
             operands.append(copy.reshape(seen))
         moved = _moved(target, order)
-        aside = moved.dtype != work or not ((flags := moved.flags).c_contiguous and flags.aligned)
-        result = np.empty(moved.shape, work) if aside else moved
+        is_scratch = moved.dtype != work or not ((flags := moved.flags).c_contiguous and flags.aligned)
+        result = np.empty(moved.shape, work) if is_scratch else moved
         kernel = self._kernel(Layout.COLUMNS if as_columns else Layout.ROWS, n)
         one = ((1, 1, rows) if as_columns else (rows, 1)) if self._reduces else seen
         kernel(*operands, result.reshape(one), begin=0, end=kernel.layout.tasks(seen))
         if without is not None and self._left_out is not None and not self._reduces:
             np.copyto(result, self._left_out[1], where=without)
-        if aside:
+        if is_scratch:
             np.copyto(moved, result, casting="unsafe")
 
     def _compute(self, inputs: Sequence[Array], target: Array, mask: Array | None, axes: Axes) -> None:
-        """Compute on large arrays: as they are, if they can be seen as the kernel wants them, else block by block."""
+        """Compute on large arrays: by views in the shape of the kernel's operands if possible, else block by block."""
         shape = inputs[0].shape
         inputs = [each if each.shape == shape else np.broadcast_to(each, shape) for each in inputs]
         views = _views([*inputs, target], axes.axes, self._work) if mask is None else None
@@ -278,13 +272,13 @@ class AxisPlan:
             layout = Layout.COLUMNS if views[0].ndim == Layout.COLUMNS.ndim else Layout.ROWS
             schedule.over_axis(self._kernel(layout, n), views)
             return
-        # What is written to must not be read afterwards.
+        # Blocks that have been written must not be read afterwards.
         inputs = [np.array(each) if overlaps(each, target) else each for each in inputs]
         mask = None if mask is None else np.broadcast_to(mask, shape)
         self._block_by_block(inputs, target, mask, axes)
 
     def _block_by_block(self, inputs: Sequence[Array], out: Array, mask: Array | None, axes: Axes) -> None:
-        """Run a kernel over contiguous copies of some rows at a time; short rows stand side by side, as columns."""
+        """Run a kernel over contiguous copies of some rows at a time; short rows are transposed to columns."""
         work, reduces, left_out = self._work, self._reduces, self._left_out
         n = math.prod(inputs[0].shape[axis] for axis in axes.axes)
         as_columns = not _pays_along_rows(n, inputs[0].size)
@@ -317,17 +311,17 @@ class AxisPlan:
 
 
 def _moved(array: Array, order: tuple[int, ...] | None) -> Array:
-    """Return an array with its dimensions in another order."""
+    """Return an array with its axes permuted; None is the identity."""
     return array if order is None else array.transpose(order)
 
 
 def _pays_along_rows(n: int, size: int) -> bool:
-    """Tell whether rows are long enough to work along, or too few for anything else."""
+    """Return True if vectors along rows of length n pay, or if there are too few rows for vectors across them."""
     return n >= _SHORT_ROWS or size < _SHORT_ROWS * _FEW_COLUMNS
 
 
 def _views(operands: list[Array], axes: tuple[int, ...], work: np.dtype[Any]) -> list[Array] | None:
-    """See contiguous arrays as (rows, n) or (blocks, n, columns); None where they are not contiguous and alike."""
+    """Return views of shape (rows, n) or (blocks, n, columns) for the kernel; None if copies are needed or pay."""
     *inputs, out = operands
     if not all(o.dtype == work and o.flags.aligned for o in operands) or any(
         np.may_share_memory(i, out) for i in inputs
@@ -344,7 +338,7 @@ def _views(operands: list[Array], axes: tuple[int, ...], work: np.dtype[Any]) ->
 
 
 def _blocks(shape: tuple[int, ...], rows: int) -> Iterator[tuple[Any, ...]]:
-    """Cut an index space into blocks of at most `rows` elements: whole trailing dimensions, slices, single indices."""
+    """Yield indices that split an array of a shape into blocks of at most `rows` elements, each a range of one axis."""
     if not shape:
         yield (...,)
         return

@@ -1,4 +1,4 @@
-"""Gated units on NumPy arrays: elementwise plans of both parts of an axis."""
+"""Plans of gated units on NumPy arrays, which compute elementwise functions of both parts of an axis."""
 
 from __future__ import annotations
 
@@ -20,24 +20,13 @@ from .fast_path import LARGE
 
 
 def plan(call: Call) -> Plan:
-    """Return how to compute a gated unit, or its vjp, of NumPy arrays of no subclass and scalars."""
+    """Return the plan of a gated unit, or its vjp, on base-class NumPy arrays and scalars."""
     made = GatedPlan(call)
     return Plan(made.names, made.execute, as_kernel(made.execute) if made.names == ("x",) else None)
 
 
 class GatedPlan:
-    """How to compute a gated unit, or its vjp, of NumPy arrays of given dtypes.
-
-    Parameters
-    ----------
-    call : Call
-        A call with such arrays.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Operands that `execute` takes.
-    """
+    """Plan of a gated unit, or its vjp, on NumPy arrays, for the dtypes of a call; `names` names its operands."""
 
     def __init__(self, call: Call) -> None:
         definition, operands = call.definition, call.operands
@@ -47,9 +36,9 @@ class GatedPlan:
         numbers = {name: value for name, value in operands.items() if name not in self.names}
         keywords = {key: value for key, value in call.keywords.items() if key not in {"axis", "out"}}
         self._keywords = call.options | numbers | keywords
-        # Hyperparameters, and a scalar in the place of the cotangent, stand by name.
+        # Hyperparameters, and a scalar cotangent, are passed by keyword.
         self._positional = sum(name in definition.arrays for name in self.names)
-        # Indices of the parts in arrays of the last shape, and the key of the calls of the functions.
+        # The last shape with the indices of its parts, and the key of the calls of the elementwise functions.
         self._split: tuple[tuple[int, ...], Any, Any] | None = None
         self._key: Any = None
         self._dtype: Any = None
@@ -71,7 +60,7 @@ class GatedPlan:
                 np.copyto(out, self.execute(operands, None, _where), casting="unsafe")
                 return out
             else:
-                # What the first part of the result overwrites, the second has yet to read.
+                # The second part of the result is computed from elements that the first would overwrite.
                 result = out
                 x, *others = (each.copy() if may_share_memory(each, out) else each for each in operands)
         shape = x.shape
@@ -92,7 +81,7 @@ class GatedPlan:
         return result
 
     def _compute_part(self, number: int, x: Any, args: tuple[Any, ...], keywords: dict[str, Any], out: Any) -> Any:
-        """Compute an elementwise function that makes this one up; calls differ in nothing that their key tells."""
+        """Compute one of the elementwise functions; all of its calls have the same key."""
         function = self._functions[number]
         if self._key is None:
             with suppress(UncacheableError):
@@ -100,10 +89,10 @@ class GatedPlan:
         return function.run(x, args, keywords, out, self._key)
 
     def _copies(self, x: Any, out: Any) -> bool:
-        """Check an output, and tell whether a copy of the result is worth its memory there."""
+        """Check an output, and return True if the result is to be computed in a new array and copied to it."""
         check_out(self._name, out)
         check_fits(self._name, x.shape, out.shape, exactly=True)
         if out.dtype == self._dtype:
             return bool(x.size < LARGE)
         check_cast(self._name, "its result", self._dtype, out.dtype, "same_kind")
-        return x.size < LARGE and not is_half(out.dtype)  # to round to those is for the functions themselves
+        return x.size < LARGE and not is_half(out.dtype)  # the elementwise functions round to half types
