@@ -16,7 +16,7 @@ from actufunc.backends.promotion import CASTINGS, check_casts, is_scalar, result
 from .at import apply_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from actufunc._calling.function import Function
 
@@ -126,19 +126,15 @@ def outer(function: Function, *operands: Any, **keywords: Any) -> Any:
     return function(first, second, **keywords)
 
 
-def reduce(function: Function, *_: Any, **__: Any) -> NoReturn:
-    """Raise ValueError: an activation has no such method."""
-    raise _no_method_error(function, "reduce")
+def _refusing(method: str) -> Callable[..., NoReturn]:
+    def refuse(function: Function, *_: Any, **__: Any) -> NoReturn:
+        """Raise ValueError: an activation has no such method."""
+        raise _no_method_error(function, method)
+
+    return refuse
 
 
-def accumulate(function: Function, *_: Any, **__: Any) -> NoReturn:
-    """Raise ValueError: an activation has no such method."""
-    raise _no_method_error(function, "accumulate")
-
-
-def reduceat(function: Function, *_: Any, **__: Any) -> NoReturn:
-    """Raise ValueError: an activation has no such method."""
-    raise _no_method_error(function, "reduceat")
+reduce, accumulate, reduceat = map(_refusing, ("reduce", "accumulate", "reduceat"))
 
 
 def resolve_dtypes(

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actufunc._calling.array_kinds import may_share_memory, owner
-from actufunc._calling.call import Call
 from actufunc._calling.plans import Plan, once
 from actufunc._memory import empty_like
 
 from .axis import check_part, split_axis, split_indices
 from .broadcasting import check_fits
-from .promotion import check_cast, is_scalar, result_dtype
+from .promotion import check_cast, is_scalar, part_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from actufunc._calling.call import Call
 
 
 def plan(call: Call) -> Plan:
@@ -92,10 +93,7 @@ def _into_parts(call: Call, x: Any, axis: int, operands: dict[str, Any]) -> Any:
     """Compute both parts of the result into views of the output."""
     name, functions = call.definition.name, call.function.halves
     out = call.out if call.out is not Ellipsis else None
-    keywords = {key: value for key, value in call.keywords.items() if key == "dtype"}
-    arrays = {key: np.asarray(value) if is_scalar(value) else value for key, value in operands.items()}
-    of_part = Call(functions[0], operands, call.options, keywords)
-    dtype = result_dtype(of_part, {key: value for key, value in arrays.items() if hasattr(value, "dtype")})
+    dtype = part_dtype(call, operands)
     if out is None:
         if type(x) is np.ndarray:
             result = empty_like(x, dtype)

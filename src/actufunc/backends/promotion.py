@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,14 @@ def result_dtype(call: Call, arrays: Mapping[str, Any]) -> np.dtype[Any]:
         raise unsupported(name, dtype, "dtype")
     dtype = dtype if dtype.metadata is None else np.dtype(dtype.type)
     return dtype if dtype.isnative else dtype.newbyteorder("=")
+
+
+def part_dtype(call: Call, operands: Mapping[str, Any]) -> np.dtype[Any]:
+    """Return the dtype of the result of the first elementwise function of a gated unit, for operands that it has."""
+    keywords = {key: value for key, value in call.keywords.items() if key == "dtype"}
+    of_part = dataclasses.replace(call, function=call.function.halves[0], operands=dict(operands), keywords=keywords)
+    arrays = {key: np.asarray(value) if is_scalar(value) else value for key, value in operands.items()}
+    return result_dtype(of_part, {key: value for key, value in arrays.items() if hasattr(value, "dtype")})
 
 
 def asked_dtype(name: str, asked: Any) -> np.dtype[Any]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from actufunc._calling.array_kinds import may_share_memory
-from actufunc._calling.call import Call
 from actufunc._calling.plans import Plan, UncacheableError, as_kernel, key_of
 from actufunc._memory import empty_like
 from actufunc.backends.axis import check_part, split_axis, split_indices
 from actufunc.backends.broadcasting import check_fits
-from actufunc.backends.promotion import check_cast, is_half, is_scalar, result_dtype
+from actufunc.backends.promotion import check_cast, is_half, is_scalar, part_dtype
 
 from .arguments import check_out
 from .fast_path import LARGE
+
+if TYPE_CHECKING:
+    from actufunc._calling.call import Call
 
 
 def plan(call: Call) -> Plan:
@@ -43,11 +45,8 @@ class GatedPlan:
         self._key: Any = None
         self._dtype: Any = None
         if len(self._functions) > 1:
-            parts = {"x": operands["x"], "gate": operands["x"], **operands}
-            of_part = Call(self._functions[0], parts, call.options, keywords)
-            arrays = {key: np.asarray(v) if is_scalar(v) else v for key, v in parts.items()}
-            self._dtype = result_dtype(of_part, {key: v for key, v in arrays.items() if hasattr(v, "dtype")})
-            if any(arrays[name].dtype != self._dtype for name in self.names if not is_scalar(operands[name])):
+            self._dtype = part_dtype(call, {"gate": operands["x"], **operands})
+            if any(operands[name].dtype != self._dtype for name in self.names if not is_scalar(operands[name])):
                 self._keywords |= {"dtype": self._dtype}
 
     def execute(self, operands: tuple[Any, ...], out: Any, _where: Any) -> Any:
