@@ -1,1 +1,17 @@
-"""One backend per kind of array."""
+"""One backend per kind of array; each makes the plan of a call.
+
+The way of a first call ``sigmoid(x)``, and of later ones with the same key, by modules of `actufunc`::
+
+    _activation          Activation.__call__  kernel of an earlier call for x's dtype? if so kernel(x), and no more
+    _calling.plans       key_of               key of the call: dtypes of arrays, values of everything else
+    _activation          Activation.run       plan of an earlier call with that key? if so its execute, and no more
+    _calling.binding     bind                 arguments by their names: a Call
+    _dispatch            plan                 library of the arrays: its backend, imported at first use
+    backends.numpy.call  plan                 dtypes, expression, kernel: a Plan; here also cupy.call, array_api, ...
+    _calling.plans       Plan.run             execute(operands, out, where): the result
+    _calling.plans       remember             keeps the plan under the key, its kernel under the dtype
+
+Imports run one way: `_activation` stands on `_dispatch`, that on the backends. These stand on the modules that they
+share (`promotion`, `masking`, `axis`, `codegen`, ...), on `_calling` and on `formula`, and import no other backend;
+only `gated`, which serves the gated units of every library, uses functions of `numpy` and `cupy`.
+"""
