@@ -12,9 +12,9 @@ from ._calling.binding import bind, call_keywords, has_gate, pop_x, warn_where_w
 from ._calling.function import NOT_GIVEN, Positions
 from ._calling.plans import Plan, UncacheableError, cache_plan, kernel_key, key_of
 from ._dispatch import plan
-from ._protocols import config, description, pickling, source, ufunc_methods
-from ._protocols.multiple_outputs import call_on_parts, partial_derivatives
-from ._protocols.torch_compile import cached_property, constant_result, has_tensor, is_compiling
+from ._interface import config, description, pickling, source, ufunc_methods
+from ._interface.multiple_outputs import call_on_parts, partial_derivatives
+from ._interface.torch_compile import cached_property, constant_result, has_tensor, is_compiling
 from .backends.numpy.fast_path import LARGE, TINY
 from .formula.definition import Definition, gradient, override_derivative, vector_jacobian_product
 from .formula.expression import Expression, constant
