@@ -75,6 +75,18 @@ def test_entries(place: str, name: str) -> None:
     assert hasattr(importlib.import_module(f"actufunc.{place}"), name)
 
 
+@pytest.mark.parametrize("package", ["actufunc.backends", "actufunc.backends.numpy"])
+def test_way_of_a_call(package: str) -> None:
+    """The drawings of the way of a call name functions and methods that are there."""
+    drawing = str(importlib.import_module(package).__doc__)
+    rows = re.findall(r"^    ([\w.]+) {2,}([\w.]+) {2,}\S", drawing, re.MULTILINE)
+    assert len(rows) >= 8
+    for module, name in rows:
+        value = importlib.import_module(f"{'actufunc' if package == 'actufunc.backends' else package}.{module}")
+        for attribute in name.split("."):
+            value = getattr(value, attribute)
+
+
 def test_glossary() -> None:
     terms = re.findall(r"^\| (.+?) \|", TEXT.split("\n## Glossary\n")[1], re.MULTILINE)[2:]
     assert terms == sorted(terms)

@@ -9,7 +9,7 @@ The way of a first call ``sigmoid(x)``, and of later ones with the same key, by 
     _dispatch            plan                 library of the arrays: its backend, imported at first use
     backends.numpy.call  plan                 dtypes, expression, kernel: a Plan; here also cupy.call, array_api, ...
     _calling.plans       Plan.run             execute(operands, out, where): the result
-    _calling.plans       remember             keeps the plan under the key, its kernel under the dtype
+    _calling.plans       cache_plan           keeps the plan under the key, its kernel under the dtype
 
 Imports run one way: `_activation` stands on `_dispatch`, that on the backends. These stand on the modules that they
 share (`promotion`, `masking`, `axis`, `codegen`, ...), on `_calling` and on `formula`, and import no other backend;
