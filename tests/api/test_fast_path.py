@@ -217,7 +217,7 @@ def test_a_loop_that_ignores_the_strides_of_its_output_is_found() -> None:
     kernel = object.__new__(kernels.Elementwise)
     kernel._dtype, kernel._arity = np.dtype(np.float64), 1
     kernel.serial = numba.vectorize(["f8(f8)"])(lambda x: x + 1).ufunc
-    assert not kernel._looks_at_strides_of_output()
+    assert not kernel._checks_strides_of_output()
     x = np.ones(4)
     for dtype in (np.float32, np.float64):
         sigmoid(x.astype(dtype))

@@ -12,7 +12,7 @@ from digests import bits
 import actufunc
 from actufunc import _threads as threads
 from actufunc import activation
-from actufunc._calling import plans
+from actufunc.backends.numpy import fast_path
 from actufunc.backends.numpy.jit import kernels
 from actufunc.backends.numpy.threading import schedule, tbb
 
@@ -185,8 +185,8 @@ def test_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_fast_paths_end_below_every_threshold() -> None:
-    assert plans.TINY <= plans.LARGE
-    assert plans.LARGE * np.dtype(np.float64).itemsize <= 2 * min(schedule.GRAINS.values())
+    assert fast_path.TINY <= fast_path.LARGE
+    assert fast_path.LARGE * np.dtype(np.float64).itemsize <= 2 * min(schedule.GRAINS.values())
 
 
 def test_kinds() -> None:
