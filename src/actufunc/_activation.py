@@ -21,7 +21,7 @@ from .formula.expression import Expression, constant
 
 if TYPE_CHECKING:
     import inspect
-    from collections.abc import Callable, Hashable, Mapping
+    from collections.abc import Callable, Hashable
 
 _ndarray = np.ndarray
 
@@ -333,7 +333,10 @@ class Activation:
 
     @property
     def types(self) -> list[str]:
-        """Signatures by dtype character, as of a `numpy.ufunc`, for the default hyperparameters."""
+        """Signatures by dtype character, as of a `numpy.ufunc`, for the default hyperparameters.
+
+        bfloat16, which is computed as well, has none that NumPy knows.
+        """
         return description.types(self.definition)
 
     @property
@@ -361,11 +364,12 @@ class Activation:
 
     get_config = config.get_config
 
-    @classmethod
-    def from_config(cls, config_: Mapping[str, Any]) -> Activation:
-        """Return the activation of a config that `get_config` returned."""
-        made: Activation = config.from_config(cls, config_)
-        return made
+    from_config = classmethod(config.from_config)
+
+    @property
+    def importable(self) -> bool:
+        """True if this is what its module has under its name."""
+        return pickling.is_importable(self)
 
     @property
     def _numba_type_(self) -> Any:

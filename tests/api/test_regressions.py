@@ -6,6 +6,7 @@ import copy
 import decimal
 import gc
 import pickle
+import typing
 import weakref
 from typing import Any
 
@@ -15,7 +16,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from actufunc import activation, array_namespace, gelu, leaky_relu, log_softmax, prelu, relu, sigmoid, softmax, tanh
+from actufunc import (
+    Activation,
+    activation,
+    array_namespace,
+    gelu,
+    leaky_relu,
+    log_softmax,
+    logsumexp,
+    prelu,
+    relu,
+    sigmoid,
+    silu,
+    softmax,
+    tanh,
+)
 from actufunc.backends.numpy.jit import kernels
 from actufunc.formula import absolute, axis_sum, exp, log, maximum, where
 
@@ -209,3 +224,25 @@ def test_asked_dtype_outside_numpy() -> None:
     np.testing.assert_array_equal(np.from_dlpack(prelu(-1.0, strict.asarray([2.0, 3.0]))), [-2, -3])
     for name in ("float32", np.float32, np.dtype("float32")):  # as NumPy has it
         assert sigmoid(strict.asarray([1.0]), dtype=name).dtype == strict.float32
+
+
+def test_reductions_of_masked_arrays_keep_the_mask_with_an_open_output() -> None:
+    x = np.ma.masked_array([[1.0, 2.0], [3.0, 4.0]], [[0, 1], [1, 1]])
+    for out in ({}, {"out": ...}, {"out": (...,)}):
+        assert logsumexp(x, **out).tolist() == [1.0, None]
+
+
+def test_names_of_parameters_of_methods() -> None:
+    """A hyperparameter may be called as a parameter of the functions that methods are made of."""
+
+    @activation
+    def scaled(x: Any, function: float = 1.0) -> Any:
+        return x * function
+
+    assert "2.0" in scaled.source(function=2.0)
+    with pytest.raises(ValueError, match="scaled has no reduce"):
+        scaled.reduce([1.0], function=2.0)
+    assert Activation.from_config(config=silu.get_config()) is silu
+    for name in ("at", "outer", "reduce", "resolve_dtypes", "get_config", "source", "__reduce__"):
+        assert typing.get_type_hints(getattr(silu, name))
+        assert getattr(silu, name).__name__ in {name, "reduce"}

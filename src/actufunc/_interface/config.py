@@ -8,6 +8,7 @@ import sys
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from actufunc._calling.function import Function  # noqa: TC001 -- for typing.get_type_hints
 from actufunc.formula.expression import Expression, from_rows
 from actufunc.formula.registry import OPERATIONS
 
@@ -16,10 +17,8 @@ from .pickling import from_formula, is_importable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from actufunc._calling.function import Function
 
-
-def get_config(function: Function) -> dict[str, Any]:
+def get_config(function: Function, /) -> dict[str, Any]:
     """Return the activation as a dictionary that JSON can store, which Keras calls its config.
 
     It holds the name of an activation that can be imported, else the formula; for a derivative, the config of the
@@ -62,22 +61,30 @@ def get_config(function: Function) -> dict[str, Any]:
     return {**named, "qualname": function.__qualname__, "doc": function.__doc__, **formula}
 
 
-def from_config(kind: Any, config: Mapping[str, Any]) -> Any:
-    """Return the activation of a config that `get_config` returned; raise ValueError if there is none.
+def from_config(cls: Any, config: Mapping[str, Any]) -> Any:
+    """Return the activation of a config.
 
-    A config runs no code: a module that it names must have been imported.
+    Parameters
+    ----------
+    config : mapping
+        Result of `get_config`. It runs no code: a module that it names must have been imported.
+
+    Raises
+    ------
+    ValueError
+        If there is no such activation, or `config` is not one.
     """
     if "of" in config:
-        source, which = from_config(kind, config["of"]), config["derived"]
+        source, which = from_config(cls, config["of"]), config["derived"]
         if isinstance(which, int):
             return source.halves[which]
         if which in {"grad", "vjp"}:
             return getattr(source, which)
         raise ValueError(f"no activation is derived from {source.__name__} as {which!r}")
     if "formula" in config:
-        return _from_formula(kind, config)
+        return _from_formula(cls, config)
     found = getattr(sys.modules.get(config["module"]), config["name"], None)
-    if isinstance(found, kind):
+    if isinstance(found, cls):
         return found
     raise ValueError(f"no activation {config['name']} is known in {config['module']}; import that module first")
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from actufunc._calling.function import Function  # noqa: TC001 -- for typing.get_type_hints
 from actufunc.formula.definition import define
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from actufunc._calling.function import Function
     from actufunc.formula.expression import Expression
 
 
@@ -20,7 +18,7 @@ def is_importable(function: Function) -> bool:
     return function.__module__ != "__main__" and getattr(module, function.__name__, None) is function
 
 
-def reduce(function: Function) -> str | tuple[Callable[..., Any], tuple[Any, ...]]:
+def reduce(function: Function) -> str | tuple[Any, ...]:
     """Implement `object.__reduce__`."""
     if function.origin is not None:
         source, which = function.origin

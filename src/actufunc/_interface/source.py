@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from actufunc._calling.function import Function  # noqa: TC001 -- for typing.get_type_hints
 from actufunc.formula.expression import constant
 
-if TYPE_CHECKING:
-    from actufunc._calling.function import Function
 
-
-def source(function: Function, target: str = "numba", dtype: Any = "float32", **options: Any) -> str:
+def source(function: Function, /, target: str = "numba", dtype: Any = "float32", **options: Any) -> str:
     """Return the source text of a kernel.
 
     Parameters

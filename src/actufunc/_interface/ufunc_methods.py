@@ -9,6 +9,7 @@ import numpy as np
 from actufunc._calling.array_kinds import overrides_ufuncs, owner
 from actufunc._calling.call import Call
 from actufunc._calling.conversion import as_array_like
+from actufunc._calling.function import Function  # noqa: TC001 -- for typing.get_type_hints
 from actufunc._calling.signature import dtype_from_signature, required
 from actufunc._containers import dispatch_override, refuse_opted_out
 from actufunc.backends.promotion import CASTINGS, check_casts, is_scalar, result_dtype, unsupported, working_dtype
@@ -17,8 +18,6 @@ from .at import apply_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from actufunc._calling.function import Function
 
 
 def at(function: Function, a: Any, indices: Any, /, *b: Any, **hyperparameters: Any) -> Any:
@@ -79,7 +78,7 @@ def at(function: Function, a: Any, indices: Any, /, *b: Any, **hyperparameters: 
     return None
 
 
-def outer(function: Function, *operands: Any, **keywords: Any) -> Any:
+def outer(function: Function, /, *operands: Any, **keywords: Any) -> Any:
     """Compute for all pairs of elements of `A` and `B`, as `numpy.ufunc.outer`.
 
     ``outer(A, B, **keywords)`` is the function of ``A[..., None, None]``, with as many new axes as `B` has, and
@@ -127,10 +126,11 @@ def outer(function: Function, *operands: Any, **keywords: Any) -> Any:
 
 
 def _refusing(method: str) -> Callable[..., NoReturn]:
-    def refuse(function: Function, *_: Any, **__: Any) -> NoReturn:
+    def refuse(function: Function, /, *_: Any, **__: Any) -> NoReturn:
         """Raise ValueError: an activation has no such method."""
         raise _no_method_error(function, method)
 
+    refuse.__name__ = refuse.__qualname__ = method
     return refuse
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from actufunc._calling.array_kinds import SCALARS
 from actufunc._calling.conversion import object_dtype_error, to_array
+from actufunc.backends.broadcasting import order_of
 from actufunc.backends.masking import as_mask
 from actufunc.backends.promotion import check_casts, result_dtype, rounded, scalars_of, unsupported, working_dtype
 
@@ -94,6 +95,8 @@ class Arguments:
         Formula, with scalar hyperparameters substituted.
     operands : Operands
         Operands of the kernel.
+    order : {"K", "A", "C", "F"}
+        Memory order of a fresh result.
     """
 
     call: Call
@@ -104,6 +107,7 @@ class Arguments:
     out_dtype: DType | None
     expression: Expression
     operands: Operands
+    order: Any
 
     @classmethod
     def of(cls, call: Call) -> Arguments:
@@ -111,6 +115,7 @@ class Arguments:
         name, scalars = call.definition.name, scalars_of(call)
         where = call.keywords.get("where", True)
         mask = True if where is True else as_mask(name, where)
+        order = order_of(call)
         inputs = {key: as_array(name, key, value) for key, value in call.operands.items() if key not in scalars}
         dtype = result_dtype(call, inputs)
         out = None if call.out is Ellipsis else call.out
@@ -120,7 +125,7 @@ class Arguments:
         work = working_dtype(dtype) or dtype
         expression, operands = _substitute_scalars(call, inputs, work)
         out_dtype = None if out is None else out.dtype
-        return cls(call, inputs, mask, dtype, work, out_dtype, expression, operands)
+        return cls(call, inputs, mask, dtype, work, out_dtype, expression, operands, order)
 
     def arrays(self) -> tuple[Array, ...]:
         """Return the operands as base-class arrays."""

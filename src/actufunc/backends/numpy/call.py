@@ -40,7 +40,7 @@ def _masked(arguments: Arguments) -> Any:
             mask = ~masked if mask is True else mask & ~masked
     made = AxisPlan(arguments, mask)
     result = made.execute(arguments.arrays(), call.out, mask)
-    if call.definition.reduces and call.out is None:  # results of no element are masked
+    if call.definition.reduces and (call.out is None or call.out is Ellipsis):  # results of no element are masked
         x = arguments.inputs["x"]
         taken = np.broadcast_to(mask, x.shape).any(axis=made.axes_of(x.ndim).axes)
         return np.ma.masked_array(result, ~taken.reshape(np.shape(result)))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from actufunc._memory import empty_like
-from actufunc.backends.broadcasting import broadcast_arguments, check_fits, order_of
+from actufunc.backends.broadcasting import broadcast_arguments, check_fits
 from actufunc.backends.promotion import is_half
 
 from .arguments import Arguments, are_contiguous, check_out, overlaps, same_shape
@@ -46,7 +46,7 @@ class ElementwisePlan:
 
     def __init__(self, arguments: Arguments) -> None:
         self.name, self.operands = arguments.call.definition.name, arguments.operands
-        self._dtype, self._order = arguments.dtype, order_of(arguments.call)
+        self._dtype, self._order = arguments.dtype, arguments.order
         names, fixed = self.operands.names, self.operands.fixed.values()
         types = [*self.operands.given.values(), *(array.dtype for array in fixed)]
         dtype, work, written = arguments.dtype, arguments.work, arguments.out_dtype or arguments.dtype
