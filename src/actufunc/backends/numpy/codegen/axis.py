@@ -361,26 +361,14 @@ class _AxisCodegen:
 def axis_source(
     name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any], layout: Layout, *, keep: bool
 ) -> tuple[str, list[int | None]]:
-    """Write the function that applies an expression along an axis.
+    """Write the function that applies an expression, which has a reduction, along an axis.
 
-    Parameters
-    ----------
-    name, expression, arguments
-        As in `elementwise.source`; at least one node of the expression reduces over the axis.
-    dtype : numpy.dtype
-        dtype of all arrays, float32 or float64.
-    layout : Layout
-        How the arrays lie in memory.
-    keep : bool
-        True if there is memory to keep one number for each element of a row.
+    Parameters are as in `elementwise.source`, for float32 or float64. `keep` is True if there is memory to keep one
+    number for each element of a row.
 
-    Returns
-    -------
-    source : str
-        Python source of one function of the arrays, some arrays of float64 numbers to work in, the output, and the
-        first task and the last (exclusive) to do.
-    scratch : list of int or None
-        Lengths of the arrays to work in; None stands for the length of a row, rounded up to a multiple of `LANES`.
+    The function takes the arrays, some arrays of float64 numbers to work in, the output, and the first task and the
+    last (exclusive) to do. The second result has the lengths of the arrays to work in; None stands for the length of a
+    row, rounded up to a multiple of `LANES`.
     """
     expression = lowered(expression, PRIMITIVES)
     codegen = _AxisCodegen(expression, arguments, dtype, layout, keep=keep and not layout.columns)

@@ -50,25 +50,10 @@ def source(
     dtype: np.dtype[Any],
     layout: Layout | None = None,
 ) -> str:
-    """Write the function that a kernel is compiled from.
+    """Write the function that a kernel is compiled from; its array parameters are the `arguments`, in order.
 
-    Parameters
-    ----------
-    name : str
-        Name of the function.
-    expression : Expression
-        What it computes.
-    arguments : sequence of str
-        Its array parameters, in order.
-    dtype : numpy.dtype
-        dtype of all arrays; half types are computed in float64, over an axis in float32.
-    layout : Layout, optional
-        How the arrays of an expression that reduces over an axis lie in memory.
-
-    Returns
-    -------
-    str
-        Python source of one function.
+    The dtype is that of all arrays; half types are computed in float64, over an axis in float32. `layout` tells how the
+    arrays of an expression that reduces over an axis lie in memory; None for other expressions.
     """
     if layout is None:
         return elementwise_source(name, expression, arguments, HALF_COMPUTE_DTYPE if is_half(dtype) else dtype)

@@ -80,21 +80,10 @@ def tabulated(expression: Expression) -> tuple[Expression, dict[Expression, Tabl
 def half_source(
     name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any]
 ) -> tuple[str, list[Table]]:
-    """Write the kernel of an elementwise expression of several half-precision arrays.
+    """Write the kernel of an elementwise expression of several arrays of a half type, which are given as their bits.
 
-    Parameters
-    ----------
-    name, expression, arguments
-        As in `elementwise.source`.
-    dtype : numpy.dtype
-        Half type of all arrays, which are given as their bits.
-
-    Returns
-    -------
-    str
-        Python source of a function of the tables, the arrays and, last, the output. All are contiguous.
-    list of Table
-        What it looks up.
+    Parameters are as in `elementwise.source`. The function takes the tables that it looks up, which are returned as
+    well, the arrays and, last, the output. All are contiguous.
     """
     rest, parts = tabulated(lowered(expression, PRIMITIVES))
     codegen = Codegen(HALF_COMPUTE_DTYPE, {})

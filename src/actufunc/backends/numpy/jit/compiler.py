@@ -35,20 +35,6 @@ def get_or_create(table: dict[_Key, _Made], key: _Key, make: Callable[[], _Made]
 
     The lock is Numba's own, so that there is no second one to be taken in the wrong order; forks take it as well.
     Signals wait, for an exception of their handlers would leave Numba's registries half filled.
-
-    Parameters
-    ----------
-    table : dict
-        Entries so far.
-    key : hashable
-        Key of the entry.
-    make : callable
-        Creates the entry, mostly by compiling.
-
-    Returns
-    -------
-    object
-        The entry.
     """
     if key in table:
         return table[key]
@@ -78,21 +64,9 @@ def kernel(
 ) -> Any:
     """Return a callable kernel: an equal one of this process, one from its file on disk, or a new one.
 
-    Parameters
-    ----------
-    text : str
-        Source of the function, which is called ``kernel``.
-    form : str
-        Types and target: with the text, the key of the kernel.
-    build : callable
-        Compiles the function, and returns a callable and its machine code if Numba hands that out.
-    make : callable
-        Makes a callable of the address of the kernel.
-
-    Returns
-    -------
-    object
-        Callable: a ufunc or a function of Python.
+    Its key is `text`, the source of a function called ``kernel``, with `form`, its types and target. `build` compiles
+    the function, and returns a callable (a ufunc or a function of Python) and its machine code, or None if Numba does
+    not hand that out; `make` makes such a callable of the address of a kernel.
     """
     digest = _digest(form, text)
     if digest not in _made:
@@ -121,23 +95,11 @@ def _digest(*texts: str) -> str:
 
 
 def function(name: str, text: str) -> Any:
-    """Execute the generated source of a function in the namespace of the intrinsics.
+    """Execute the source of a function in the namespace of the intrinsics, and return the function, not compiled yet.
 
     Numba's cache on disk, which has the functions that users' functions call, identifies a function by its file, line
     and name, not by its constants and callees. Hence its name gets a digest of all that its machine code depends on.
     The file must exist; it is this one.
-
-    Parameters
-    ----------
-    name : str
-        Name of the function in the text.
-    text : str
-        Source.
-
-    Returns
-    -------
-    function
-        Function of Python, not compiled yet.
     """
     from .intrinsics import NAMES  # noqa: PLC0415
 

@@ -100,16 +100,9 @@ def _register(module: ir.Module) -> _Register | None:
 
 
 def clear_unjustified_before_return(loop: ir.Function, dtype: np.dtype[Any], arity: int) -> None:
-    """Let the loop of a ufunc clear, before it returns, the flags that it raised in vain.
+    """Let the complete loop of a ufunc of `arity` inputs clear, before it returns, the flags that it raised in vain.
 
-    Parameters
-    ----------
-    loop : llvmlite.ir.Function
-        Complete loop, with the parameters of a NumPy loop.
-    dtype : numpy.dtype
-        dtype of all operands.
-    arity : int
-        Number of inputs.
+    The dtype is that of all operands, and the loop has the parameters of a NumPy loop.
     """
     register, form = _register(loop.module), FORMATS.get(dtype.name)
     if register is None or form is None:
@@ -136,18 +129,8 @@ def clear_unjustified(
 ) -> None:
     """Clear the flags raised since `before` that the last of some contiguous arrays does not justify.
 
-    Parameters
-    ----------
-    builder : llvmlite.ir.IRBuilder
-        Builder of the instructions.
-    dtype : str
-        dtype of the elements.
-    operands : sequence of pointer
-        First elements of the inputs and of the result.
-    count : 64-bit integer
-        Number of elements of each.
-    before : 32-bit integer
-        Earlier result of `read`.
+    `before` is an earlier result of `read`. `operands` are the addresses of the inputs and, last, of the result, each
+    of `count` (64 bits) elements.
     """
     register, form = _register(builder.module), FORMATS[dtype]
     if register is None:

@@ -31,17 +31,7 @@ _kept: list[Any] = []  # objects to which NumPy and Python only point; a kernel 
 
 @dataclass(frozen=True)
 class MachineCode:
-    """A compiled kernel.
-
-    Parameters
-    ----------
-    entry : str
-        Symbol of the function.
-    needs : tuple of str
-        Symbols that the process must have.
-    content : bytes
-        The object file.
-    """
+    """A compiled kernel: the symbol of its function, those that the process must have, and the object file."""
 
     entry: str
     needs: tuple[str, ...]
@@ -101,23 +91,9 @@ def undefined(content: bytes) -> tuple[str, ...] | None:
 
 
 def ufunc(address: int, name: str, dtypes: Sequence[np.dtype[Any]], signature: str | None = None) -> np.ufunc:
-    """Make a ufunc of one loop.
+    """Make a ufunc of the loop at an address, its only one; the last dtype is that of the output.
 
-    Parameters
-    ----------
-    address : int
-        Address of the loop.
-    name : str
-        Name of the ufunc, which warnings mention.
-    dtypes : sequence of numpy.dtype
-        dtypes of the operands, the last of which is the output.
-    signature : str, optional
-        Signature of a generalised ufunc.
-
-    Returns
-    -------
-    numpy.ufunc
-        Ufunc with this loop alone.
+    Warnings mention `name`. `signature` is that of a generalised ufunc, None for others.
     """
     loops = (ctypes.c_void_p * 1)(address)
     data = (ctypes.c_void_p * 1)()

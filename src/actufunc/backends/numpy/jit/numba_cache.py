@@ -24,17 +24,7 @@ _cache_works = True
 def compile_cached(build: Callable[..., Any], source: Any) -> Any:
     """Compile with Numba's cache on disk, or without it where it cannot be written or a file is broken.
 
-    Parameters
-    ----------
-    build : callable
-        Compiles; takes ``cache`` as a keyword.
-    source : function
-        Function that `build` compiles.
-
-    Returns
-    -------
-    object
-        Result of `build`.
+    `build` compiles the function `source`, takes ``cache`` as a keyword, and its result is returned.
     """
     global _cache_works  # noqa: PLW0603 -- a directory that is full for one kernel is full for the next
     from numba.core.errors import NumbaError  # noqa: PLC0415

@@ -23,18 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Internal:
-    """A name that is not public.
+    """A name that is not public: its module, and its name there; that of an attribute follows its class.
 
-    Parameters
-    ----------
-    module, name : str
-        Its module, and its name there; that of an attribute follows its class.
-    use : str
-        Purpose.
-    canary : str
-        Name of the test that fails where it is needed no longer, or that shows its effect.
-    without : str
-        Consequence where it is gone.
+    `use` is its purpose, `canary` the name of the test that fails where it is needed no longer, or that shows its
+    effect, and `without` the consequence where it is gone.
     """
 
     module: str

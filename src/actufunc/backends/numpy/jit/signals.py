@@ -13,20 +13,10 @@ _Result = TypeVar("_Result")
 
 
 def defer_signals(function: Callable[[], _Result]) -> _Result:
-    """Call a function, and the handlers of signals that arrive meanwhile after it has returned.
+    """Call a function, and the handlers of signals that arrive meanwhile after it has returned; return its result.
 
     Python runs handlers in the main thread, between any two instructions, and raises their exceptions there
     (KeyboardInterrupt, that of a timeout).
-
-    Parameters
-    ----------
-    function : callable
-        Function without parameters.
-
-    Returns
-    -------
-    object
-        Result of the function.
     """
     if threading.get_ident() != threading.main_thread().ident:
         return function()

@@ -29,24 +29,14 @@ _PATIENCE = 0.5
 
 
 def share(compute: Callable[[Any], object], pieces: Iterable[Any], threads: int) -> None:
-    """Call a function for every piece of some work, in several threads.
+    """Call a function once for every piece of some work, in at most so many threads, the calling one among them.
 
-    The calling thread is one of them. It returns when no other thread works on a piece any more, also where it is
-    interrupted or a piece fails: nothing writes to the caller's arrays after that.
+    It is called in the context (`numpy.errstate` among it) of the caller. A thread that has finished a piece takes the
+    next, so several per thread keep all busy; fewer threads work where no more can be started.
 
-    Parameters
-    ----------
-    compute : callable
-        Called once for each piece, in the context (`numpy.errstate` among it) of the caller.
-    pieces : iterable
-        Arguments for it. A thread that has finished one takes the next, so several per thread keep all busy.
-    threads : int
-        Number of threads, at most; fewer work where no more can be started.
-
-    Raises
-    ------
-    BaseException
-        Exception of a piece or of a signal handler; of several an interrupt, else any.
+    The call returns when no other thread works on a piece any more, also where it is interrupted or a piece fails:
+    nothing writes to the caller's arrays after that. It raises the exception of a piece or of a signal handler; of
+    several an interrupt, else any.
     """
     if threads < 2:  # noqa: PLR2004 -- no other thread
         for piece in pieces:
