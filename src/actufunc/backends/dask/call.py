@@ -84,17 +84,8 @@ def _same_chunks(array: Any, x: Any) -> bool:
 def evaluate_gated(call: Call, axis: int) -> Any:
     """Return the dask array of a call of a gated unit, or its vjp, whose blocks hold the whole axis.
 
-    Parameters
-    ----------
-    call : Call
-        The call.
-    axis : int
-        The axis of x and the gate, not negative.
-
-    Returns
-    -------
-    dask array, or NotImplemented
-        NotImplemented if the axis has several blocks, or the chunks of operands differ.
+    `axis`, of x and the gate, is not negative. The result is NotImplemented if the axis has several blocks, or the
+    chunks of operands differ.
     """
     import dask.array as da  # noqa: PLC0415
 

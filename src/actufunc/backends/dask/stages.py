@@ -74,15 +74,7 @@ class Partial:
 
 @dataclass(frozen=True)
 class Stage:
-    """The reductions of a formula that are computed together.
-
-    Attributes
-    ----------
-    partials : tuple of Partial
-        The reductions.
-    rest : Expression
-        The formula in which arguments stand for them.
-    """
+    """Reductions of a formula that are computed together, and the rest, a formula in which arguments stand for them."""
 
     partials: tuple[Partial, ...]
     rest: Expression

@@ -33,26 +33,11 @@ if TYPE_CHECKING:
 
 
 def over_blocks(call: Call, arrays: Mapping[str, Any], shapes: Reduced, dtype: np.dtype[Any], token: str) -> Any:
-    """Return the dask array of a function over a chunked axis.
+    """Return the dask array of a function over a chunked axis; its axes have length one if the function reduces.
 
-    Parameters
-    ----------
-    call : Call
-        The call.
-    arrays : mapping of str to dask array
-        Operands, and the mask as "where", in the chunks of `x`. Operands with one element for each row have one block
-        along the axes.
-    shapes : Reduced
-        Shapes of the call.
-    dtype : numpy.dtype
-        dtype of the result.
-    token : str
-        Suffix of the names in the graph, unique to this call.
-
-    Returns
-    -------
-    dask array
-        The result; its axes have length one if the function reduces.
+    `arrays` are the operands, and the mask as "where", in the chunks of `x`. Operands with one element for each row
+    have one block along the axes. The dtype is that of the result, and `token` a suffix of the names in the graph,
+    unique to this call.
     """
     import dask.array as da  # noqa: PLC0415
 

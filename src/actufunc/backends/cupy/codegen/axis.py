@@ -67,23 +67,11 @@ const int thread = threadIdx.x / $width % $threads;
 
 @functools.cache
 def axis_source(spec: KernelSpec, rows: RowSchedule, *, masked: bool) -> str:
-    """Write the kernel that applies a formula along an axis.
+    """Write the kernel, called `kernel_name`, that applies a formula along an axis of arrays of the dtype of `spec`.
 
-    Parameters
-    ----------
-    spec : KernelSpec
-        What to compute; all arrays have its dtype.
-    rows : RowSchedule
-        How threads share the rows.
-    masked : bool
-        True if an array tells which elements take part.
-
-    Returns
-    -------
-    str
-        CUDA C of one kernel, called `kernel_name`; its parameters are the arrays, the output, the scalars, the numbers
-        of rows, of elements in a row and of rows that lie side by side, and for masked rows the array, the value of x
-        and the result for elements that take no part.
+    Its parameters are the arrays, the output, the scalars, the numbers of rows, of elements in a row and of rows that
+    lie side by side. If `masked`, an array that tells which elements take part follows, with the value of x and the
+    result for those that take no part.
     """
     return _AxisCodegen(spec, rows, masked=masked).write(kernel_name(spec.name))
 

@@ -48,18 +48,9 @@ _SPECIAL = {"inf": "(1.0$f / 0.0$f)", "-inf": "(-1.0$f / 0.0$f)", "nan": 'nan$f(
 
 @dataclass(frozen=True)
 class KernelSpec:
-    """What a kernel computes.
+    """What a kernel computes: an expression of arrays and scalars, which it takes in this order.
 
-    Attributes
-    ----------
-    name : str
-        Name of the function.
-    expression : Expression
-        What it computes.
-    arrays, scalars : tuple of str
-        Its arguments, which kernels take in this order.
-    dtype : numpy.dtype
-        dtype of the result; half types are computed in float.
+    The dtype is that of the result; half types are computed in float.
     """
 
     name: str
@@ -72,31 +63,12 @@ class KernelSpec:
 def source(
     name: str, expression: Expression, arguments: Sequence[str], dtype: np.dtype[Any], *, caller: str = ""
 ) -> str:
-    """Write a function that computes an expression, and all functions that it calls.
+    """Write a function of `arguments`, in order, that computes an expression, and all functions that it calls.
 
-    Parameters
-    ----------
-    name : str
-        Name of the function; `symbol` makes it one of the text.
-    expression : Expression
-        What it computes.
-    arguments : sequence of str
-        Its parameters, in order.
-    dtype : numpy.dtype
-        dtype of the result; half types are computed in float.
-    caller : str
-        Text that calls the function, and perhaps others.
-
-    Returns
-    -------
-    str
-        CUDA C. The function takes and returns `gradual` for float: a float converts to it implicitly, and it to a float
-        by a static_cast.
-
-    Raises
-    ------
-    TypeError
-        If the expression reduces over an axis, or if the dtype cannot hold its values.
+    `caller` is a text that calls it, and perhaps others, which are written, too. `symbol` makes `name` that of the
+    text. The dtype is that of the result; half types are computed in float. The function takes and returns `gradual`
+    for float: a float converts to it implicitly, and it to a float by a static_cast. Raises TypeError if the expression
+    reduces over an axis, or if the dtype cannot hold its values.
     """
     if any(node.operation in REDUCTIONS for node in expression.nodes()):
         raise TypeError("a formula over an axis is no elementwise CUDA kernel")
@@ -158,15 +130,7 @@ def stored_type(dtype: np.dtype[Any]) -> str:
 
 
 class CudaCodegen(Codegen):
-    """Writes CUDA C where the base class writes Python.
-
-    Parameters
-    ----------
-    dtype : numpy.dtype
-        dtype of the results; half types are computed in float, with one word.
-    known : mapping of Expression to str
-        Text of the nodes that need no statement, such as arguments.
-    """
+    """Writes CUDA C where the base class writes Python; half types are computed in float, with one word."""
 
     wide_operations = ARITHMETIC
     amplifiers = named(lambda each: each.amplifies) - _ON_FLOATS.keys()

@@ -54,26 +54,10 @@ class RowSchedule:
 
 @functools.lru_cache(maxsize=1024)
 def schedule_rows(n: int, dtype: np.dtype[Any], held: int, *, inner: int, lanes: int) -> RowSchedule:
-    """Choose how to share rows.
+    """Choose how the threads share rows of `n` elements, of which `inner` lie side by side in memory.
 
-    Parameters
-    ----------
-    n : int
-        Number of elements in a row.
-    dtype : numpy.dtype
-        dtype of the arrays.
-    held : int
-        Number of input arrays of which a thread holds elements. A kept value takes the place of an input that is no
-        longer needed.
-    inner : int
-        Number of rows that lie side by side in memory.
-    lanes : int
-        Number of elements that one access may take.
-
-    Returns
-    -------
-    RowSchedule
-        For all rows of this length.
+    `held` is the number of input arrays of which a thread holds elements; a kept value takes the place of an input that
+    is no longer needed. `lanes` is the number of elements that one access may take.
     """
     # A thread has up to 64 registers in blocks of 1024 threads, and 128 in those of 512; half may hold elements.
     is_double = dtype.name == "float64"
