@@ -133,15 +133,7 @@ def empty_like(
 ) -> np.ndarray[Any, Any]:
     """Return an uninitialised array for a result, like `numpy.empty_like` with ``subok=False``.
 
-    Parameters
-    ----------
-    x, dtype, order, shape
-        The arguments of `numpy.empty_like`.
-
-    Returns
-    -------
-    array
-        Uninitialised; its memory is that of an earlier result, or aligned to a cache line, if it is large.
+    If it is large, its memory is that of an earlier result, or aligned to a cache line.
     """
     dtype = x.dtype if dtype is None else dtype
     shape = x.shape if shape is None else shape

@@ -133,21 +133,8 @@ class Definition:
 def trace(function: Callable[..., Any]) -> Definition:
     """Return the definition of a Python function, which is called once with symbols for each set of options.
 
-    Parameters
-    ----------
-    function : callable
-        Takes ``x`` and hyperparameters, and returns an expression. A hyperparameter whose default is a string, a bool
-        or None is an option: the function may branch on it.
-
-    Returns
-    -------
-    Definition
-        The function's expression and signature.
-
-    Raises
-    ------
-    TypeError
-        If the function does something that a formula cannot.
+    It takes ``x`` and hyperparameters, and returns an expression. A hyperparameter whose default is a string, a bool or
+    None is an option: the function may branch on it. Raises TypeError if it does something that a formula cannot.
     """
     if not callable(function) or not hasattr(function, "__name__"):
         raise TypeError(f"activation takes a function that has a name, not {function!r}; define one with def")

@@ -12,24 +12,9 @@ from .operations import slope_product, slope_sum, where
 
 
 def derivative(expression: Expression, name: str) -> Expression:
-    """Differentiate by an argument.
+    """Differentiate by the argument of a name; raise TypeError if the expression reduces over an axis.
 
-    Parameters
-    ----------
-    expression : Expression
-        What to differentiate; it must not reduce over an axis.
-    name : str
-        Argument to differentiate by.
-
-    Returns
-    -------
-    Expression
-        The derivative. Where `maximum` or `minimum` has a kink, that of the second operand, usually a constant.
-
-    Raises
-    ------
-    TypeError
-        If the expression reduces over an axis, so that its derivative is no elementwise function.
+    Where `maximum` or `minimum` has a kink, the derivative is that of the second operand, usually a constant.
     """
     zero, one = constant(0), constant(1)
     variable = argument(name)

@@ -187,19 +187,10 @@ class Expression:
         return result
 
     def fold(self, leaf: Callable[[Expression], Any], combine: Callable[[Expression, tuple[Any, ...]], Any]) -> Any:
-        """Compute a value from the leaves up, once per node.
+        """Compute a value from the leaves up, once per node, and return that of this node.
 
-        Parameters
-        ----------
-        leaf : callable
-            Value of an argument; a constant stays what it is.
-        combine : callable
-            Value of a node from the node and the values of its operands.
-
-        Returns
-        -------
-        Any
-            The value of this node.
+        `leaf` gives the value of an argument; a constant stays what it is. `combine` gives that of a node from the node
+        and the values of its operands.
         """
         values: dict[Expression, Any] = {}
         for node in self.nodes():

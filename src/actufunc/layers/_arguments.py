@@ -18,30 +18,12 @@ NUMBERS = (bool, int, float, np.floating, np.integer)
 def check_arguments(
     function: Any, given: Mapping[str, Any], learn: Any, tensors: Any
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return the values that a layer holds, and the names of those to learn.
+    """Return the values that a layer holds, by name, and the names of those to learn.
 
-    Parameters
-    ----------
-    function : actufunc.Activation
-        The function that the layer applies.
-    given : mapping
-        Hyperparameters, options, `axis` and `keepdims`.
-    learn : str or iterable of str
-        Names of hyperparameters to learn.
-    tensors : type or tuple of types
-        Types of hyperparameters that are allowed beside numbers.
-
-    Returns
-    -------
-    values : dict
-        The given values by name, and the defaults of hyperparameters that are learned but not given.
-    learned : list of str
-        The names in `learn`.
-
-    Raises
-    ------
-    TypeError
-        If a name is unknown, a hyperparameter is missing or a value is neither a number nor a tensor.
+    `given` are hyperparameters, options, `axis` and `keepdims`, to which the defaults of hyperparameters are added that
+    are learned but not given. `learn` is a name or several; `tensors` are the types of hyperparameters that are allowed
+    beside numbers. Raises TypeError if a name is unknown, a hyperparameter is missing or a value is neither a number
+    nor a tensor.
     """
     if not isinstance(function, actufunc.Activation) or function.definition.arrays != ("x",):
         raise TypeError(f"a layer applies an activation of one array, such as actufunc.silu, not {function!r}")
