@@ -14,7 +14,7 @@ from ._calling.plans import Plan, UncacheableError, cache_plan, kernel_key, key_
 from ._dispatch import plan
 from ._interface import config, description, pickling, source, ufunc_methods
 from ._interface.multiple_outputs import call_on_parts, partial_derivatives
-from ._interface.torch_compile import cached_property, constant_result, has_tensor, is_compiling
+from ._interface.torch_compile import cached_activation, constant_result, has_tensor, is_compiling
 from .backends.numpy.fast_path import LARGE, TINY
 from .formula.definition import Definition, gradient, override_derivative, vector_jacobian_product
 from .formula.expression import Expression, constant
@@ -212,14 +212,14 @@ class Activation:
 
     # Derivatives.
 
-    @cached_property
+    @cached_activation
     def grad(self) -> Activation:
         """Return the derivative by `x`, or by the hyperparameter that the keyword `wrt` names."""
         if self.definition.over_axis or self.definition.gated:
             raise AttributeError(f"the derivative of {self.__name__} is a matrix: use {self.__name__}.vjp(x, g)")
         return self._derived("grad", "Derivative", gradient(self.definition))
 
-    @cached_property
+    @cached_activation
     def vjp(self) -> Activation:
         """``vjp(x, g)``: the product of the cotangent `g` with the derivative at `x`."""
         return self._derived(

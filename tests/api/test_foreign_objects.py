@@ -9,6 +9,7 @@ import fractions
 import types
 from typing import Any
 
+import array_api_strict as strict
 import numpy as np
 import pandas as pd
 import pytest
@@ -143,6 +144,15 @@ def test_what_a_namespace_lacks_is_named(lacking: str) -> None:
 
     with pytest.raises(TypeError, match=rf"sigmoid needs {lacking} of the array API standard, which .* lacks; convert"):
         sigmoid(Array())
+
+
+@pytest.mark.parametrize("function", [sigmoid, sigmoid.grad, softmax], ids=lambda function: function.__name__)
+def test_what_a_formula_lacks_is_named(function: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a namespace that has all else, where it is missed when the formula is computed."""
+    x = strict.asarray([0.5, -1.0])
+    monkeypatch.delattr(strict, "exp")
+    with pytest.raises(TypeError, match=r"needs exp of the array API standard, which array_api_strict lacks; convert"):
+        function(x)
 
 
 def test_lists_of_different_lengths() -> None:

@@ -39,7 +39,7 @@ class Plan:
         that are arrays.
     execute : callable
         Function of the operands as a tuple, the output or None, and the mask or True; it returns the result, or
-        NotImplemented if it does not accept these arrays.
+        NotImplemented if it does not accept these arrays, as it may for later calls only.
     kernel : callable, or None
         Function of a single operand and an optional output that computes the same, without a mask: the operand is a
         scalar, or a small or contiguous array, of the type or dtype in the key, and so is the output.

@@ -33,7 +33,7 @@ def constant_result(method: _Method) -> _Method:
     return method
 
 
-class cached_property:  # noqa: N801 -- named as in functools
+class cached_activation:  # noqa: N801 -- named as functools.cached_property
     """`functools.cached_property` that Dynamo supports, for activations that `make` derives from another."""
 
     def __init__(self, make: Callable[[Any], Any]) -> None:

@@ -13,5 +13,5 @@ The way of a first call ``sigmoid(x)``, and of later ones with the same key, by 
 
 Imports run one way: `_activation` stands on `_dispatch`, that on the backends. These stand on the modules that they
 share (`promotion`, `masking`, `axis`, `codegen`, ...), on `_calling` and on `formula`, and import no other backend;
-only `gated`, which serves the gated units of every library, uses functions of `numpy` and `cupy`.
+only `gated`, which serves the gated units of every library, uses functions of `numpy`, `cupy` and `dask`.
 """

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def plan(call: Call) -> Plan:
-    """Return how to compute an activation on the arrays of one namespace."""
+    """Return the plan of a call on the arrays of one namespace."""
     name = call.definition.name
     refuse_numpy_keywords(call, _library(call))
     operands = {key: _scalar_or_array(call, key, value) for key, value in call.operands.items()}
@@ -38,7 +38,13 @@ def plan(call: Call) -> Plan:
     if len(arrays) > 1:
         _check_devices(name, arrays)
     with _missing_functions_named(xp, call):
-        return _NamespaceCall(xp, call, operands).plan()
+        made = _NamespaceCall(xp, call, operands).plan()
+    return made if made.is_cacheable else once(functools.partial(_run_once, made, xp, call))
+
+
+def _run_once(made: Plan, xp: Any, call: Call) -> Any:
+    with _missing_functions_named(xp, call):
+        return made.run(call)
 
 
 @contextmanager
@@ -168,12 +174,8 @@ class _NamespaceCall:
 
     def _over_axis(self) -> Any:
         """Compute a function over an axis."""
-        with _missing_functions_named(self.xp, self.call):
-            if 0 in self.operands["x"].shape or self.operands["x"].ndim == 0:
-                return self._without_axis()
-            return self._over_rows()
-
-    def _over_rows(self) -> Any:
+        if 0 in self.operands["x"].shape or self.operands["x"].ndim == 0:
+            return self._without_axis()
         xp, mask, definition = self.xp, self.call.keywords.get("where", True), self.call.definition
         operands = self.operands | {key: self._beside_x(key, self.operands[key]) for key in definition.arrays[1:]}
         if mask is not True:

@@ -44,17 +44,16 @@ def plan(call: Call) -> Plan:
         own = find(_namespace(x), call, {**call.operands, "x": x}, axis)
         if own is not None:
             return once(partial(own, x))
-    if library == "dask":
-        from .dask import evaluate_gated  # noqa: PLC0415
-
-        result = evaluate_gated(call, axis)
-        if result is not NotImplemented:
-            return once(lambda: result)
     return once(partial(_compute, call, library, x, axis))
 
 
 def _compute(call: Call, library: str, x: Any, axis: int) -> Any:
     """Compute by the elementwise functions of both parts of `x`."""
+    if library == "dask":
+        from .dask import evaluate_gated  # noqa: PLC0415
+
+        if (result := evaluate_gated(call, axis)) is not NotImplemented:
+            return result
     keywords = call.options | {key: value for key, value in call.keywords.items() if key != "axis"}
     first, second = _parts(x, axis) if library != "jax" else _parts_jax()(x, axis)
     operands, functions = {**call.operands, "x": first, "gate": second}, call.function.halves

@@ -19,7 +19,7 @@ make_layer: Callable[..., Any] | None = None
 
 
 def plan(call: Call) -> Plan:
-    """Return how to compute a call on variables or symbolic tensors of Keras."""
+    """Return the plan of a call on variables or symbolic tensors of Keras."""
     return once(lambda: _evaluate(call))
 
 

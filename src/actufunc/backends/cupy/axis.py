@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
 def plan_axis(call: Call) -> Plan:
     """Return the plan of a call over an axis on CuPy arrays."""
-    made = AxisPlan(call)
     operands = array_operands(call)
+    made = AxisPlan(call, operands)
     exact = all(type(each) is cupy.ndarray and each.dtype == made.dtype for each in operands.values())
     last_axis = call.keywords.keys() <= {"out", "axis"} and call.keywords.get("axis", -1) == -1
     if exact and last_axis and not call.definition.reduces and tuple(operands) == call.definition.arrays:
@@ -58,8 +58,8 @@ def plan_axis(call: Call) -> Plan:
 class AxisPlan:
     """Plan of a call over an axis on CuPy arrays, for their dtypes; `dtype` is the dtype of the result."""
 
-    def __init__(self, call: Call) -> None:
-        definition, operands = call.definition, array_operands(call)
+    def __init__(self, call: Call, operands: dict[str, Array]) -> None:
+        definition = call.definition
         self._definition, self._names = definition, tuple(operands)
         self._axis, self._keepdims = call.keywords.get("axis", -1), bool(call.keywords.get("keepdims", False))
         self.dtype = result_dtype(call, operands)

@@ -73,8 +73,7 @@ class ElementwisePlan:
         result = direct_output(inputs, out, self.dtype)
         if result is NotImplemented:
             return self.compute(inputs, out, where)
-        threads = kernels.vector_threads(self.dtype)(result.size)
-        kernels.vectors(self._spec)(*inputs, *self._numbers, result, size=threads, block_size=kernels.THREADS)
+        self._run_vectors((*inputs, result))
         return result
 
     def compute(self, inputs: Sequence[Array], out: Any, where: Any) -> Array:
@@ -97,14 +96,17 @@ class ElementwisePlan:
         if target is not out and mask is not None:
             copy(out, target)
         if inputs and mask is None and dtype == out.dtype and all(_can_vectorise(value, target) for value in inputs):
-            operands = [o if o.flags.c_contiguous else o.T for o in (*inputs, target)]
-            threads = kernels.vector_threads(dtype)(target.size)
-            *arrays, result = operands
-            kernels.vectors(self._spec)(*arrays, *self._numbers, result, size=threads, block_size=kernels.THREADS)
+            self._run_vectors([each if each.flags.c_contiguous else each.T for each in (*inputs, target)])
         else:
             masks = [] if mask is None else [mask if isinstance(mask, cupy.ndarray) else bool(mask)]
             kernels.elementwise(self._spec, masked=mask is not None)(*inputs, *self._numbers, *masks, target)
         return out if target is out else copy(target, out)
+
+    def _run_vectors(self, operands: Sequence[Array]) -> None:
+        """Run the kernel of vectors on C-contiguous inputs and output."""
+        *inputs, out = operands
+        threads = kernels.vector_threads(self.dtype)(out.size)
+        kernels.vectors(self._spec)(*inputs, *self._numbers, out, size=threads, block_size=kernels.THREADS)
 
 
 def _allocate(

@@ -15,7 +15,7 @@ from .tree import over_blocks
 
 
 def plan(call: Call) -> Plan:
-    """Return how to compute an activation on dask arrays: lazily, in their graph."""
+    """Return the plan of a call on dask arrays, which extends their graph."""
     return once(lambda: _evaluate(call))
 
 

@@ -38,7 +38,7 @@ class GatedPlan:
         numbers = {name: value for name, value in operands.items() if name not in self.names}
         keywords = {key: value for key, value in call.keywords.items() if key not in {"axis", "out"}}
         self._keywords = call.options | numbers | keywords
-        # Hyperparameters, and a scalar cotangent, are passed by keyword.
+        # Arrays of the definition, for which scalars may be given, are passed by position, hyperparameters by keyword.
         self._positional = sum(name in definition.arrays for name in self.names)
         # The last shape with the indices of its parts, and the key of the calls of the elementwise functions.
         self._split: tuple[tuple[int, ...], Any, Any] | None = None

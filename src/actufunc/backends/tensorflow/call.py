@@ -29,7 +29,7 @@ Operands = dict[str, Any]
 
 
 def plan(call: Call) -> Plan:
-    """Return how to compute an activation on tensors; arrays of NumPy beside them take their dtype."""
+    """Return the plan of a call on tensors; arrays of NumPy beside them take their dtype."""
     refuse_numpy_keywords(call, "tensorflow")
     given = {key: _operand(call, key, value) for key, value in call.operands.items()}
     if call.definition.gated:
@@ -142,7 +142,7 @@ def _elementwise(call: Call, operands: Operands) -> Plan:
 
 
 def _execute(function: Any, arrays: tuple[Any, ...], out: Any, _where: Any) -> Any:
-    """Compute by a remembered function, if all arrays are tensors of one dtype."""
+    """Compute tensors of one dtype; see `actufunc._calling.plans.Plan`."""
     x = arrays[0]
     if out is not None or any(not isinstance(y, tf.Tensor) or y.dtype != x.dtype for y in arrays):
         return NotImplemented
