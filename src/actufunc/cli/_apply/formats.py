@@ -28,15 +28,7 @@ if TYPE_CHECKING:
 
 
 class Input:
-    """An array in a file.
-
-    Parameters
-    ----------
-    found : NpyArray, NpzMember, TextTable or ZarrArray
-        The array, of which only metadata have been read.
-    path : Path
-        The file.
-    """
+    """Array in a file at `path`; only the metadata of `found` have been read."""
 
     def __init__(self, found: NpyArray | NpzMember | text.TextTable | ZarrArray, path: Path) -> None:
         self.found, self.path = found, path
@@ -70,21 +62,9 @@ class Input:
 
 
 def inputs(stack: contextlib.ExitStack, path: Path, member: str | None) -> list[Input]:
-    """Return the arrays in a file.
+    """Return the arrays in a file, or the `member` of an archive or a group; `stack` closes the file.
 
-    Parameters
-    ----------
-    stack : ExitStack
-        The stack that closes the file.
-    path : Path
-        The file. Any other suffix than those of the formats means .npy.
-    member : str or None
-        Name of an array in an archive or a group.
-
-    Raises
-    ------
-    CommandError
-        If the file cannot be read.
+    Any other suffix than those of the formats means .npy. Raise `CommandError` if the file cannot be read.
     """
     kind = path.suffix.lower()
     if kind == ".npz":
@@ -101,14 +81,9 @@ def inputs(stack: contextlib.ExitStack, path: Path, member: str | None) -> list[
 
 
 class Output:
-    """A file to be written, a .npy file unless a subclass says otherwise.
+    """File to be written, or replaced if `force`: a .npy file unless a subclass says otherwise.
 
-    Parameters
-    ----------
-    path : Path
-        The file. A symbolic link is kept, and its target is replaced.
-    force : bool
-        True to replace an existing file.
+    A symbolic link is kept, and its target is replaced.
     """
 
     def __init__(self, path: Path, *, force: bool) -> None:

@@ -50,22 +50,9 @@ class Header:
 
 
 def open_npy(path: Path) -> tuple[BinaryIO, Header]:
-    """Open a .npy file and read its header.
+    """Open a .npy file, which the caller closes, and read its header.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    tuple of file and Header
-        The caller closes the file.
-
-    Raises
-    ------
-    CommandError
-        If the file cannot be read, is not a .npy file, or is truncated.
+    Raise `CommandError` if the file cannot be read, is not a .npy file, or is truncated.
     """
     file = open_regular(path)
     try:
@@ -81,24 +68,9 @@ def open_npy(path: Path) -> tuple[BinaryIO, Header]:
 
 
 def read_header(file: Any, title: str) -> Header:
-    """Read the header of a .npy file, or of a stream that looks like one.
+    """Read the header at the beginning of a .npy file, or of a stream that looks like one, called `title` in messages.
 
-    Parameters
-    ----------
-    file : binary file
-        The file, at its beginning.
-    title : str
-        Name of the file in messages.
-
-    Returns
-    -------
-    Header
-        The header; the size of the data is not checked.
-
-    Raises
-    ------
-    CommandError
-        If there is no valid header.
+    Raise `CommandError` if there is no valid header; the size of the data is not checked.
     """
     try:
         version = npy.read_magic(file)
@@ -138,15 +110,6 @@ class NpyArray:
 
     Touched pages of a map count as memory of the process until the map is closed. Hence a part is mapped only while it
     is computed or copied.
-
-    Parameters
-    ----------
-    file : binary file
-        Open for reading, or for reading and writing.
-    header : Header
-        Header of the file.
-    writable : bool
-        True for maps that can be written to.
     """
 
     def __init__(self, file: BinaryIO | FileIO, header: Header, *, writable: bool = False) -> None:

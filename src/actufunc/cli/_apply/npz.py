@@ -24,15 +24,7 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runti
 
 
 class NpzMember:
-    """An array in an archive.
-
-    Parameters
-    ----------
-    path : Path
-        The archive.
-    info : ZipInfo
-        Directory entry of the member.
-    """
+    """Array in the archive at `path`, where `info` is its directory entry."""
 
     def __init__(self, path: Path, info: zipfile.ZipInfo) -> None:
         self.path, self._info = path, info
@@ -67,19 +59,9 @@ class NpzMember:
 
 
 def npz_members(path: Path, chosen: str | None) -> list[NpzMember]:
-    """Return the arrays of an archive, or one of them.
+    """Return the arrays of an archive, or the one of the name `chosen`.
 
-    Parameters
-    ----------
-    path : Path
-        The archive.
-    chosen : str or None
-        Name of a member; None for all.
-
-    Raises
-    ------
-    CommandError
-        If the file is not an archive, a member is not an array, or no member has that name.
+    Raise `CommandError` if the file is not an archive, a member is not an array, or no member has that name.
     """
     with open_regular(path) as file:
         try:
@@ -95,15 +77,7 @@ def npz_members(path: Path, chosen: str | None) -> list[NpzMember]:
 
 
 class NpzArchive:
-    """A new archive, to which arrays are added one by one, as `numpy.savez` does.
-
-    Parameters
-    ----------
-    file : binary file
-        A new file.
-    compressed : bool
-        True to compress members, as `numpy.savez_compressed` does.
-    """
+    """New archive, to which arrays are added one by one, as `numpy.savez` or `numpy.savez_compressed` does."""
 
     def __init__(self, file: FileIO, *, compressed: bool) -> None:
         self._zip = zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED)

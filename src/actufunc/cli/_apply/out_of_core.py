@@ -74,25 +74,10 @@ class Target(Protocol):
 def boxes(
     shape: tuple[int, ...], whole: int | None, limit: int, fastest_first: Sequence[int], chunks: tuple[int, ...]
 ) -> Iterator[Box]:
-    """Cut an array into boxes.
+    """Cut an array into boxes, in the order in which they are stored; the axis `whole` is not cut.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Shape of the array.
-    whole : int or None
-        An axis that is not cut.
-    limit : int
-        Largest number of elements of a box, unless the whole axis has more.
-    fastest_first : sequence of int
-        The axes in the order of their strides, along which boxes grow.
-    chunks : tuple of int
-        Boxes begin and end at multiples of these, if the limit allows.
-
-    Yields
-    ------
-    tuple of slice
-        The boxes, in the order in which they are stored.
+    A box has at most `limit` elements, unless the whole axis has more, and grows along the axes `fastest_first`. Boxes
+    begin and end at multiples of `chunks`, if the limit allows.
     """
     if not math.prod(shape):
         return
@@ -121,18 +106,9 @@ def boxes(
 def compute(
     function: Activation, keywords: dict[str, Any], source: Source, target: Target, chunk: float
 ) -> Iterator[int]:
-    """Compute the result, yielding after each box the number of its elements.
+    """Compute the result in boxes, holding about `chunk` bytes, and yield the number of elements of each box.
 
-    Parameters
-    ----------
-    function : Activation
-        The function.
-    keywords : dict
-        Its hyperparameters, options and axis.
-    source, target : Source, Target
-        The argument and the result.
-    chunk : float
-        Number of bytes to hold at a time.
+    `keywords` are the hyperparameters, options and axis of the function.
     """
     keywords = dict(keywords)
     ndim = len(source.shape)

@@ -32,26 +32,11 @@ _SHOWN = 30  # characters of an invalid field in a message
 
 
 class TextTable:
-    """A table in a text file.
+    """Table in a text file.
 
-    The heading consists of lines that begin with ``#``, and of a line of names, above the first row. The separator is a
-    semicolon, tab or comma, whichever the first row has, else blanks. A table of one column is a 1-dimensional array.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Attributes
-    ----------
-    dtype : dtype
-        float64.
-    shape : tuple of int
-        Number of rows, which is 0 until they are read, and number of columns if there are several.
-    heading : list of str
-        Lines above the first row.
-    separator : str or None
-        Separator of numbers; None for blanks.
+    The `heading` consists of lines that begin with ``#``, and of a line of names, above the first row. The `separator`
+    is a semicolon, tab or comma, whichever the first row has, else None for blanks. A table of one column is a
+    1-dimensional array. The number of rows in `shape` is 0 until they are read.
     """
 
     dtype = np.dtype(np.float64)
@@ -74,16 +59,9 @@ class TextTable:
         return self.heading[-1].lstrip(_COMMENT) if self.heading else ""
 
     def load(self, scratch: BinaryIO, chunk: float, advance: Callable[[float], object]) -> NpyArray:
-        """Copy all numbers to a binary file without a header, and return the array in that.
+        """Copy all numbers to an empty binary file, without a header, and return the array in that.
 
-        Parameters
-        ----------
-        scratch : binary file
-            An empty file.
-        chunk : float
-            Number of bytes to hold at a time.
-        advance : callable
-            Takes the number of characters that have been read.
+        About `chunk` bytes are held at a time; `advance` takes the number of characters that have been read.
         """
         rows = 0
         for lines, number in self._lines(max(1, int(chunk / _PER_CHARACTER))):
@@ -150,22 +128,10 @@ def check(path: Path, shape: tuple[int, ...]) -> None:
 def save(
     file: FileIO, kind: str, data: NpyArray, like: TextTable | None, chunk: float, advance: Callable[[float], object]
 ) -> None:
-    """Write an array as a table.
+    """Write an array of at most two dimensions as a table with the suffix `kind`.
 
-    Parameters
-    ----------
-    file : binary file
-        The file.
-    kind : str
-        Suffix of its name.
-    data : NpyArray
-        An array of at most two dimensions.
-    like : TextTable or None
-        The input: its heading is copied if it has as many columns, its separator if it has the same format.
-    chunk : float
-        Number of bytes to hold at a time.
-    advance : callable
-        Takes the number of elements that have been written.
+    The heading of the input `like` is copied if it has as many columns, its separator if it has the same format. About
+    `chunk` bytes are held at a time; `advance` takes the number of elements that have been written.
     """
     separator = _SEPARATORS[kind]
     columns = data.shape[1] if len(data.shape) > 1 else 1

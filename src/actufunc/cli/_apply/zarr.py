@@ -21,15 +21,7 @@ _METADATA = ("zarr.json", ".zarray", ".zgroup")  # of versions 3 and 2
 
 
 class ZarrArray:
-    """A Zarr array: a `Source` and a `Target`.
-
-    Parameters
-    ----------
-    path : Path
-        The store.
-    array : zarr.Array
-        The array in it.
-    """
+    """Array in the Zarr store at `path`: a `Source` and a `Target`."""
 
     def __init__(self, path: Path, array: Any) -> None:
         self._path, self.array = path, array
@@ -59,20 +51,7 @@ class ZarrArray:
 
 
 def open_zarr(path: Path, member: str | None) -> ZarrArray:
-    """Open a Zarr array, or one in a group.
-
-    Parameters
-    ----------
-    path : Path
-        The store.
-    member : str or None
-        Name of an array in a group.
-
-    Raises
-    ------
-    CommandError
-        If there is no such array.
-    """
+    """Open a Zarr array, or the `member` of a group; raise `CommandError` if there is none."""
     import zarr  # noqa: PLC0415
 
     if not path.exists():
