@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Curve = Callable[[Array], Array]
     Chosen = tuple[Activation, dict[str, Any]]
 
-_NEAR, _FAR = 5, 8  # half of the range of x; the larger for functions with a jump between
+_NEAR, _FAR = 5, 8  # largest |x|; the larger for functions with a jump between
 _STEPS = 160  # per unit of x; a power of two times 5, so that 0, 0.5 and other kinks are sampled exactly
 _HALVINGS = 60
 _JUMP = 1e-6  # relative to the largest value
@@ -67,20 +67,10 @@ def title(function: Activation, keywords: dict[str, Any]) -> str:
 
 
 def curves(function: Activation, keywords: dict[str, Any]) -> tuple[str, list[Curve]]:
-    """Return a title, and value and derivatives as functions of one number.
+    """Return a title, and value and derivatives as functions of a one-dimensional array.
 
-    Parameters
-    ----------
-    function : Activation
-        An elementwise function, with its first and second derivative; one over an axis by its first result for
-        ``[x, 0]``; or a gated unit by its result for ``[1, x]``. The last two have no second derivative here.
-    keywords : dict
-        Hyperparameters.
-
-    Returns
-    -------
-    tuple of str and list of callable
-        Each takes and returns a one-dimensional array.
+    An elementwise function has two derivatives. A function over an axis is shown by its first result for ``[x, 0]``, a
+    gated unit by its result for ``[1, x]``, both with the first derivative only.
     """
     if not takes_rows(function):
         of = (function, function.grad, function.grad.grad)
@@ -112,20 +102,10 @@ def _first(result: Array) -> Array:
 
 
 def sample(curve: Curve, x: Array) -> tuple[Array, Array, Array]:
-    """Compute a curve, with NaN where it jumps.
+    """Return increasing `x` and the values of a curve, with three more points at each jump, and the jumps.
 
-    Parameters
-    ----------
-    curve : callable
-        A function of an array.
-    x : array
-        Increasing values.
-
-    Returns
-    -------
-    x, y, jumps : array
-        `x` and the values, with three more points at each jump: on its left, NaN, on its right. A jump is a point
-        around which values differ at any distance.
+    The points are on the left of the jump, NaN, and on its right. A jump is a point around which values differ at any
+    distance.
     """
 
     def compute(x: Array) -> Array:
@@ -149,20 +129,7 @@ def sample(curve: Curve, x: Array) -> tuple[Array, Array, Array]:
 
 
 def draw(chosen: Sequence[Chosen], *, small: bool) -> Any:
-    """Draw functions, each in its panel.
-
-    Parameters
-    ----------
-    chosen : sequence of Activation and dict
-        The functions with their hyperparameters.
-    small : bool
-        True for small panels without second derivatives.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The picture.
-    """
+    """Return a figure with a panel for each function, `small` ones without second derivatives."""
     from matplotlib import rc_context  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -214,9 +181,9 @@ def _sampled(of: Sequence[Curve]) -> tuple[list[tuple[Array, Array]], Array]:
 
 def _range(x: Array, y: Array, jumps: Array) -> tuple[float, float]:
     """Choose a range of x that includes the jumps and excludes infinite values."""
-    half = _FAR if np.any(np.abs(jumps) > _NEAR) else _NEAR
-    domain = x[np.isfinite(y) & (np.abs(x) <= half)]
-    return (math.floor(domain[0]), math.ceil(domain[-1])) if domain.size > 1 else (-half, half)
+    reach = _FAR if np.any(np.abs(jumps) > _NEAR) else _NEAR
+    domain = x[np.isfinite(y) & (np.abs(x) <= reach)]
+    return (math.floor(domain[0]), math.ceil(domain[-1])) if domain.size > 1 else (-reach, reach)
 
 
 def _limits(values: Sequence[Array]) -> tuple[float, float]:

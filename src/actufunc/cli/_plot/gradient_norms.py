@@ -43,27 +43,12 @@ def check(chosen: Sequence[Chosen], layers: int) -> None:
 
 
 def norms(chosen: Sequence[Chosen], layers: int, seed: int) -> Array:
-    """Propagate a random vector through a random network, and a random gradient back.
+    """Propagate a random vector through a random network with each activation, and a random gradient back.
 
-    Parameters
-    ----------
-    chosen : sequence of Activation and dict
-        The activations after each layer, with their hyperparameters.
-    layers : int
-        Number of layers, which multiply by matrices of Gaussian weights of variance 1 / width.
-    seed : int
-        Seed of the weights and vectors, which are the same for all functions.
-
-    Returns
-    -------
-    array of shape (functions, layers + 1)
-        Logarithms to base ten of the norm of the gradient with respect to the output of each layer (the input for layer
-        0), over that with respect to the output of the last layer.
-
-    Raises
-    ------
-    CommandError
-        If the values overflow.
+    The layers multiply by matrices of Gaussian weights of variance 1 / width; weights and vectors are determined by
+    `seed`, the same for all functions. Return an array of shape (functions, layers + 1): logarithms to base ten of the
+    norm of the gradient with respect to the output of each layer (the input for layer 0), over that with respect to the
+    output of the last layer. Raise `CommandError` if the values overflow.
     """
     random = np.random.default_rng(seed)
     weights = random.standard_normal((layers, _WIDTH, _WIDTH)) / np.sqrt(_WIDTH)
@@ -93,20 +78,7 @@ def _norms(each: Chosen, weights: Array, h: Array, g: Array) -> Array:
 
 
 def draw(chosen: Sequence[Chosen], layers: int) -> Any:
-    """Draw the norm of the gradient by layer: median and quartiles of several networks.
-
-    Parameters
-    ----------
-    chosen : sequence of Activation and dict
-        The functions with their hyperparameters.
-    layers : int
-        Number of layers.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The picture.
-    """
+    """Return a figure of the norm of the gradient by layer: median and quartiles of several networks."""
     from matplotlib.figure import Figure  # noqa: PLC0415
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
@@ -183,20 +155,7 @@ def _label_powers(axis: Any, low: float, high: float) -> None:
 
 
 def spread(places: Sequence[float], gap: float) -> Array:
-    """Move labels apart to distances of at least `gap`, as little as possible, without changing their order.
-
-    Parameters
-    ----------
-    places : sequence of float
-        The desired places.
-    gap : float
-        The least distance.
-
-    Returns
-    -------
-    array
-        The places.
-    """
+    """Move labels apart to distances of at least `gap`, as little as possible, without changing their order."""
     order = np.argsort(places, kind="stable")
     steps = gap * np.arange(len(order))
     groups: list[list[float]] = []  # of labels that touch, centred on their mean

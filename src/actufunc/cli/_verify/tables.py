@@ -121,20 +121,7 @@ def failures(results: Results) -> list[str]:
 
 
 def markdown(results: Results, about: dict[str, str]) -> str:
-    """Return the results as Markdown.
-
-    Parameters
-    ----------
-    results : Results
-        The results.
-    about : dict
-        Command, date, versions and machine, by heading.
-
-    Returns
-    -------
-    str
-        A document.
-    """
+    """Return the results as Markdown, below `about`: command, date, versions and machine, by heading."""
     notes = [line.replace("*", r"\*") for line in legend(results)]
     facts = [f"{heading}: {text}" for heading, text in about.items()]
     lines = ["# Accuracy", "", *(f"- {line}" for line in (*facts, *notes)), ""]

@@ -38,20 +38,9 @@ _LARGEST, _LARGEST_GATED = {"float32": 1.0, "float64": 1.2}, 1.5
 
 @dataclass(frozen=True)
 class Task:
-    """A measurement: a function with its keywords, its values or gradients, in one dtype.
+    """A measurement: a function with hyperparameters and options, its values or gradients, in one dtype.
 
-    Attributes
-    ----------
-    name : str
-        Name of the function.
-    keywords : tuple of pairs
-        Hyperparameters and options.
-    gradient : bool
-        True to measure gradients, False for values.
-    dtype : str
-        Name of the dtype.
-    size : int
-        Stride of all inputs of float32, number of points of a sample, or 1 for all inputs of half types.
+    `size` is the stride of all inputs of float32, the number of points of a sample, or 1 for all inputs of half types.
     """
 
     name: str
@@ -156,21 +145,10 @@ def _sources(folder: Traversable) -> Iterator[Traversable]:
 
 
 def tasks(functions: Sequence[Activation], dtypes: Sequence[str], stride: int, points: int) -> list[Task]:
-    """Return the tasks for functions, in the given order.
+    """Return a task for each function, in the given order, and each set of options, quantity and dtype in `FORMATS`.
 
-    Parameters
-    ----------
-    functions : sequence of Activation
-        Functions of the catalogue.
-    dtypes : sequence of str
-        Names in `FORMATS`; bfloat16 is omitted without ml_dtypes, the half types for functions over an axis.
-    stride, points : int
-        See `Task.size`.
-
-    Returns
-    -------
-    list of Task
-        A task for each function, set of options, quantity and dtype.
+    bfloat16 is omitted without ml_dtypes, the half types for functions over an axis. See `Task.size` for `stride` and
+    `points`.
     """
     return [
         Task(function.__name__, tuple(keywords.items()), gradient, dtype, size)
@@ -201,13 +179,7 @@ class Record:
 
 
 class Results:
-    """The findings of tasks, in a file or in memory only.
-
-    Parameters
-    ----------
-    path : Path or None
-        A file, which need not exist.
-    """
+    """The findings of tasks, in the file at `path`, which need not exist, or in memory only."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
