@@ -82,21 +82,8 @@ def result_type(
 ) -> tuple[np.dtype[Any], tuple[int, ...]]:
     """Return the dtype and shape of a result by a call of the function on a small array, which checks the arguments.
 
-    Parameters
-    ----------
-    function : Activation
-        The function.
-    dtype, shape
-        dtype and shape of its argument.
-    keywords : dict
-        Hyperparameters, options and axis.
-    title : str, default ""
-        Prefix of messages.
-
-    Raises
-    ------
-    CommandError
-        If the function refuses the arguments.
+    `keywords` are hyperparameters, options and axis. Raise `CommandError`, with the prefix `title`, if the function
+    refuses the arguments.
     """
     for name, default in function.definition.hyperparameters.items():
         if default is function.__signature__.empty and name not in keywords:

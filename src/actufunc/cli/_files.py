@@ -26,7 +26,7 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 def open_regular(path: Path) -> BinaryIO:
     """Open a regular file for reading; raise `CommandError` if it cannot be read, or is a directory, pipe or device."""
     try:
-        # A pipe would make open() wait for a writer.
+        # A pipe would make open() wait for its other end.
         if not stat.S_ISREG(path.stat().st_mode):
             stop(f"{format_path(path)} is {'a directory' if path.is_dir() else 'not a regular file'}")
         return path.open("rb")
@@ -65,17 +65,10 @@ def reserve(file: BinaryIO | FileIO, offset: int, count: int) -> None:
 
 
 class AtomicOutput:
-    """An output that is written under a temporary name in its folder, and renamed when it is complete.
+    """Output that is written under a temporary name in its folder, and renamed to `path` when it is complete.
 
     A context manager: if it is left before `finish`, the temporary output is removed. An `OSError` within it is
-    reported as an error of writing.
-
-    Parameters
-    ----------
-    path : Path
-        The final path.
-    force : bool
-        True to replace an existing output.
+    reported as an error of writing. An existing output is replaced only if `force`.
     """
 
     def __init__(self, path: Path, *, force: bool) -> None:

@@ -51,30 +51,11 @@ _IN_NUMPY: dict[str, Callable[..., Any]] = {
 
 
 def plain_numpy(activation: Activation, *, erf: Any = None, **hyperparameters: float) -> Callable[..., Any] | None:
-    """Return the formula in plain NumPy operations, which also run on CuPy arrays.
+    """Return the formula in plain NumPy operations, which also run on CuPy arrays, with default options.
 
-    Parameters
-    ----------
-    activation : Activation
-        The activation, with its default options.
-    erf : callable, optional
-        The error function, which some formulas need; that of SciPy by default.
-    **hyperparameters
-        Values of hyperparameters without defaults, or other values than the defaults.
-
-    Returns
-    -------
-    callable or None
-        A function of an array, and of the cotangent for a vjp; None if the formula needs an algorithm, or SciPy, and
-        that is not installed.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from actufunc import sigmoid
-    >>> from actufunc.cli.baselines import plain_numpy
-    >>> plain_numpy(sigmoid)(np.array([0.0]))
-    array([0.5])
+    The result is a function of an array, and of the cotangent for a vjp. `erf` is the error function, which some
+    formulas need; that of SciPy by default. None if the formula needs an algorithm, or SciPy, and that is not
+    installed. `hyperparameters` are values without defaults, or other values than the defaults.
     """
     definition = activation.definition
     # Not definition.computed(), which may handle NaN in addition.
@@ -112,18 +93,9 @@ def _number(node: Expression) -> float:
 
 
 def scipy_function(activation: Activation) -> Callable[[Array, Array], Any] | None:
-    """Return SciPy's function of the same name or of an alias.
+    """Return SciPy's function of the same name or of an alias; None if there is none, or SciPy is not installed.
 
-    Parameters
-    ----------
-    activation : Activation
-        The activation.
-
-    Returns
-    -------
-    callable or None
-        A function of an array and an output, which SciPy's ufuncs write to; None if SciPy has no such function or is
-        not installed.
+    It takes an array and an output, which SciPy's ufuncs write to.
     """
     if importlib.util.find_spec("scipy") is None:
         return None
