@@ -28,24 +28,8 @@ _POWERS = 20  # powers of two on each side of one
 def breakpoints(expression: Expression, arguments: Mapping[str, float]) -> Array:
     """Find the breakpoints of a formula: where the two sides of a comparison, maximum or minimum meet.
 
-    Parameters
-    ----------
-    expression : Expression
-        The formula, of `x` and hyperparameters.
-    arguments : mapping of str to float
-        Values of the hyperparameters.
-
-    Returns
-    -------
-    array of float64
-        The last number before each breakpoint, in ascending order; zero is always among them.
-
-    Examples
-    --------
-    >>> from actufunc import hard_shrink
-    >>> from actufunc.accuracy._breakpoints import breakpoints
-    >>> breakpoints(hard_shrink.definition.computed({}), {"lambd": 0.5}).round(6).tolist()
-    [-0.5, 0.0, 0.5]
+    Return the last float64 number before each breakpoint, in ascending order; zero is always among them. `arguments`
+    are the values of the hyperparameters.
     """
     orders = np.linspace(-1, 1, 2 * _GRID + 1) * (FORMATS["float64"].infinity_bits - 1)
     grid = _of_orders(orders.astype(np.int64), "float64")
@@ -75,19 +59,9 @@ def _signs(expression: Expression, x: Array) -> Array:
 
 
 def neighbourhood(points: Array, dtype: DTypeLike) -> Array:
-    """Return numbers next to points and at all distances from them, and next to powers of two.
+    """Return numbers next to points, at all distances from them, and next to powers of two.
 
-    Parameters
-    ----------
-    points : array of float64
-        Breakpoints, or other points of interest.
-    dtype : dtype_like
-        dtype of the result, float32 or float64.
-
-    Returns
-    -------
-    array
-        In ascending order, each number once; none is NaN.
+    They are float32 or float64, in ascending order, each once; none is NaN.
     """
     dtype = np.dtype(dtype)
     powers = np.ldexp(1.0, np.arange(-_POWERS, _POWERS))
@@ -104,19 +78,9 @@ def neighbourhood(points: Array, dtype: DTypeLike) -> Array:
 
 
 def stratified(points: Array, n: int) -> Array:
-    """Return float64 numbers of all binades, as many as there is room for, and from the neighbourhood of points.
+    """Return `n` float64 numbers, always the same: of all binades that fit, and from the neighbourhood of points.
 
-    Parameters
-    ----------
-    points : array of float64
-        Breakpoints, or other points of interest.
-    n : int
-        Size of the sample, of which at most half is next to the points and to powers of two.
-
-    Returns
-    -------
-    array of float64
-        Points in shape ``(n,)``, the same at every call.
+    At most half of them are next to the points and to powers of two.
     """
     near = neighbourhood(points, np.float64)
     near = near[np.linspace(0, near.size - 1, min(near.size, n // 2)).astype(int)]

@@ -35,25 +35,11 @@ class Compared(NamedTuple):
 
 
 def compare(values: Array, exact: Array, dtype: str, verdicts: Array, *, beside: float = 0.0) -> Compared:
-    """Compare results with a reference.
+    """Compare results, float32 numbers computed in `dtype`, with a reference in float64.
 
-    Parameters
-    ----------
-    values : array of float32
-        Results computed in `dtype`.
-    exact : array of float64
-        The reference, with an error of at most `REFERENCE_ULP`.
-    dtype : str
-        Name of the format whose ulp is the unit of errors: "float16", "bfloat16" or "float32".
-    verdicts : array of uint8
-        Output: `RIGHT`, `WRONG` or `UNDECIDED` for each result.
-    beside : float, default 0
-        The unit of `ulp` is at least that of this magnitude; the unit of `plain_ulp` is always that of the result.
-
-    Returns
-    -------
-    Compared
-        Largest errors.
+    The reference has an error of at most `REFERENCE_ULP`. `RIGHT`, `WRONG` or `UNDECIDED` for each result is written to
+    `verdicts`, of uint8. Errors are in ulp of the format `dtype`; the unit of `ulp` is at least that of the magnitude
+    `beside`, the unit of `plain_ulp` always that of the result.
     """
     form = FORMATS[dtype]
     least = max(form.lowest, int(np.frexp(beside)[1]) - 1) if beside else form.lowest

@@ -50,22 +50,9 @@ def blocks(stride: int) -> int:
 
 
 def float32(target: Target, block: int = 0, stride: int = 1) -> Findings:
-    """Measure over float32 numbers.
+    """Measure over float32 numbers, in one of the `blocks`: multiples of `stride`, as bit patterns, with both signs.
 
-    Parameters
-    ----------
-    target : Target
-        Function to measure.
-    block : int, default 0
-        Number of the block, less than `blocks`.
-    stride : int, default 1
-        Multiples of it, as bit patterns, are tried with both signs. Where it is not 1, the first block also has the
-        neighbourhood of breakpoints.
-
-    Returns
-    -------
-    Findings
-        Findings of this block.
+    Where the stride is not 1, the first block also has the neighbourhood of breakpoints.
     """
     # Freed at once: from then on glibc keeps as much for the arrays of the chunks, instead of handing their memory back
     # to the operating system and taking it again at each of them.
@@ -85,19 +72,9 @@ def float32(target: Target, block: int = 0, stride: int = 1) -> Findings:
 
 
 def half(target: Target, dtype: np.dtype[Any]) -> Findings:
-    """Measure over all numbers of float16 or bfloat16, where each result should be correctly rounded.
+    """Measure over all numbers of float16 or bfloat16.
 
-    Parameters
-    ----------
-    target : Target
-        Function to measure.
-    dtype : dtype
-        dtype of the numbers.
-
-    Returns
-    -------
-    Findings
-        Results that are not correctly rounded are violations of "rounding".
+    Results that are not correctly rounded are violations of "rounding".
     """
     tally = _Tally(target, dtype)
     with num_threads(1), np.errstate(all="ignore"):
@@ -170,17 +147,8 @@ class _Tally:
 def float64(target: Target, points: int) -> Findings:
     """Measure over a sample of float64: of all binades, next to breakpoints, and a search for worst cases.
 
-    Parameters
-    ----------
-    target : Target
-        Function to measure.
-    points : int
-        Size of the sample; the search tries about a quarter as many more. From 16,500 on it has every binade.
-
-    Returns
-    -------
-    Findings
-        Findings of the sample.
+    `points` is the size of the sample; the search tries about a quarter as many more. From 16,500 on it has every
+    binade.
     """
     x = stratified(target.breakpoints, points)
     judged, plain = target.errors(x)
@@ -200,24 +168,10 @@ def float64(target: Target, points: int) -> Findings:
 
 
 def rows(function: Activation, dtype: str, points: int, **keywords: Any) -> Findings:
-    """Measure a function over an axis, or a gated unit, over a sample against mpmath.
+    """Measure a function over an axis, or a gated unit, over a sample of `points` elements against mpmath.
 
-    Parameters
-    ----------
-    function : Activation
-        Function whose values are measured; of a gated unit the halves, where neither the activation of the gate nor the
-        product is subnormal.
-    dtype : str
-        float32 or float64.
-    points : int
-        Number of elements.
-    **keywords
-        Hyperparameters and options.
-
-    Returns
-    -------
-    Findings
-        Findings of the sample.
+    `dtype` is float32 or float64. A gated unit is measured as a function of the two parts, where neither the activation
+    of the gate nor the product is subnormal.
     """
     if function.halves:
         x = sample(dtype, points)

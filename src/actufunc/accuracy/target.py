@@ -33,16 +33,9 @@ _LOOP = 100  # elements that go through the vectorised body of a loop
 
 @dataclass(frozen=True)
 class Target:
-    """Values or gradients of an elementwise function, to be measured.
+    """Values of an elementwise function, or its derivative by `x`, to be measured.
 
-    Attributes
-    ----------
-    function : Activation
-        Elementwise function.
-    gradient : bool
-        True to measure its derivative by `x`.
-    keywords : dict
-        Hyperparameters and options that differ from the defaults.
+    `keywords` are hyperparameters and options that differ from the defaults.
     """
 
     function: Activation
@@ -106,15 +99,10 @@ class Target:
         return judged, plain
 
     def check_properties(self, up: tuple[Array, Array], down: tuple[Array, Array], found: Findings) -> None:
-        """Note where range, monotonicity or symmetry are not those of the docstring.
+        """Note where range, monotonicity or symmetry differ from the docstring.
 
-        Parameters
-        ----------
-        up, down : pair of arrays
-            Inputs, which ascend from zero, and results; the same for the negative inputs. The first input is only the
-            neighbour of the second: for zero that is the zero of the other sign.
-        found : Findings
-            Findings to add violations to.
+        `up` and `down` are inputs, which ascend from zero, and results; the same for the negative inputs. The first
+        input is only the neighbour of the second: for zero that is the zero of the other sign.
         """
         documented = self.properties
         for (x, y), falls in ((up, np.less), (down, np.greater)):
@@ -129,7 +117,7 @@ class Target:
             found.violate_at("symmetry", up[0][1:][differ & ~(np.isnan(a) & np.isnan(b))])
 
     def check_special_values(self, dtype: np.dtype[Any], found: Findings) -> None:
-        """Note where special values, alone and in a loop, are not those of the docstring; signs of zeros count."""
+        """Note where special values, alone and in a loop, differ from the docstring; signs of zeros count."""
         for point, value in self.properties.values:
             expected = np.array(value, dtype)
             for n in (1, _LOOP):
