@@ -77,19 +77,9 @@ _DIFFERENTIABLE = ("torch", "jax", "tensorflow", "keras")
 
 
 def evaluate(call: Call, overriding: Sequence[Any]) -> Any:
-    """Compute a call with operands that are containers.
+    """Compute a call with operands that are containers, those in `overriding`.
 
-    Parameters
-    ----------
-    call : Call
-        The call.
-    overriding : sequence
-        Its containers.
-
-    Raises
-    ------
-    TypeError
-        If one of them refuses the call, or is not supported over an axis.
+    TypeError is raised if one of them refuses the call, or is not supported over an axis.
     """
     name, over_axis = call.definition.name, call.definition.kind != "elementwise"
     for key, value in call.items():

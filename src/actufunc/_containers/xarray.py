@@ -15,23 +15,10 @@ if TYPE_CHECKING:
 def over_dimensions(call: Call) -> Any:
     """Compute a function over dimensions of xarray's objects, by `xarray.apply_ufunc`.
 
-    Parameters
-    ----------
-    call : Call
-        The call, whose ``axis`` may be a name, or a tuple of names and positions.
-
-    Returns
-    -------
-    xarray.DataArray, xarray.Variable or xarray.Dataset
-        The type of `x`, with its dimensions in their order. Each variable of a Dataset is computed by itself.
-
-    Raises
-    ------
-    TypeError
-        If `x` is not an object of xarray, or is a Dataset, whose variables may differ in their dimensions, and the axis
-        is not a name.
-    ValueError
-        If `x` has no such dimension, or its labels along it differ from those of a cotangent.
+    ``axis`` may be a name, or a tuple of names and positions. The result has the type of `x`, with its dimensions in
+    their order; each variable of a Dataset is computed by itself. TypeError is raised if `x` is not an object of
+    xarray, or is a Dataset, whose variables may differ in their dimensions, and the axis is not a name; ValueError if
+    `x` has no such dimension, or its labels along it differ from those of a cotangent.
     """
     import xarray as xr  # noqa: PLC0415
 
