@@ -40,24 +40,11 @@ def result_type(dtype: np.dtype[Any], kinds: Mapping[str, Any]) -> Any:
 
 
 def compile_result(name: str, expression: Expression, dtype: np.dtype[Any], kinds: Mapping[str, Any]) -> Any:
-    """Compile an expression as a function that others can call.
+    """Compile an expression as a function that others can call, and return Numba's `CompileResult`.
 
-    Parameters
-    ----------
-    name : str
-        Name of the activation.
-    expression : Expression
-        Formula, with all hyperparameters put in whose values are known.
-    dtype : numpy.dtype
-        dtype of scalar arguments and of the result.
-    kinds : mapping
-        Types of the arguments, in order: arrays of any kind, or scalars.
-
-    Returns
-    -------
-    numba.core.compiler.CompileResult
-        Function over arrays if there is one among the arguments, else a scalar function, which raises nothing and is
-        inlined whatever it costs.
+    `name` is that of the activation; all hyperparameters whose values are known are put into the expression. `dtype` is
+    that of scalar arguments and of the result. `kinds` has the types of the arguments, in order: with an array among
+    them it is a function over arrays, else a scalar function, which raises nothing and is inlined whatever it costs.
     """
     key = (expression, dtype, tuple(kinds.items()))
     return get_or_create(_results, key, lambda: _compile(f"{name}_{dtype.name}", expression, dtype, kinds))

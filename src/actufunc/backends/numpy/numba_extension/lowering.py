@@ -25,13 +25,7 @@ _cpu_target = CPU_TARGET.get()
 
 
 class ActivationType(types.Callable, types.Dummy):  # type: ignore[misc]
-    """Type of one activation: to Numba every function has its own.
-
-    Parameters
-    ----------
-    activation : Function
-        The activation.
-    """
+    """Type of one activation: to Numba every function has its own."""
 
     def __init__(self, activation: Function) -> None:
         self.activation = activation

@@ -64,21 +64,9 @@ def _argument(kind: Any, *, has_value: bool) -> Any:
 
 
 class CallSite:
-    """A call in code that is being compiled.
+    """A call in code that is being compiled, by the types of its arguments.
 
-    Parameters
-    ----------
-    activation : Function
-        Activation that is called.
-    args, keywords : sequence and mapping
-        Types of the arguments.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Names of all parameters.
-    kinds : dict
-        Types of the arguments that the compiled function takes, by name.
+    `names` has all parameters, `kinds` the types of the arguments that the compiled function takes, by name.
     """
 
     def __init__(self, activation: Function, args: Sequence[Any], keywords: Mapping[str, Any]) -> None:
