@@ -43,23 +43,7 @@ def variants(function: Activation) -> list[dict[str, Any]]:
 
 
 def find(name: str) -> Activation:
-    """Look an activation up.
-
-    Parameters
-    ----------
-    name : str
-        Its name or an alias.
-
-    Returns
-    -------
-    Activation
-        The one of that name.
-
-    Raises
-    ------
-    ValueError
-        If there is none; the message names the nearest.
-    """
+    """Return the activation of a name or an alias; raise ValueError, which names the nearest, if there is none."""
     if name in NAMES:
         return NAMES[name]
     near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.4)
