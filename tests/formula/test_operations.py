@@ -130,7 +130,7 @@ def test_composition_is_the_operation(operation: Operation) -> None:
     ids=lambda each: getattr(each, "name", each),
 )
 def test_what_a_backend_lacks_has_a_composition(backend: str, operation: Operation) -> None:
-    assert operation.composition is not None, backend
+    assert operation.composition is not None, f"{operation.name} needs a function of {backend}, or a composition"
 
 
 def test_functions_of_numpy_have_records() -> None:

@@ -169,4 +169,6 @@ def test_each_file_of_tests_stands_in_their_table() -> None:
     rows = set(re.findall(r"^\| \[(.+)\]\(\1\) \| (.+) \|$", (folder / "README.md").read_text(), re.MULTILINE))
     files = [path for path in folder.rglob("*.py") if path.name != "conftest.py"]
     documented = {path: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" for path in files}
-    assert rows == {(path.relative_to(folder).as_posix(), text.partition("\n")[0]) for path, text in documented.items()}
+    expected = {(path.relative_to(folder).as_posix(), text.partition("\n")[0]) for path, text in documented.items()}
+    assert not expected - rows, "tests/README.md lacks these rows"
+    assert not rows - expected, "tests/README.md has rows of no file"

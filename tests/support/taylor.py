@@ -143,5 +143,6 @@ def derivatives(
 ) -> list[Any]:
     """Return a value and its derivatives along a direction in the space of `x` and the hyperparameters."""
     arguments = {key: Taylor(NUMBERS.mpf(value), NUMBERS.mpf(along.get(key, 0))) for key, value in at.items()}
+    assert name in DEFINITIONS, f"{name} is smooth: add its definition to DEFINITIONS of tests/support/taylor.py"
     series = lifted(DEFINITIONS[name](**arguments, **(options or {})))
     return [coefficient * NUMBERS.factorial(k) for k, coefficient in enumerate(series.c)]

@@ -145,6 +145,8 @@ class _Evaluator:
             for value in row[1:]:
                 total = self.operations["add" if operation == "axis_sum" else "maximum"](total, value)
             return [total]
+        if operation not in self.operations:
+            raise TypeError(f"mpmath has no function for {operation!r}: add one to _operations of this module")
         apply = self.operations[operation]
         length = max(map(len, rows))
         return [apply(*each) for each in zip(*(r * length if len(r) == 1 else r for r in rows), strict=True)]

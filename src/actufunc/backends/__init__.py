@@ -2,9 +2,9 @@
 
 The way of a first call ``sigmoid(x)``, and of later ones with the same key, by modules of `actufunc`::
 
-    _activation          Activation.__call__  kernel of an earlier call for x's dtype? if so kernel(x), and no more
-    _calling.plans       key_of               key of the call: dtypes of arrays, values of everything else
-    _activation          Activation.run       plan of an earlier call with that key? if so its execute, and no more
+    _activation          Activation.__call__  kernel of an earlier call, and x small enough? then kernel(x), and no more
+    _activation          Activation.run       plan of an earlier call with the same key? then its execute, and no more
+    _calling.plans       key_of               the key: dtypes of arrays, values of everything else
     _calling.binding     bind                 arguments by their names: a Call
     _dispatch            plan                 library of the arrays: its backend, imported at first use
     backends.numpy.call  plan                 dtypes, expression, kernel: a Plan; here also cupy.call, array_api, ...

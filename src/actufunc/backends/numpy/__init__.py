@@ -6,9 +6,10 @@ The way of a first call from its plan to machine code and back; `actufunc.backen
     arguments            Arguments.of              arrays, dtypes, expression with scalar hyperparameters put in
     elementwise          ElementwisePlan           kernel, and whether a call may go to it directly
     jit.kernels          elementwise               kernel of this expression and dtype: there already, or
-    codegen.elementwise  source                    text of a Python function; before, formula.lowering.lowered
+    codegen.elementwise  source                    lowers (formula.lowering), then writes a Python function
     jit.compiler         kernel                    digest of the text and of jit.environment: known already, or
-    jit.store            load                      machine code of that digest in a file, or numba.vectorize and save
+    jit.store            load                      machine code in the file of that digest, or numba.vectorize and save
+    jit.machine_code     ufunc                     a ufunc whose loop is at the address of that code
     elementwise          ElementwisePlan.execute   small and contiguous: kernel.serial(x), a ufunc of that machine code
     elementwise          ElementwisePlan._execute  other layouts: copies; large: threading.schedule, by TBB or the pool
 
