@@ -46,6 +46,6 @@ def test_all_else_is_the_readme(description: str) -> None:
         """Leave pictures and targets of links away."""
         text = re.sub(r"(?m)^!\[[^\]]*\]\([^)]*\)$", "", text)
         text = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", text)
-        return re.sub(r" \(`(?:benchmarks/results|.github)/[^`]*`\)", "", text).split()
+        return re.sub(r" \(`(?:benchmarks/results|\.github)/[^`]*`\)", "", text).split()
 
     assert words(description) == words((ROOT / "README.md").read_text(encoding="utf-8"))
