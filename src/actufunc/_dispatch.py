@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._calling.array_kinds import SCALARS, overrides_torch, overrides_ufuncs, owner, root
+from ._calling.array_kinds import FRAMEWORKS, SCALARS, overrides_torch, overrides_ufuncs, owner, root
 from ._calling.conversion import has_unit, objects_to_arrays, type_name
 from ._calling.plans import once
 from ._containers import evaluate as evaluate_containers
@@ -29,9 +29,6 @@ _BACKENDS = {
     "dask": "dask",
 }
 """Backend modules by the library that owns the arrays; for every other library it is `array_api`."""
-
-_FRAMEWORKS = ("keras", "tensorflow")
-"""Libraries without an array API, whose backends check all arguments of a call and compute gated units themselves."""
 
 
 def plan(call: Call) -> Plan:
@@ -55,7 +52,7 @@ def plan(call: Call) -> Plan:
             others = True
     if overriding:
         return once(partial(evaluate_containers, call, overriding))
-    for name in _FRAMEWORKS:
+    for name in FRAMEWORKS:
         if name in owners:
             return _backend(name)(call)
     _check_arrays(call)

@@ -61,8 +61,7 @@ def test_name(name: str) -> None:
     ("place", "name"),
     [
         ("_dispatch", "_BACKENDS"),
-        ("_dispatch", "_FRAMEWORKS"),
-        ("_calling.array_kinds", "_framework"),
+        ("_calling.array_kinds", "FRAMEWORKS"),
         ("backends.array_api_ops", "_FUNCTIONS"),
         ("backends.numpy.codegen.primitives", "FUNCTIONS"),
         ("accuracy._exact", "_operations"),

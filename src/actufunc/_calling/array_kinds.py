@@ -56,7 +56,11 @@ def root(value: object) -> str:
 def _framework(kind: type) -> str | None:
     """Return the framework without an array API that a type is from; Keras's variables may derive from TensorFlow's."""
     packages = {base.__module__.partition(".")[0] for base in kind.__mro__}
-    return next((name for name in ("keras", "tensorflow") if name in packages), None)
+    return next((name for name in FRAMEWORKS if name in packages), None)
+
+
+FRAMEWORKS = ("keras", "tensorflow")
+"""Libraries without an array API, whose backends check all arguments of a call and compute gated units themselves."""
 
 
 def may_share_memory(a: Any, b: Any) -> bool:

@@ -19,7 +19,7 @@ from .axis import shapes_of
 from .delegation import find
 from .masking import fill_left_out, value_left_out
 from .mixed import takes_numpy
-from .promotion import asked_dtype, call_keeps_integers
+from .promotion import asked_dtype, call_keeps_integers, integers_fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -152,10 +152,7 @@ class _NamespaceCall:
         if not self.xp.isdtype(dtype, "integral") or any(map(_is_symbolic, operands.values())):
             return False
         kept, numbers = np.dtype(dtype_name(dtype)), [operands[key] for key in self.call.definition.arrays]
-        limits = np.iinfo(kept)
-        if not all(isinstance(n, int) and limits.min <= n <= limits.max for n in numbers if _is_number(n)):
-            return False
-        return call_keeps_integers(self.call, kept)
+        return integers_fit(filter(_is_number, numbers), kept) and call_keeps_integers(self.call, kept)
 
     def plan(self) -> Plan:
         """Return the plan of the call."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from actufunc._calling.call import Call
     from actufunc.formula.expression import Expression
@@ -134,6 +134,12 @@ def holds_integers(expression: Expression, dtype: np.dtype[Any]) -> bool:
     return keeps_integers(expression) and all(
         limits.min <= node.value <= limits.max for node in expression.nodes() if node.operation == "constant"
     )
+
+
+def integers_fit(scalars: Iterable[Any], dtype: np.dtype[Any]) -> bool:
+    """Return True if all scalars are integers that an integer dtype holds."""
+    limits = np.iinfo(dtype)
+    return all(isinstance(scalar, int) and limits.min <= scalar <= limits.max for scalar in scalars)
 
 
 def check_cast(name: str, what: str, source: np.dtype[Any], target: np.dtype[Any], casting: str) -> None:

@@ -37,6 +37,11 @@ def array_operands(call: Call) -> dict[str, Array]:
     return operands
 
 
+def have_dtype(operands: Iterable[Any], dtype: np.dtype[Any]) -> bool:
+    """Return True if all operands are base-class arrays of a dtype."""
+    return all(type(each) is cupy.ndarray and each.dtype == dtype for each in operands)
+
+
 def check_devices(name: str, values: Iterable[Any]) -> None:
     """Raise TypeError if an array is not on the current device."""
     current = cupy.cuda.runtime.getDevice()

@@ -29,6 +29,7 @@ from .arguments import (
     check_where,
     copy,
     direct_output,
+    have_dtype,
     no_overlap,
     substitute_scalars,
 )
@@ -48,7 +49,7 @@ def plan_axis(call: Call) -> Plan:
     """Return the plan of a call over an axis on CuPy arrays."""
     operands = array_operands(call)
     made = AxisPlan(call, operands)
-    exact = all(type(each) is cupy.ndarray and each.dtype == made.dtype for each in operands.values())
+    exact = have_dtype(operands.values(), made.dtype)
     last_axis = call.keywords.keys() <= {"out", "axis"} and call.keywords.get("axis", -1) == -1
     if exact and last_axis and not call.definition.reduces and tuple(operands) == call.definition.arrays:
         return Plan(call.definition.arrays, made.execute)

@@ -24,6 +24,7 @@ from .arguments import (
     check_where,
     copy,
     direct_output,
+    have_dtype,
     no_overlap,
     substitute_scalars,
 )
@@ -43,8 +44,7 @@ def plan_elementwise(call: Call) -> Plan:
     """Return the plan of an elementwise call on CuPy arrays."""
     made = ElementwisePlan(call)
     operands = [call.operands[key] for key in made.names]
-    exact = all(type(each) is cupy.ndarray and each.dtype == made.dtype for each in operands)
-    if exact and made.names == call.definition.arrays and call.keywords.keys() <= {"out"}:
+    if have_dtype(operands, made.dtype) and made.names == call.definition.arrays and call.keywords.keys() <= {"out"}:
         return Plan(made.names, made.execute)
     return once(partial(made.compute, operands, call.out, call.keywords.get("where", True)))
 

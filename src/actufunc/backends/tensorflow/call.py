@@ -16,7 +16,7 @@ from actufunc.backends.autodiff import formula_of
 from actufunc.backends.axis import Reduced, normalise_axis, split_axis
 from actufunc.backends.delegation import find
 from actufunc.backends.masking import fill_left_out, value_left_out
-from actufunc.backends.promotion import asked_dtype, call_keeps_integers
+from actufunc.backends.promotion import asked_dtype, call_keeps_integers, integers_fit
 
 from . import namespace as xp
 from .autodiff import apply
@@ -99,14 +99,11 @@ def _dtype(call: Call, given: Operands) -> Any:
 def _keeps_integers(call: Call, given: Operands, dtype: Any) -> bool:
     if not xp.isdtype(dtype, "integral"):
         return False
-    kept, limits = dtype.as_numpy_dtype, np.iinfo(dtype.as_numpy_dtype)
-    for key, value in given.items():
-        if isinstance(value, np.ndarray) and not np.can_cast(value.dtype, kept):
-            return False
-        is_number = key in call.definition.arrays and _is_number(value)
-        if is_number and not (isinstance(value, int) and limits.min <= value <= limits.max):
-            return False
-    return call_keeps_integers(call, np.dtype(kept))
+    kept = np.dtype(dtype.as_numpy_dtype)
+    if not all(np.can_cast(value.dtype, kept) for value in given.values() if isinstance(value, np.ndarray)):
+        return False
+    numbers = filter(_is_number, (given[key] for key in call.definition.arrays))
+    return integers_fit(numbers, kept) and call_keeps_integers(call, kept)
 
 
 def _tensor(call: Call, key: str, value: Any, dtype: Any) -> Any:
